@@ -1,0 +1,33 @@
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "gitfs/macro.h"
+
+#include "util/failure.h"
+
+/* User names and passwords for servers, from `git credential`, kept in memory per server and path.
+ * Blocking (a helper may take seconds): workers only. Secrets are wiped when freed and never
+ * logged. */
+typedef struct Credentials Credentials;
+
+typedef struct Credential {
+        char *username, *password; /* owned */
+        char *url;                 /* what it was asked for */
+} Credential;
+
+int credentials_new(bool use_helper, Credentials **ret);
+Credentials *credentials_free(Credentials *c);
+DEFINE_CLEANUP(Credentials *, credentials_free)
+
+/* What is known already, without asking anybody. 1 or 0. */
+int credentials_peek(Credentials *c, const char *url, Credential *ret);
+/* Asks `git credential fill`, at most once at a time per server; a refusal is remembered for a
+ * while. 1, 0 none to be had, < 0 errno. */
+int credentials_fill(Credentials *c, const char *url, uint64_t deadline_usec, Credential *ret);
+/* The server took it / refused it with a clean 401: tells git, keeps or forgets it. */
+void credentials_approve(Credentials *c, const Credential *credential);
+void credentials_reject(Credentials *c, const Credential *credential);
+void credential_done(Credential *credential);

@@ -1,0 +1,156 @@
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "config/config.h"
+#include "forge/http.h"
+#include "store/store.h"
+#include "util/failure.h"
+#include "util/ref.h"
+#include "work/pool.h"
+
+/* The one interface behind which the kinds of org differ. A Forge stands for one configured org: it
+ * lists repositories and finds one by name. A Source stands for one repository: it resolves refs
+ * and brings objects into the store. Everything above sees only these; adding a kind of forge is
+ * one file that fills the two tables.
+ *
+ * All operations are asynchronous: they return at once and call back on a pool thread, exactly
+ * once. A callback may come before the starting call has returned. Callbacks hold no locks. Nothing
+ * here caches names or refs (the tree layer does); what a server can do is cached here. */
+
+typedef struct Forge Forge;
+typedef struct Source Source;
+
+/* What all forges share; owned by the manager, outlives every forge. */
+typedef struct ForgeContext {
+        Pool *pool;
+        HttpClient *http;
+        Store *store;
+        const Config *config; /* never changes while forges exist */
+        struct HostGates *gates;
+        struct Credentials *credentials;
+} ForgeContext;
+
+/* --- org level --- */
+
+/* A repository name the org has, in the order of the server; `done` ends the list with 0 or a
+ * negative errno and its failure. Returning false from `found` stops the listing. */
+typedef struct ForgeList {
+        bool (*found)(struct ForgeList *list, const char *name);
+        void (*done)(struct ForgeList *list, int result, const Failure *failure);
+} ForgeList;
+
+/* source is a reference for the callback to keep; NULL unless result is 0. -ENOENT: no such
+ * repository. */
+typedef struct ForgeLookup {
+        const char *name; /* borrowed from the caller until done */
+        void (*done)(
+                struct ForgeLookup *lookup, int result, Source *source, const Failure *failure);
+} ForgeLookup;
+
+typedef struct ForgeOps {
+        const char *kind;
+        int (*open)(
+                const OrgConfig *org,
+                const ForgeContext *context,
+                Forge **ret,
+                Failure *ret_failure);
+        void (*close)(Forge *forge);
+        void (*list)(Forge *forge, ForgeList *list);
+        void (*lookup)(Forge *forge, ForgeLookup *lookup);
+} ForgeOps;
+
+struct Forge {
+        const ForgeOps *ops;
+        Ref ref;
+};
+
+/* 0, or a negative errno with the reason (for a local org: the directory does not exist). Does not
+ * touch the network. */
+int forge_open(
+        const OrgConfig *org, const ForgeContext *context, Forge **ret, Failure *ret_failure);
+Forge *forge_ref(Forge *forge);
+Forge *forge_unref(Forge *forge);
+DEFINE_CLEANUP(Forge *, forge_unref)
+void forge_list(Forge *forge, ForgeList *list);
+void forge_lookup(Forge *forge, ForgeLookup *lookup);
+
+/* --- repository level --- */
+
+typedef enum FetchKind {
+        FETCH_REF,    /* resolve one name */
+        FETCH_COMMIT, /* oids[0] is a commit: it and all its trees (blobs too where the server can't
+                         filter) */
+        FETCH_TREES,  /* oids are trees: they and all trees below them */
+        FETCH_BLOBS,  /* exactly these blobs */
+        FETCH_CLOSURE, /* oids[0] is a tree: everything below it, blobs too */
+        FETCH_SIZES, /* sizes of these blobs, without content where the server can, else -EOPNOTSUPP
+                      */
+} FetchKind;
+
+typedef enum FetchPriority {
+        FETCH_WAITING, /* somebody waits */
+        FETCH_READAHEAD,
+        FETCH_PREFETCH,
+        FETCH_REFRESH,
+} FetchPriority;
+
+/* One request to a source. Owned by the caller, unchanged by it until done. */
+typedef struct Fetch Fetch;
+struct Fetch {
+        FetchKind kind;
+        FetchPriority priority;
+        uint64_t deadline_usec; /* monotonic */
+
+        /* FETCH_REF: what to resolve, as the user wrote it: NULL for the default branch, "refs/..."
+         * exactly, else a branch, tag or (abbreviated) commit id tried in that order: refs/heads/X,
+         * refs/tags/X, 40 hex. */
+        const char *refname;
+        const Oid *oids; /* the other kinds */
+        size_t n_oids;
+        Oid have_tree; /* FETCH_COMMIT: a root tree that is in the store with all its trees; may be
+                          none */
+
+        /* Each object that is now in the store; may be NULL. Pool threads, never two at a time. */
+        void (*object)(Fetch *fetch, const Oid *oid, ObjectType type, uint64_t size);
+        /* FETCH_SIZES: one known size. Pool threads, never two at a time. */
+        void (*size)(Fetch *fetch, const Oid *oid, uint64_t size);
+        /* Exactly once, last. 0: everything asked for is in the store (or reported through size).
+         * Objects that arrived before a failure stay. May free the fetch. -EOPNOTSUPP means that
+         * this server cannot do this kind: ask differently. */
+        void (*done)(Fetch *fetch, int result, const Failure *failure);
+
+        /* FETCH_REF, set before done(0): */
+        Oid commit;         /* peeled; none: the repository is empty (unborn branch) */
+        char resolved[256]; /* the full name, "refs/heads/main"; the hex id for a commit; "" when
+                               detached */
+        bool moves;         /* a branch: it is worth polling. Tags and commits are not */
+};
+
+typedef struct SourceOps {
+        void (*free)(Source *source);
+        void (*fetch)(Source *source, Fetch *fetch);
+} SourceOps;
+
+struct Source {
+        const SourceOps *ops;
+        Ref ref;
+        /* Set at construction, constant: */
+        OidAlgo algo;
+        char *url;              /* for people and user.gitfs.url; no credentials; owned */
+        bool objects_in_memory; /* objects go to the store's memory tier: they are on this machine
+                                   anyway */
+        /* True once the server is known to answer FETCH_SIZES without content. Relaxed: a hint. */
+        atomic_bool cheap_sizes;
+};
+
+Source *source_ref(Source *source);
+Source *source_unref(Source *source);
+DEFINE_CLEANUP(Source *, source_unref)
+void source_fetch(Source *source, Fetch *fetch);
+
+/* Rows of the table in forge.c. */
+extern const ForgeOps forge_local_ops;
+extern const ForgeOps forge_git_ops;

@@ -1,0 +1,80 @@
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "gitfs/macro.h"
+
+#include "util/buf.h"
+#include "util/failure.h"
+#include "work/pool.h"
+
+/* HTTP for everything: one network thread around one curl multi handle, which only moves bytes. The
+ * only user of libcurl. Callbacks run on pool threads, serialised per transfer (a strand), so they
+ * may parse, hash and touch the disk. A transfer whose handler is slower than the network is
+ * paused: at most HTTP_INBOX_LIMIT bytes wait per transfer. */
+typedef struct HttpClient HttpClient;
+typedef struct HttpTransfer HttpTransfer;
+
+#define HTTP_INBOX_LIMIT (4u << 20)
+
+typedef struct HttpConfig {
+        uint64_t connect_timeout_usec;
+        uint64_t stall_timeout_usec; /* no byte in either direction for that long */
+        const char *ca_file;         /* NULL: the system's */
+        const char *user_agent;
+} HttpConfig;
+
+typedef struct HttpRequest {
+        const char *url;            /* copied */
+        const char *const *headers; /* "Name: value", NULL-terminated, copied; may be NULL */
+        const char *username,
+                *password; /* Basic, sent at once, never to another host; NULL: anonymous */
+        const void *body;  /* copied; NULL with body_len 0: a GET */
+        size_t body_len;
+        bool gzip_body;         /* compress the body when it is larger than 1 KiB */
+        uint64_t deadline_usec; /* monotonic; the whole transfer; USEC_INFINITY: none */
+} HttpRequest;
+
+/* What is known when the headers of the final response (after redirects) are complete. */
+typedef struct HttpResponse {
+        int code;
+        const char *content_type;     /* "" when absent; without parameters, lower case */
+        const char *www_authenticate; /* "" when absent */
+        uint64_t retry_after_usec;    /* relative; 0 when absent */
+        const char *effective_url;    /* where redirects led */
+} HttpResponse;
+
+typedef struct HttpHandler {
+        /* Once, before any data, if there was a response at all. Negative aborts the transfer and
+         * becomes its result. May be NULL. */
+        int (*on_response)(const HttpResponse *response, void *userdata);
+        /* Body bytes, decoded. Negative aborts likewise. May be NULL: the body is dropped. */
+        int (*on_data)(const uint8_t *data, size_t len, void *userdata);
+        /* Exactly once, last. result: 0 when the transfer ended well at HTTP level, whatever the
+         * status code; else a negative errno with *failure (offline, timeout, cancelled, too large,
+         * or what a callback returned, then with class FAILURE_NONE). http_code in failure is set
+         * when known. */
+        void (*on_done)(int result, const Failure *failure, void *userdata);
+} HttpHandler;
+
+int http_client_new(const HttpConfig *config, Pool *pool, HttpClient **ret);
+/* Cancels every transfer, delivers every on_done, joins the thread. The pool must still run. */
+HttpClient *http_client_free(HttpClient *client);
+DEFINE_CLEANUP(HttpClient *, http_client_free)
+
+/* Starts a transfer; returns at once, never blocks. The handler must live until on_done. *ret (may
+ * be NULL) is a reference for http_cancel(), to be dropped with http_transfer_unref(). 0, -ENOMEM,
+ * -ESHUTDOWN. On failure no callback is ever made. */
+int http_start(
+        HttpClient *client,
+        const HttpRequest *request,
+        TaskPriority priority,
+        const HttpHandler *handler,
+        void *userdata,
+        HttpTransfer **ret);
+/* Any thread, any time; on_done follows with -ECANCELED if it has not been made yet. */
+void http_cancel(HttpTransfer *transfer);
+HttpTransfer *http_transfer_unref(HttpTransfer *transfer);
+DEFINE_CLEANUP(HttpTransfer *, http_transfer_unref)

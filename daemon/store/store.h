@@ -1,0 +1,112 @@
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "gitfs/macro.h"
+
+#include "object/object.h"
+
+/* The content-addressed store: objects by id, shared by all orgs, repositories and refs. Two tiers
+ * behind one interface: a persistent tier of log segments on disk under a strict byte limit, and a
+ * memory tier (LRU by bytes, strict limit) for objects that exist on this machine anyway and must
+ * not be copied to disk. All functions may be called from any thread; none holds a lock while it
+ * hashes or touches the disk.
+ *
+ * Nothing enters that was not verified by its writer, and nothing read back from disk is handed out
+ * before its bytes matched its id once in this process. */
+typedef struct Store Store;
+
+/* What is kept under an id. */
+typedef enum StoreKind {
+        STORE_OBJECT = 0, /* the git object of that id */
+        STORE_SIZES = 1, /* id names a tree: the sizes of its entries, in their order, little-endian
+                          * uint64_t each; UINT64_MAX for entries that have none */
+} StoreKind;
+
+typedef enum StoreTier {
+        STORE_DISK,
+        STORE_MEMORY,
+} StoreTier;
+
+typedef struct StoreConfig {
+        const char *directory; /* created if missing; NULL: no disk tier, everything in memory */
+        uint64_t disk_limit;   /* bytes on disk, never exceeded */
+        uint64_t free_space_floor; /* bytes to leave free on that file system */
+        uint64_t memory_limit; /* bytes of the memory tier, never exceeded except by what is in use
+                                */
+} StoreConfig;
+
+/* A handle on one object's bytes: valid until object_ref_done(), whatever is evicted meanwhile. */
+typedef struct ObjectRef {
+        ObjectType type;
+        const uint8_t *data; /* NULL when size is 0 */
+        uint64_t size;
+        void *owner; /* private */
+} ObjectRef;
+
+/* Opens the store, recovering what a crash left: at most the unsealed segments are scanned. 0;
+ * -EBUSY where another daemon uses the directory; other errno. */
+int store_open(const StoreConfig *config, Store **ret);
+/* Seals and closes. All ObjectRefs must be gone. */
+Store *store_close(Store *store);
+DEFINE_CLEANUP(Store *, store_close)
+
+/* Looks in memory, then on disk. 1 and a reference; 0 not here (also when the bytes on disk turned
+ * out to be damaged: the entry is dropped and counted); < 0 errno. May read and hash from disk. */
+int store_get(Store *store, StoreKind kind, const Oid *oid, ObjectRef *ret);
+/* The same, but only if it costs neither disk reads nor hashing that matter to a thread that must
+ * not wait: 1, 0 not here, -EAGAIN when store_get() has to verify first. */
+int store_get_resident(Store *store, StoreKind kind, const Oid *oid, ObjectRef *ret);
+/* Type and size from the index alone. 1 or 0. */
+int store_stat(
+        Store *store, StoreKind kind, const Oid *oid, ObjectType *ret_type, uint64_t *ret_size);
+bool store_has(Store *store, StoreKind kind, const Oid *oid);
+
+/* Copies `size` bytes in. The caller has verified them (object_hash()). Storing what is here
+ * already is a cheap success. 0; -EFBIG larger than the limit can ever hold; -ENOSPC; other errno.
+ */
+int store_put(
+        Store *store,
+        StoreTier tier,
+        StoreKind kind,
+        const Oid *oid,
+        ObjectType type,
+        const void *data,
+        uint64_t size);
+/* Like store_put() into the memory tier, taking over malloc'ed data, also on failure. */
+int store_put_take(
+        Store *store,
+        StoreKind kind,
+        const Oid *oid,
+        ObjectType type,
+        uint8_t *data,
+        uint64_t size);
+
+/* Writing in place, for objects whose id is known only when the last byte is there. begin()
+ * reserves `size`
+ * (> 0) bytes and gives the memory to fill; exactly one of commit() and abort() follows. */
+typedef struct StoreWriter StoreWriter;
+int store_writer_begin(
+        Store *store, ObjectType type, uint64_t size, StoreWriter **ret, uint8_t **ret_data);
+int store_writer_commit(StoreWriter *writer, const Oid *oid);
+void store_writer_abort(StoreWriter *writer);
+
+/* Drops one object from both tiers / everything that only memory holds / everything. Bytes in use
+ * live on until their references are gone. */
+void store_forget(Store *store, StoreKind kind, const Oid *oid);
+void store_flush_memory(Store *store);
+int store_flush_disk(Store *store);
+
+typedef struct StoreUsage {
+        uint64_t n_objects;
+        uint64_t disk_bytes, disk_limit;
+        uint64_t memory_bytes, memory_limit;
+        uint64_t n_segments;
+} StoreUsage;
+void store_usage(Store *store, StoreUsage *ret);
+void store_set_limits(Store *store, const StoreConfig *config);
+
+void object_ref_done(ObjectRef *ref);
+#define _cleanup_object_ref_ _cleanup_(object_ref_done)

@@ -1,0 +1,99 @@
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "forge/forge.h"
+#include "object/tree-object.h"
+#include "store/store.h"
+#include "util/buf.h"
+#include "work/flight.h"
+
+/* The file system as everything above sees it, without FUSE: a typed name space of nodes with
+ * 64-bit ids.
+ *
+ *      /                       root
+ *      /<org>                  org
+ *      /<org>/<repo>[@<ref>]   checkout: a repository at a commit, follows its branch
+ *      below it                directories, files, symlinks, submodules of that commit
+ *
+ * Calls answer at once from what is resident. What is not, they ask for and say so:
+ *
+ *      NS_PARKED   the waiter has joined a flight: call again, with the same arguments, when it has
+ * landed well; answer its error when it has not NS_BLOCKS   resident, but it takes a disk read or a
+ * hash: call again with NS_MAY_BLOCK on a worker
+ *
+ * Everything else is a result: >= 0, or a negative errno for the caller of the system call. Any
+ * thread. */
+typedef struct Namespace Namespace;
+
+#define NS_PARKED (-4096)
+#define NS_BLOCKS (-4097)
+#define NS_ROOT_ID UINT64_C(1)
+
+typedef enum NsFlags {
+        NS_MAY_BLOCK = 1 << 0, /* this thread may read the disk, inflate and hash */
+} NsFlags;
+
+typedef struct NsCall {
+        unsigned flags;       /* NsFlags */
+        FlightWaiter *waiter; /* NULL: NS_PARKED means only "not resident", nothing is started */
+        uint64_t deadline_usec;
+} NsCall;
+
+/* Attributes of a node. An id never changes what it stands for: for files all of this is constant.
+ */
+typedef struct NsAttr {
+        uint64_t id;   /* also the inode number; 0: no such name */
+        uint32_t mode; /* st_mode, with the type */
+        uint64_t size;
+        int64_t mtime; /* seconds */
+        /* How long the kernel may believe the name, and the attributes; USEC_INFINITY: until told
+         * otherwise. */
+        uint64_t entry_timeout_usec, attr_timeout_usec;
+} NsAttr;
+
+/* 0 or -ESTALE for an id that is not (or no longer) known. Never parks or blocks. */
+int ns_getattr(Namespace *ns, uint64_t id, NsAttr *ret);
+/* 1: found, and one kernel reference on it is the caller's (ns_forget()); 0: no such name, with
+ * ret->id 0 and entry_timeout_usec set. -ENOTDIR, -ENAMETOOLONG, -ESTALE, or what the forge said.
+ */
+int ns_lookup(Namespace *ns, const NsCall *call, uint64_t parent, const char *name, NsAttr *ret);
+/* Releases n kernel references. Never parks or blocks. */
+void ns_forget(Namespace *ns, uint64_t id, uint64_t n);
+
+/* One directory entry. With `plus` attr is complete and carries one kernel reference if fill()
+ * returns true, unless attr->id is 0: then only the name, and the type in attr->mode, are known,
+ * and the kernel will look it up when it cares. Without `plus` no references are taken and attr->id
+ * is the inode number. Returns false when there is no room: the entry is offered again at that
+ * offset. */
+typedef bool (*NsFill)(const char *name, const NsAttr *attr, uint64_t next_offset, void *userdata);
+/* Streams entries from `offset` (0 or a next_offset). "." and ".." come first, without references.
+ * 0 or errno. */
+int ns_readdir(
+        Namespace *ns,
+        const NsCall *call,
+        uint64_t id,
+        uint64_t offset,
+        bool plus,
+        NsFill fill,
+        void *userdata);
+/* 0 and the bytes of a file or the target of a symlink. -EISDIR, -EINVAL for the wrong type. */
+int ns_content(Namespace *ns, const NsCall *call, uint64_t id, ObjectRef *ret);
+
+/* Extended attributes "user.gitfs.*": 0 and the value appended; -ENODATA. The list is names with
+ * their NULs. */
+int ns_getxattr(Namespace *ns, uint64_t id, const char *name, Buf *ret);
+int ns_listxattr(Namespace *ns, uint64_t id, Buf *ret);
+
+/* What the kernel must be told. Called after the new state is in place, from pool threads, without
+ * locks; must not block (queue it). */
+typedef struct NsObserver {
+        /* The kernel may hold a dentry (or a negative one) for this name that is no longer true. */
+        void (*entry_changed)(uint64_t parent, const char *name, void *userdata);
+        /* The cached attributes and contents (a directory's listing) are no longer true. */
+        void (*inode_changed)(uint64_t id, void *userdata);
+        void *userdata;
+} NsObserver;
+void ns_set_observer(Namespace *ns, const NsObserver *observer);

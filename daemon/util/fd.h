@@ -1,0 +1,31 @@
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+#include <unistd.h>
+
+#include "gitfs/macro.h"
+
+#include "util/buf.h"
+
+/* Descriptors and small files. All return 0 or a negative errno. */
+
+/* Closes fd if it is one and returns -1; keeps errno. */
+int safe_close(int fd);
+
+static inline void closep(int *fd) {
+        safe_close(*fd);
+}
+#define _cleanup_close_ _cleanup_(closep)
+
+/* Reads or writes all of it, through short transfers and EINTR. pread_all() fails with -ENODATA at
+ * the end of the file. */
+int write_all(int fd, const void *data, size_t len);
+int pread_all(int fd, void *data, size_t len, off_t offset);
+/* Appends the whole file to ret; -EFBIG past `max` bytes. */
+int read_file(const char *path, size_t max, Buf *ret);
+/* Replaces path with these bytes by way of a temporary file and a rename. */
+int write_file_atomic(const char *path, const void *data, size_t len, mode_t mode);
+/* Like mkdir -p: 0 also where it exists already; -ENOTDIR where something else is there. */
+int mkdir_parents(const char *path, mode_t mode);

@@ -1,0 +1,49 @@
+#include "util/redact.h"
+
+#include <ctype.h>
+#include <stddef.h>
+#include <string.h>
+#include <strings.h>
+
+#include "gitfs/macro.h"
+
+static size_t until(const char *s, const char *stop) {
+        return strcspn(s, stop);
+}
+
+/* Replaces [from, from + len) by up to three stars and closes the gap. */
+static void star_out(char *from, size_t len) {
+        size_t stars = MIN(len, (size_t) 3);
+        memset(from, '*', stars);
+        memmove(from + stars, from + len, strlen(from + len) + 1);
+}
+
+static void redact_userinfo(char *text) {
+        for (char *p = text; (p = strstr(p, "://"));) {
+                p += 3;
+                size_t authority = until(p, "/?# \t\r\n\"'<>");
+                char *at = memrchr(p, '@', authority);
+                if (at)
+                        star_out(p, (size_t) (at - p));
+        }
+}
+
+static void redact_values(char *text) {
+        static const char *const labels[] = {
+                "authorization:", "private-token:", "password=", "credential="};
+
+        for (size_t i = 0; i < ELEMENTSOF(labels); i++) {
+                char *p = text;
+                while ((p = strcasestr(p, labels[i]))) {
+                        p += strlen(labels[i]);
+                        while (*p == ' ')
+                                p++;
+                        star_out(p, until(p, "\r\n"));
+                }
+        }
+}
+
+void redact_urls(char *text) {
+        redact_userinfo(text);
+        redact_values(text);
+}
