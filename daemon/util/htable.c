@@ -102,11 +102,10 @@ static uint64_t mix(uint64_t x) {
         return x ^ (x >> 33);
 }
 
-uint64_t hash_bytes(const void *data, size_t len, uint64_t seed) {
+uint64_t hash_bytes_stable(const void *data, size_t len, uint64_t seed) {
         const uint8_t *p = data;
 
-        (void) pthread_once(&seed_once, seed_init);
-        uint64_t h = mix(process_seed ^ seed) ^ len;
+        uint64_t h = mix(seed) ^ len;
         for (; len >= 8; len -= 8, p += 8) {
                 uint64_t w;
                 memcpy(&w, p, 8);
@@ -116,6 +115,11 @@ uint64_t hash_bytes(const void *data, size_t len, uint64_t seed) {
         if (len > 0)
                 memcpy(&tail, p, len);
         return mix(h ^ tail);
+}
+
+uint64_t hash_bytes(const void *data, size_t len, uint64_t seed) {
+        (void) pthread_once(&seed_once, seed_init);
+        return hash_bytes_stable(data, len, process_seed ^ seed);
 }
 
 uint64_t hash_string(const char *s) {

@@ -46,3 +46,5 @@ void htable_done(HTable *t);
  * collide. */
 uint64_t hash_bytes(const void *data, size_t len, uint64_t seed);
 uint64_t hash_string(const char *s);
+/* The same without the process's seed: equal in every process, for ids that outlive one. */
+uint64_t hash_bytes_stable(const void *data, size_t len, uint64_t seed);
