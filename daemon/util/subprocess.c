@@ -169,7 +169,7 @@ int subprocess_run(
         Buf *ret_output) {
         _cleanup_buf_ Buf out = {0};
         int pair[2];
-        pid_t pid;
+        pid_t pid = -1;
 
         if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
                 return -errno;

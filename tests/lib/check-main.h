@@ -3,8 +3,8 @@
 #include <check.h>
 #include <stdlib.h>
 
-/* The main() of a libcheck program with one suite: CHECK_MAIN("name", add_tests) where add_tests(TCase *)
- * calls tcase_add_test(). */
+/* The main() of a libcheck program with one suite: CHECK_MAIN("name", add_tests) where
+ * add_tests(TCase *) calls tcase_add_test(). */
 #define CHECK_MAIN(name, add_tests)                                                                \
         int main(void) {                                                                           \
                 Suite *suite = suite_create(name);                                                 \
