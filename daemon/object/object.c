@@ -1,0 +1,69 @@
+#include "object/object.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <git2.h>
+#include <string.h>
+
+#include "gitfs/macro.h"
+
+_Static_assert((int) OBJECT_COMMIT == (int) GIT_OBJECT_COMMIT, "types are passed on as they are");
+_Static_assert((int) OBJECT_TREE == (int) GIT_OBJECT_TREE, "types are passed on as they are");
+_Static_assert((int) OBJECT_BLOB == (int) GIT_OBJECT_BLOB, "types are passed on as they are");
+_Static_assert((int) OBJECT_TAG == (int) GIT_OBJECT_TAG, "types are passed on as they are");
+
+static const char *const type_names[] = {
+        [OBJECT_COMMIT] = "commit",
+        [OBJECT_TREE] = "tree",
+        [OBJECT_BLOB] = "blob",
+        [OBJECT_TAG] = "tag",
+};
+
+const char *object_type_name(ObjectType type) {
+        assert(type >= OBJECT_COMMIT && type <= OBJECT_TAG);
+        return type_names[type];
+}
+
+int object_type_from_name(const char *name, size_t len) {
+        for (int t = OBJECT_COMMIT; t <= OBJECT_TAG; t++)
+                if (strlen(type_names[t]) == len && memcmp(type_names[t], name, len) == 0)
+                        return t;
+        return -EINVAL;
+}
+
+int object_hash(OidAlgo algo, ObjectType type, const void *data, size_t len, Oid *ret) {
+        if (algo == OID_SHA256)
+                return -EOPNOTSUPP;
+        assert(algo == OID_SHA1);
+
+        git_oid id;
+        if (git_odb_hash(&id, data, len, (git_object_t) type) < 0) {
+                /* The one thing a hash can find wrong with bytes is a collision attack. */
+                const git_error *e = git_error_last();
+                return e && e->klass == GIT_ERROR_SHA ? -EBADMSG : -ENOMEM;
+        }
+        oid_from_raw(ret, algo, id.id);
+        return 0;
+}
+
+int object_library_init(void) {
+        /* Harmless to a reader: missing objects are expected, nothing is ever pruned by us. libgit2
+         * would refuse the repository for not knowing the word. */
+        const char *extensions[] = {"partialclone", "preciousobjects", "worktreeconfig"};
+
+        if (git_libgit2_init() < 0)
+                return -ENOMEM;
+        /* Who owns a repository matters to programs that run its hooks or obey its configuration;
+         * we only read objects. Objects are not cached by libgit2: the store does it. */
+        if (git_libgit2_opts(GIT_OPT_SET_OWNER_VALIDATION, 0) < 0 ||
+            git_libgit2_opts(GIT_OPT_ENABLE_CACHING, 0) < 0 ||
+            git_libgit2_opts(GIT_OPT_SET_EXTENSIONS, extensions, ELEMENTSOF(extensions)) < 0) {
+                object_library_done();
+                return -ENOMEM;
+        }
+        return 0;
+}
+
+void object_library_done(void) {
+        (void) git_libgit2_shutdown(); /* returns how many others still use it */
+}
