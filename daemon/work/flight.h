@@ -25,7 +25,7 @@ struct FlightKey {
         uint8_t id[36]; /* zero padded */
 };
 
-/* Embedded in whatever waits. At most one flight at a time. */
+/* Embedded in whatever waits, zeroed but for landed(). At most one flight at a time. */
 struct FlightWaiter {
         /* Runs on a pool thread exactly once per join that was not left: result is 0 or a negative
          * errno, failure is valid during the call. */
@@ -33,9 +33,8 @@ struct FlightWaiter {
 
         /* private to flight.c */
         Task task;
-        int result;
-        struct FlightOutcome *outcome;
-        struct Flight *flight;
+        struct Flight *flight;  /* set while waiting: protected by the table's lock */
+        struct Flight *outcome; /* set from landing until landed() runs */
         TAILQ_ENTRY(FlightWaiter) entry;
 };
 
@@ -50,7 +49,8 @@ DEFINE_CLEANUP(FlightTable *, flight_table_free)
  * has (prefetch). */
 int flight_join(FlightTable *table, const FlightKey *key, FlightWaiter *waiter);
 /* Takes the waiter out before it runs: true if landed() will not be called any more, false if it
- * has been or will be. The flight goes on for the others. */
+ * has been or will be (the caller sees to it that the waiter is still there). The flight goes on
+ * for the others. */
 bool flight_leave(FlightTable *table, FlightWaiter *waiter);
 /* Ends the flight of this key; no-op when there is none (an object may arrive that nobody asked
  * for). failure may be NULL when result is 0. */
