@@ -1,0 +1,513 @@
+"""Runs test cases against a real gitfsd on a real mount.
+
+A test file defines cases and ends in `harness.main()`:
+
+    @harness.case()
+    def reads_a_file(t):
+        t.local_org('o', {'r': repo_path})
+        t.start()
+        assert t.read('o/r/file') == b'...'
+
+Each case runs in a process of its own with an Env (`t`): private directories, a daemon, servers. A supervisor
+process, which never touches the mount and so cannot hang in it, waits for the case with a deadline. When it
+fails or hangs, the supervisor prints the daemon's log, its stacks and the kernel's; in every case it ends what
+the case has started, and detaches its mount. Exit status: 0, 1, or 77 when every case was skipped.
+"""
+
+import contextlib
+import ctypes
+import fcntl
+import glob
+import hashlib
+import json
+import os
+import re
+import select
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import traceback
+
+import repo
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+TESTS = os.path.dirname(HERE)
+BUILD = os.environ.get("GITFS_BUILD_DIR", os.path.join(os.path.dirname(TESTS), "build"))
+GITFSD = os.environ.get("GITFSD", os.path.join(BUILD, "daemon", "gitfsd"))
+GITFSCTL = os.environ.get("GITFSCTL", os.path.join(BUILD, "ctl", "gitfsctl"))
+
+# How long a daemon may take to say READY=1 or to end; generous, because nothing passes by waiting for it.
+START_SECONDS = 30
+CASE_SECONDS = 120
+
+# What no log of a correct program holds.
+ALARMS = re.compile(
+    r"AddressSanitizer|LeakSanitizer|ThreadSanitizer|UndefinedBehavior|runtime error:|Assertion .* failed"
+    r"|lock order|stack smashing|double free|malloc\(\)|corrupted|core dumped"
+)
+
+PR_SET_CHILD_SUBREAPER = 36
+_libc = ctypes.CDLL(None, use_errno=True)
+
+_cases = []
+
+
+class Skip(Exception):
+    """Raised by a case that cannot run here; the text says why."""
+
+
+def case(seconds=CASE_SECONDS, needs_fuse=True):
+    """Registers a function as a test case."""
+
+    def register(function):
+        _cases.append((function, seconds, needs_fuse))
+        return function
+
+    return register
+
+
+def wait_until(condition, what, seconds=30):
+    """Polls until condition() is true and returns its value. Only for state that nothing announces."""
+    deadline = time.monotonic() + seconds
+    while True:
+        value = condition()
+        if value:
+            return value
+        if time.monotonic() > deadline:
+            raise AssertionError(f"{what}: not within {seconds} seconds")
+        time.sleep(0.01)
+
+
+def fixture(name, *arguments):
+    """The directory of a fixture, built once and shared by all tests of a build directory. Read only."""
+    script = os.path.join(TESTS, "fixtures", name)
+    with open(script, "rb") as f, open(repo.__file__, "rb") as g:
+        key = hashlib.sha256(f.read() + g.read() + repr(arguments).encode()).hexdigest()[:12]
+    store = os.environ.get("GITFS_FIXTURES", os.path.join(BUILD, "tests", "fixtures"))
+    os.makedirs(store, exist_ok=True)
+    target = os.path.join(store, f"{name}-{key}")
+    with open(target + ".lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not os.path.exists(target):
+            building = target + ".new"
+            shutil.rmtree(building, ignore_errors=True)
+            done = subprocess.run([script, building, *arguments], stdout=subprocess.PIPE, check=False)
+            if done.returncode == 77:
+                shutil.rmtree(building, ignore_errors=True)
+                raise Skip(done.stdout.decode().strip().removeprefix("SKIP: "))
+            if done.returncode != 0:
+                raise AssertionError(f"fixture {name} could not be built")
+            os.rename(building, target)
+    return target
+
+
+class Server:
+    """nginx with git http-backend, see tests/lib/git-server."""
+
+    def __init__(self, directory, root, *options):
+        self.directory = directory
+        self.root = root
+        self.options = options
+        self.url = None
+
+    def start(self):
+        """The same port again when it was started before."""
+        port = ["--port", self.url.rpartition(":")[2]] if self.url else []
+        self.url = self._run("start", self.directory, "--root", self.root, *port, *self.options).strip()
+        return self
+
+    def stop(self):
+        self._run("stop", self.directory)
+
+    def requests(self):
+        """One (method, URI, status, bytes in, bytes out) for each request that was finished."""
+        lines = self._run("requests", self.directory).splitlines()
+        return [(m, u, int(s), int(i), int(o)) for m, u, s, i, o in map(str.split, lines)]
+
+    @staticmethod
+    def _run(*arguments):
+        command = [os.path.join(HERE, "git-server"), *arguments]
+        return subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
+
+
+class Env:
+    """What one test case works with."""
+
+    def __init__(self, directory):
+        self.dir = directory
+        self.mount = os.path.join(directory, "mnt")
+        self.runtime = os.path.join(directory, "run", "gitfsd")
+        self.config = os.path.join(directory, "config")
+        self.cache = os.path.join(directory, "cache")
+        self.log_path = os.path.join(directory, "gitfsd.log")
+        self.as_user = None
+        self.pid = None
+        self._daemon = None
+        self._servers = 0
+        os.makedirs(os.path.join(self.config, "orgs.d"))
+        for path in (self.mount, self.cache, os.path.join(directory, "run"), os.path.join(directory, "home")):
+            os.makedirs(path)
+        os.chmod(os.path.join(directory, "run"), 0o700)
+        self.environment = {
+            **repo.clean_environment(),
+            "XDG_RUNTIME_DIR": os.path.join(directory, "run"),
+            "HOME": os.path.join(directory, "home"),
+            "GIT_CONFIG_GLOBAL": os.path.join(directory, "gitconfig"),
+            "NO_PROXY": "*",
+            "no_proxy": "*",
+        }
+        self.write("gitconfig", "[safe]\n\tdirectory = *\n")
+
+    # --- files of the case ---
+
+    def path(self, *names):
+        return os.path.join(self.dir, *names)
+
+    def write(self, name, text):
+        path = self.path(name)
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with open(path, "w", encoding="utf-8") as f:
+            f.write(text)
+        return path
+
+    def own_repos(self, fixture_directory, *names):
+        """A directory with copies of a fixture's repositories, which the case may change."""
+        target = self.path("repos")
+        os.makedirs(target, exist_ok=True)
+        for name in names:
+            repo.copy_bare(os.path.join(fixture_directory, "repos", name + ".git"), f"{target}/{name}.git")
+        return target
+
+    # --- configuration ---
+
+    def configure(self, text):
+        """gitfs.conf; before start(), or followed by a reload."""
+        self.write("config/gitfs.conf", text)
+
+    def org(self, name, forge, url, repos=(), **more):
+        """orgs.d/NAME.conf. Polling is off unless asked for, so that only what a test does is seen."""
+        more.setdefault("PollIntervalSec", 0)
+        lines = ["[Org]", f"Forge={forge}", f"Url={url}"]
+        lines += [f"Repo={r}" for r in repos] + [f"{k}={v}" for k, v in more.items()]
+        self.write(f"config/orgs.d/{name}.conf", "\n".join(lines) + "\n")
+
+    def serve(self, root, *options):
+        """Starts a git server on the repositories below root."""
+        self._servers += 1
+        return Server(self.path(f"server-{self._servers}"), root, *options).start()
+
+    # --- the daemon ---
+
+    def start(self, *options, wait=True, mount=None):
+        """Starts gitfsd and waits until it says that it is ready."""
+        assert self._daemon is None, "already started"
+        notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        address = self.path("notify")
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(address)
+        notify.bind(address)
+        os.chmod(address, 0o666)
+        command = [
+            GITFSD, "--mount", mount or self.mount, "--runtime-directory", self.runtime,
+            "--config-home", self.config, "--cache-directory", self.cache, "--log-level", "debug", *options,
+        ]  # fmt: skip
+        with open(self.log_path, "ab") as log:
+            self._daemon = subprocess.Popen(
+                [*self._user_prefix(), *command],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env={**self.environment, "NOTIFY_SOCKET": address},
+                start_new_session=True,
+            )
+        self.pid = self._daemon.pid
+        try:
+            if wait:
+                self._wait_ready(notify)
+        finally:
+            notify.close()
+
+    def _wait_ready(self, notify):
+        deadline = time.monotonic() + START_SECONDS
+        pidfd = os.pidfd_open(self.pid)
+        try:
+            while True:
+                left = deadline - time.monotonic()
+                ready, _, _ = select.select([notify, pidfd], [], [], max(left, 0))
+                if notify in ready:
+                    if b"READY=1" in notify.recv(65536).split(b"\n"):
+                        return
+                elif pidfd in ready:
+                    status, self._daemon = self._daemon.wait(), None
+                    raise AssertionError(f"gitfsd ended with {status} before it was ready\n{self.log()}")
+                elif left <= 0:
+                    raise AssertionError("gitfsd did not say READY=1")
+        finally:
+            os.close(pidfd)
+
+    def wait_exit(self, seconds=START_SECONDS):
+        """The exit status of a daemon that ends by itself."""
+        status = self._daemon.wait(seconds)
+        self._daemon = None
+        return status
+
+    def stop(self):
+        """A clean stop: status 0, nothing mounted, within the time that systemd is promised."""
+        self._daemon.send_signal(signal.SIGTERM)
+        status = self.wait_exit(10)
+        assert status == 0, f"gitfsd ended with {status}"
+        assert not mounts_below(self.dir), "still mounted after the end"
+
+    def kill(self):
+        """A crash. The dead mount stays."""
+        self._daemon.kill()
+        self.wait_exit()
+
+    def restart(self):
+        self.stop()
+        self.start()
+
+    @property
+    def running(self):
+        return self._daemon is not None and self._daemon.poll() is None
+
+    def signal(self, number):
+        self._daemon.send_signal(number)
+
+    def log(self):
+        try:
+            with open(self.log_path, encoding="utf-8", errors="replace") as f:
+                return f.read()
+        except FileNotFoundError:
+            return ""
+
+    def _user_prefix(self):
+        if self.as_user is None:
+            return []
+        uid, gid = self.as_user
+        return ["setpriv", f"--reuid={uid}", f"--regid={gid}", "--clear-groups", "--"]
+
+    # --- gitfsctl ---
+
+    def ctl(self, *arguments, check=True, timeout=60):
+        """Runs gitfsctl; the result has returncode, stdout and stderr as text."""
+        done = subprocess.run(
+            [*self._user_prefix(), GITFSCTL, "--runtime-directory", self.runtime, *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=self.environment,
+            timeout=timeout,
+            check=False,
+        )
+        done.stdout = done.stdout.decode(errors="surrogateescape")
+        done.stderr = done.stderr.decode(errors="surrogateescape")
+        if check and done.returncode != 0:
+            raise AssertionError(f"gitfsctl {arguments}: status {done.returncode}\n{done.stdout}{done.stderr}")
+        return done
+
+    def ctl_json(self, *arguments):
+        return json.loads(self.ctl(*arguments, "--json").stdout)
+
+    def stats(self):
+        return self.ctl_json("stats")
+
+    def fuse_requests(self):
+        """How many requests of the kernel have reached the daemon, FORGETs aside."""
+        stats = self.stats()
+        names = [n for n in stats if n.startswith("fuse-") and n not in NOT_REQUESTS]
+        return {n: stats[n] for n in names}
+
+    # --- the mount ---
+
+    def at(self, path=""):
+        return os.path.join(self.mount, path)
+
+    def read(self, path):
+        with open(self.at(path), "rb") as f:
+            return f.read()
+
+    def names(self, path=""):
+        return sorted(os.listdir(self.at(path)))
+
+    def errno_of(self, call, *arguments):
+        """0, or the errno that the call fails with."""
+        try:
+            call(*arguments)
+        except OSError as e:
+            return e.errno
+        return 0
+
+
+NOT_REQUESTS = {
+    "fuse-forget", "fuse-interrupt", "fuse-read-bytes", "fuse-parked", "fuse-parked-now",
+    "fuse-timed-out", "fuse-errors",
+}  # fmt: skip
+
+
+def drop_caches():
+    """Makes the kernel forget every inode that nobody holds; needs root."""
+    try:
+        with open("/proc/sys/vm/drop_caches", "w", encoding="ascii") as f:
+            f.write("2\n")
+    except OSError as e:
+        raise Skip(f"cannot write /proc/sys/vm/drop_caches: {e.strerror}") from None
+
+
+def need_root():
+    if os.geteuid() != 0:
+        raise Skip("needs root")
+
+
+def mounts_below(directory):
+    """Mount points at or below a directory, innermost first. Reads mountinfo: stat could hang."""
+    prefix = os.path.realpath(directory)
+    found = []
+    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as f:
+        for line in f:
+            point = re.sub(r"\\([0-7]{3})", lambda m: chr(int(m[1], 8)), line.split()[4])
+            if point == prefix or point.startswith(prefix + "/"):
+                found.append((point, line.split()[2]))
+    return list(reversed(found))
+
+
+# --- the supervisor ---
+
+
+def _descendants(pid):
+    """All processes below one, however deep."""
+    children = {}
+    for path in glob.glob("/proc/[0-9]*/stat"):
+        with contextlib.suppress(OSError), open(path, encoding="utf-8", errors="replace") as f:
+            fields = f.read().rpartition(")")[2].split()
+            children.setdefault(int(fields[1]), []).append(int(path.split("/")[2]))
+    found, queue = [], [pid]
+    while queue:
+        below = children.get(queue.pop(), [])
+        found += below
+        queue += below
+    return found
+
+
+def _name(pid):
+    with contextlib.suppress(OSError), open(f"/proc/{pid}/comm", encoding="utf-8") as f:
+        return f.read().strip()
+    return "?"
+
+
+def _dump(directory):
+    """All that helps to find out why a case failed."""
+    for pid in _descendants(os.getpid()):
+        name = _name(pid)
+        for task in sorted(glob.glob(f"/proc/{pid}/task/*")):
+            with contextlib.suppress(OSError), open(f"{task}/stack", encoding="utf-8") as f:
+                stack = f.read()
+                if "fuse" in stack or name == "gitfsd":
+                    print(f"--- kernel stack of {name} {os.path.basename(task)}\n{stack}")
+        if name == "gitfsd" and shutil.which("gdb"):
+            command = ["gdb", "-p", str(pid), "-batch", "-nx", "-ex", "thread apply all bt 30"]
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                done = subprocess.run(command, capture_output=True, timeout=60, check=False)
+                print(f'--- gdb\n{done.stdout.decode(errors="replace")}')
+    for path in sorted(glob.glob(f"{directory}/gitfsd.log") + glob.glob(f"{directory}/server-*/*.log")):
+        with open(path, encoding="utf-8", errors="replace") as f:
+            print(f'--- {path}\n{"".join(f.readlines()[-400:])}')
+    sys.stdout.flush()
+
+
+def _clean(directory):
+    """Ends everything the case has started and takes its mounts away."""
+    for point, device in mounts_below(directory):
+        # Frees whoever hangs in the mount, even in uninterruptible sleep.
+        with contextlib.suppress(OSError), open(
+            f'/sys/fs/fuse/connections/{device.partition(":")[2]}/abort', "w", encoding="ascii"
+        ) as f:
+            f.write("1")
+        if subprocess.run(["fusermount3", "-uzq", point], check=False).returncode != 0:
+            subprocess.run(["umount", "-l", point], check=False)
+    while pids := _descendants(os.getpid()):
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(-1, 0)
+    if not os.environ.get("GITFS_KEEP"):
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+def _run_case(function, directory):
+    """In the child: 0 passed, 1 failed, 77 skipped."""
+    t = Env(directory)
+    try:
+        function(t)
+        if t.running:
+            t.stop()
+        alarm = ALARMS.search(t.log())
+        assert not alarm, f"the log says: {alarm.group(0)}"
+        return 0
+    except Skip as e:
+        print(f"SKIP: {function.__name__}: {e}", flush=True)
+        return 77
+    except BaseException:
+        traceback.print_exc(file=sys.stdout)
+        return 1
+
+
+def _supervise(function, seconds):
+    directory = tempfile.mkdtemp(prefix="gitfs-")
+    os.chmod(directory, 0o755)
+    started = time.monotonic()
+    sys.stdout.flush()
+    pid = os.fork()
+    if pid == 0:
+        # Own session: what the terminal or meson signals goes to the supervisor alone.
+        os.setsid()
+        status = _run_case(function, directory)
+        sys.stdout.flush()
+        os._exit(status)
+    status = None
+    try:
+        pidfd = os.pidfd_open(pid)
+        done, _, _ = select.select([pidfd], [], [], seconds)
+        os.close(pidfd)
+        if done:
+            status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        else:
+            print(f"not done after {seconds} seconds")
+        if status not in (0, 77):
+            _dump(directory)
+    finally:
+        _clean(directory)
+    word = {0: "ok", 77: "skipped"}.get(status, "FAILED")
+    print(f"{word:8}{function.__name__} ({time.monotonic() - started:.1f} s)", flush=True)
+    return status
+
+
+def main():
+    """Runs the cases of the file, or those named on the command line."""
+    known = {function.__name__ for function, _, _ in _cases}
+    wanted = sys.argv[1:] or sorted(known)
+    if unknown := set(wanted) - known:
+        sys.exit(f'no such case: {", ".join(sorted(unknown))}; there are {", ".join(sorted(known))}')
+    no_fuse = None if os.path.exists("/dev/fuse") else "/dev/fuse is missing"
+    _libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    # A supervisor that is asked to end still cleans up.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+
+    results = []
+    for function, seconds, needs_fuse in _cases:
+        if function.__name__ not in wanted:
+            continue
+        if needs_fuse and no_fuse:
+            print(f"SKIP: {function.__name__}: {no_fuse}")
+            results.append(77)
+        else:
+            results.append(_supervise(function, seconds))
+    failed = [r for r in results if r not in (0, 77)]
+    if failed:
+        sys.exit(1)
+    sys.exit(77 if all(r == 77 for r in results) else 0)
