@@ -1,0 +1,492 @@
+/* org.gitfs1.Manager. A handler reads and checks its arguments, calls the manager and answers, or
+ * leaves a Request behind; none waits. */
+
+#include <assert.h>
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "gitfs/bus-names.h"
+
+#include "bus/bus-error.h"
+#include "bus/bus-internal.h"
+#include "bus/bus-request.h"
+#include "config/config.h"
+#include "util/stats.h"
+#include "util/text.h"
+#include "version.h"
+
+static_assert(
+        GITFS_BUS_FLUSH_KERNEL == FLUSH_KERNEL && GITFS_BUS_FLUSH_MEMORY == FLUSH_MEMORY &&
+                GITFS_BUS_FLUSH_DISK == FLUSH_DISK,
+        "the flags go over the bus as they are");
+#define FLUSH_ALL (GITFS_BUS_FLUSH_KERNEL | GITFS_BUS_FLUSH_MEMORY | GITFS_BUS_FLUSH_DISK)
+
+/* --- arguments --- */
+
+static int refuse(sd_bus_error *error, const char *fmt, ...) _printf_(2, 3);
+static int refuse(sd_bus_error *error, const char *fmt, ...) {
+        char text[sizeof(((Failure *) NULL)->text)];
+        va_list ap;
+        Failure f;
+
+        va_start(ap, fmt);
+        (void) vsnprintf(text, sizeof(text), fmt, ap); /* cut short is fine */
+        va_end(ap);
+        (void) failure_set(&f, FAILURE_LOCAL, "%s", text); /* the errno is ours to choose */
+        return bus_error_set(error, -EINVAL, &f);
+}
+
+/* Strings from the bus are spelled by text_escape(); *ret is allocated. */
+static int read_bytes(sd_bus_message *m, char **ret, sd_bus_error *error) {
+        const char *text;
+
+        int r = sd_bus_message_read_basic(m, 's', &text);
+        if (r < 0)
+                return r;
+        _cleanup_free_ char *bytes = strdup(text);
+        if (!bytes)
+                return -ENOMEM;
+        if (text_unescape(bytes) < 0)
+                return refuse(error, "\"%s\" stands for a NUL byte", text);
+        *ret = TAKE_PTR(bytes);
+        return 0;
+}
+
+/* A path argument, relative to the mount. */
+static int read_path(Bus *b, sd_bus_message *m, char **ret, sd_bus_error *error) {
+        _cleanup_free_ char *typed = NULL;
+        Failure f = {0};
+
+        int r = read_bytes(m, &typed, error);
+        if (r < 0)
+                return r;
+        r = manager_normalize_path(b->manager, typed, ret, &f);
+        /* What cannot be normalized lies outside of the mount. */
+        return r < 0 ? bus_error_set(error, r == -EINVAL ? -EXDEV : r, &f) : 0;
+}
+
+/* --- orgs --- */
+
+static int append_org(const OrgInfo *info, void *userdata) {
+        return bus_org_append(userdata, info);
+}
+
+static int method_list_orgs(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
+        Bus *b = userdata;
+
+        int r = sd_bus_message_new_method_return(m, &reply);
+        if (r >= 0)
+                r = sd_bus_message_open_container(reply, 'a', "a{sv}");
+        if (r >= 0)
+                r = manager_each_org(b->manager, append_org, reply);
+        if (r >= 0)
+                r = sd_bus_message_close_container(reply);
+        return r < 0 ? r : sd_bus_send(NULL, reply, NULL);
+}
+
+static int reply_path(sd_bus_message *m, char *owned_path) {
+        _cleanup_free_ char *path = owned_path;
+        return path ? sd_bus_reply_method_return(m, "o", path) : -ENOMEM;
+}
+
+static int refuse_org(sd_bus_error *error, const char *name) {
+        Failure f;
+
+        int r = failure_set(&f, FAILURE_NOT_FOUND, "No org is named \"%s\"", name);
+        return bus_error_set(error, r, &f);
+}
+
+static int method_get_org(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+        _cleanup_free_ char *name = NULL;
+        Bus *b = userdata;
+        OrgInfo info;
+
+        int r = read_bytes(m, &name, error);
+        if (r < 0)
+                return r;
+        r = manager_get_org(b->manager, name, &info);
+        if (r < 0)
+                return bus_error_set(error, r, NULL);
+        return r == 0 ? refuse_org(error, name) : reply_path(m, bus_org_path(name));
+}
+
+static int read_repos(sd_bus_message *m, OrgConfig *config, sd_bus_error *error) {
+        unsigned n = 0;
+
+        int r = sd_bus_message_enter_container(m, 'a', "s");
+        while (r >= 0 && (r = sd_bus_message_at_end(m, /* complete= */ false)) == 0) {
+                _cleanup_free_ char *repo = NULL;
+
+                if (++n > BUS_MAX_ORG_REPOS)
+                        return refuse(error, "More than %u repositories", BUS_MAX_ORG_REPOS);
+                r = read_bytes(m, &repo, error);
+                if (r >= 0)
+                        r = org_config_add_repo(config, repo);
+        }
+        return r < 0 ? r : sd_bus_message_exit_container(m);
+}
+
+static int read_options(sd_bus_message *m, OrgConfig *config, sd_bus_error *error) {
+        int r = sd_bus_message_enter_container(m, 'a', "{sv}");
+        if (r < 0)
+                return r;
+        while ((r = sd_bus_message_enter_container(m, 'e', "sv")) > 0) {
+                const char *key;
+
+                r = sd_bus_message_read(m, "s", &key);
+                if (r < 0)
+                        return r;
+                if (strcmp(key, GITFS_BUS_OPTION_POLL_INTERVAL) != 0)
+                        return refuse(error, "Unknown option \"%s\"", key);
+                r = sd_bus_message_read(m, "v", "t", &config->poll_interval_usec);
+                if (r == -ENXIO)
+                        return refuse(error, "Option \"%s\" is not of type t", key);
+                if (r >= 0)
+                        r = sd_bus_message_exit_container(m);
+                if (r < 0)
+                        return r;
+        }
+        return r < 0 ? r : sd_bus_message_exit_container(m);
+}
+
+static int method_add_org(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+        _cleanup_(org_config_freep) OrgConfig *config = NULL;
+        _cleanup_free_ char *name = NULL, *url = NULL;
+        Bus *b = userdata;
+        const char *forge;
+        Failure f = {0};
+
+        int r = read_bytes(m, &name, error);
+        if (r >= 0)
+                r = sd_bus_message_read(m, "s", &forge);
+        if (r >= 0)
+                r = read_bytes(m, &url, error);
+        if (r < 0)
+                return r;
+
+        OrgKind kind = org_kind_from_string(forge);
+        if (kind < 0)
+                return refuse(error, "Unknown kind of forge \"%s\"", forge);
+        r = org_config_new(name, kind, url, &config);
+        if (r >= 0)
+                r = read_repos(m, config, error);
+        if (r >= 0)
+                r = read_options(m, config, error);
+        if (r < 0)
+                return sd_bus_error_is_set(error) ? r : bus_error_set(error, r, NULL);
+
+        r = manager_add_org(b->manager, config, &f);
+        if (r < 0)
+                return bus_error_set(error, r, &f);
+        return reply_path(m, bus_org_path(name));
+}
+
+static int method_remove_org(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+        _cleanup_free_ char *name = NULL;
+        Bus *b = userdata;
+        Failure f = {0};
+
+        int r = read_bytes(m, &name, error);
+        if (r < 0)
+                return r;
+        r = manager_remove_org(b->manager, name, &f);
+        if (r == -ENOENT && f.text[0] == '\0')
+                return refuse_org(error, name);
+        return r < 0 ? bus_error_set(error, r, &f) : sd_bus_reply_method_return(m, NULL);
+}
+
+/* --- jobs --- */
+
+static int append_job(const JobInfo *info, void *userdata) {
+        return bus_job_append(userdata, info);
+}
+
+static int method_list_jobs(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
+        Bus *b = userdata;
+
+        int r = sd_bus_message_new_method_return(m, &reply);
+        if (r >= 0)
+                r = sd_bus_message_open_container(reply, 'a', "a{sv}");
+        if (r >= 0)
+                r = manager_each_job(b->manager, append_job, reply);
+        if (r >= 0)
+                r = sd_bus_message_close_container(reply);
+        return r < 0 ? r : sd_bus_send(NULL, reply, NULL);
+}
+
+static int method_get_job(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+        Bus *b = userdata;
+        JobInfo info;
+        uint32_t id;
+
+        int r = sd_bus_message_read(m, "u", &id);
+        if (r < 0)
+                return r;
+        r = manager_get_job(b->manager, id, &info);
+        if (r < 0)
+                return bus_error_set(error, r, NULL);
+        if (r == 0) {
+                Failure f;
+                r = failure_set(&f, FAILURE_NOT_FOUND, "There is no job %u", id);
+                return bus_error_set(error, r, &f);
+        }
+        return reply_path(m, bus_job_path(id));
+}
+
+static int method_prefetch(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+        _cleanup_free_ char *path = NULL, *object = NULL;
+        Bus *b = userdata;
+        Failure f = {0};
+        uint64_t flags;
+        uint32_t id;
+
+        int r = read_path(b, m, &path, error);
+        if (r >= 0)
+                r = sd_bus_message_read(m, "t", &flags);
+        if (r < 0)
+                return r;
+        if (flags & ~(uint64_t) GITFS_BUS_PREFETCH_CONTENTS)
+                return refuse(error, "Unknown flags 0x%llx", (unsigned long long) flags);
+
+        r = manager_prefetch(b->manager, path, (flags & GITFS_BUS_PREFETCH_CONTENTS) != 0, &id, &f);
+        if (r < 0)
+                return bus_error_set(error, r, &f);
+        object = bus_job_path(id);
+        return object ? sd_bus_reply_method_return(m, "uo", id, object) : -ENOMEM;
+}
+
+/* --- paths --- */
+
+static int method_flush(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+        _cleanup_(request_freep) Request *req = NULL;
+        _cleanup_free_ char *path = NULL;
+        Bus *b = userdata;
+        uint64_t flags;
+
+        int r = sd_bus_message_read(m, "t", &flags);
+        if (r >= 0)
+                r = read_path(b, m, &path, error);
+        if (r < 0)
+                return r;
+        if (flags == 0 || flags & ~(uint64_t) FLUSH_ALL)
+                return refuse(error, "Unknown flags 0x%llx", (unsigned long long) flags);
+
+        r = request_new(b, m, &req);
+        if (r >= 0)
+                r = manager_flush(b->manager, (unsigned) flags, path, request_done, req);
+        if (r < 0)
+                return bus_error_set(error, r, NULL);
+        (void) TAKE_PTR(req);
+        return 1;
+}
+
+static int method_refresh(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+        _cleanup_(request_freep) Request *req = NULL;
+        _cleanup_free_ char *path = NULL;
+        Bus *b = userdata;
+
+        int r = read_path(b, m, &path, error);
+        if (r < 0)
+                return r;
+        r = request_new(b, m, &req);
+        if (r >= 0)
+                r = manager_refresh(b->manager, path, request_done, req);
+        if (r < 0)
+                return bus_error_set(error, r, NULL);
+        (void) TAKE_PTR(req);
+        return 1;
+}
+
+static int method_which(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+        _cleanup_(request_freep) Request *req = NULL;
+        _cleanup_free_ char *path = NULL;
+        Bus *b = userdata;
+
+        int r = read_path(b, m, &path, error);
+        if (r < 0)
+                return r;
+        r = request_new(b, m, &req);
+        if (r >= 0)
+                r = manager_which(b->manager, path, request_which_done, req);
+        if (r < 0)
+                return bus_error_set(error, r, NULL);
+        (void) TAKE_PTR(req);
+        return 1;
+}
+
+/* --- the daemon --- */
+
+static int method_stats(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
+        Bus *b = userdata;
+
+        manager_update_stats(b->manager);
+        int r = sd_bus_message_new_method_return(m, &reply);
+        if (r >= 0)
+                r = sd_bus_message_open_container(reply, 'a', "{st}");
+        for (Stat s = 0; s < _STAT_MAX && r >= 0; s++) {
+                /* A gauge that two threads move at once may be read below zero for a moment. */
+                int64_t value = MAX(stat_get(s), INT64_C(0));
+                r = sd_bus_message_append(reply, "{st}", stat_name(s), (uint64_t) value);
+        }
+        if (r >= 0)
+                r = sd_bus_message_close_container(reply);
+        return r < 0 ? r : sd_bus_send(NULL, reply, NULL);
+}
+
+static int method_reload(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+        Bus *b = userdata;
+        Failure f = {0};
+
+        int r = manager_reload(b->manager, &f);
+        return r < 0 ? bus_error_set(error, r, &f) : sd_bus_reply_method_return(m, NULL);
+}
+
+static int get_version(
+        sd_bus *bus,
+        const char *path,
+        const char *interface,
+        const char *property,
+        sd_bus_message *reply,
+        void *userdata,
+        sd_bus_error *error) {
+        return sd_bus_message_append(reply, "s", GITFS_VERSION);
+}
+
+static int get_mount_point(
+        sd_bus *bus,
+        const char *path,
+        const char *interface,
+        const char *property,
+        sd_bus_message *reply,
+        void *userdata,
+        sd_bus_error *error) {
+        return bus_append_bytes(reply, manager_mount_point(((Bus *) userdata)->manager));
+}
+
+static int get_runtime_directory(
+        sd_bus *bus,
+        const char *path,
+        const char *interface,
+        const char *property,
+        sd_bus_message *reply,
+        void *userdata,
+        sd_bus_error *error) {
+        return bus_append_bytes(reply, manager_runtime_directory(((Bus *) userdata)->manager));
+}
+
+static int get_ready(
+        sd_bus *bus,
+        const char *path,
+        const char *interface,
+        const char *property,
+        sd_bus_message *reply,
+        void *userdata,
+        sd_bus_error *error) {
+        return sd_bus_message_append(reply, "b", (int) manager_ready(((Bus *) userdata)->manager));
+}
+
+static int
+get_pid(sd_bus *bus,
+        const char *path,
+        const char *interface,
+        const char *property,
+        sd_bus_message *reply,
+        void *userdata,
+        sd_bus_error *error) {
+        return sd_bus_message_append(reply, "u", (uint32_t) getpid());
+}
+
+static const sd_bus_vtable vtable[] = {
+        SD_BUS_VTABLE_START(0),
+        SD_BUS_PROPERTY("Version", "s", get_version, 0, SD_BUS_VTABLE_PROPERTY_CONST),
+        SD_BUS_PROPERTY("MountPoint", "s", get_mount_point, 0, SD_BUS_VTABLE_PROPERTY_CONST),
+        SD_BUS_PROPERTY(
+                "RuntimeDirectory", "s", get_runtime_directory, 0, SD_BUS_VTABLE_PROPERTY_CONST),
+        SD_BUS_PROPERTY("Ready", "b", get_ready, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
+        SD_BUS_PROPERTY("Pid", "u", get_pid, 0, SD_BUS_VTABLE_PROPERTY_CONST),
+        SD_BUS_METHOD_WITH_ARGS(
+                "ListOrgs",
+                SD_BUS_NO_ARGS,
+                SD_BUS_RESULT("aa{sv}", orgs),
+                method_list_orgs,
+                SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_METHOD_WITH_ARGS(
+                "GetOrg",
+                SD_BUS_ARGS("s", name),
+                SD_BUS_RESULT("o", org),
+                method_get_org,
+                SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_METHOD_WITH_ARGS(
+                "AddOrg",
+                SD_BUS_ARGS("s", name, "s", forge, "s", url, "as", repos, "a{sv}", options),
+                SD_BUS_RESULT("o", org),
+                method_add_org,
+                SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_METHOD_WITH_ARGS(
+                "RemoveOrg",
+                SD_BUS_ARGS("s", name),
+                SD_BUS_NO_RESULT,
+                method_remove_org,
+                SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_METHOD_WITH_ARGS(
+                "ListJobs",
+                SD_BUS_NO_ARGS,
+                SD_BUS_RESULT("aa{sv}", jobs),
+                method_list_jobs,
+                SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_METHOD_WITH_ARGS(
+                "GetJob",
+                SD_BUS_ARGS("u", id),
+                SD_BUS_RESULT("o", job),
+                method_get_job,
+                SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_METHOD_WITH_ARGS(
+                "Prefetch",
+                SD_BUS_ARGS("s", path, "t", flags),
+                SD_BUS_RESULT("u", id, "o", job),
+                method_prefetch,
+                SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_METHOD_WITH_ARGS(
+                "Flush",
+                SD_BUS_ARGS("t", flags, "s", path),
+                SD_BUS_NO_RESULT,
+                method_flush,
+                SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_METHOD_WITH_ARGS(
+                "Refresh",
+                SD_BUS_ARGS("s", path),
+                SD_BUS_NO_RESULT,
+                method_refresh,
+                SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_METHOD_WITH_ARGS(
+                "Which",
+                SD_BUS_ARGS("s", path),
+                SD_BUS_RESULT("a{sv}", info),
+                method_which,
+                SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_METHOD_WITH_ARGS(
+                "Stats",
+                SD_BUS_NO_ARGS,
+                SD_BUS_RESULT("a{st}", values),
+                method_stats,
+                SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_METHOD_WITH_ARGS(
+                "Reload",
+                SD_BUS_NO_ARGS,
+                SD_BUS_NO_RESULT,
+                method_reload,
+                SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_SIGNAL_WITH_ARGS("JobFinished", SD_BUS_ARGS("u", id, "o", job, "s", result), 0),
+        SD_BUS_VTABLE_END,
+};
+
+int bus_manager_export(Bus *b, sd_bus *bus) {
+        return sd_bus_add_object_vtable(bus, NULL, GITFS_BUS_PATH, GITFS_BUS_MANAGER, vtable, b);
+}

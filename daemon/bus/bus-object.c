@@ -1,0 +1,79 @@
+#include "bus/bus-object.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "bus/bus-internal.h"
+#include "util/text.h"
+
+const BusProperty *bus_property_find(const BusProperty *table, size_t n, const char *name) {
+        for (size_t i = 0; i < n; i++)
+                if (strcmp(table[i].name, name) == 0)
+                        return &table[i];
+        assert(false);
+        return NULL;
+}
+
+static int append_entry(sd_bus_message *m, const BusProperty *p, const void *info) {
+        int r = sd_bus_message_open_container(m, 'e', "sv");
+        if (r >= 0)
+                r = sd_bus_message_append(m, "s", p->name);
+        if (r >= 0)
+                r = sd_bus_message_open_container(m, 'v', p->signature);
+        if (r >= 0)
+                r = p->append(m, info);
+        if (r >= 0)
+                r = sd_bus_message_close_container(m);
+        return r < 0 ? r : sd_bus_message_close_container(m);
+}
+
+int bus_properties_append(sd_bus_message *m, const BusProperty *table, size_t n, const void *info) {
+        int r = sd_bus_message_open_container(m, 'a', "{sv}");
+        for (size_t i = 0; i < n && r >= 0; i++)
+                r = append_entry(m, &table[i], info);
+        return r < 0 ? r : sd_bus_message_close_container(m);
+}
+
+int bus_append_bytes(sd_bus_message *m, const char *bytes) {
+        _cleanup_free_ char *text = text_escape(bytes ? bytes : "");
+
+        if (!text)
+                return -ENOMEM;
+        return sd_bus_message_append_basic(m, 's', text);
+}
+
+int bus_append_sentence(sd_bus_message *m, const char *text) {
+        _cleanup_free_ char *copy = strdup(text);
+
+        if (!copy)
+                return -ENOMEM;
+        text_sanitize(copy);
+        return sd_bus_message_append_basic(m, 's', copy);
+}
+
+int bus_paths_add(BusPaths *l, char *owned_path) {
+        _cleanup_free_ char *path = owned_path;
+
+        char **paths = path ? reallocarray(l->paths, l->n + 2, sizeof(*paths)) : NULL;
+        if (!paths)
+                return -ENOMEM;
+        paths[l->n++] = TAKE_PTR(path);
+        paths[l->n] = NULL;
+        l->paths = paths;
+        return 0;
+}
+
+int bus_paths_take(BusPaths *l, char ***ret) {
+        *ret = TAKE_PTR(l->paths);
+        l->n = 0;
+        return 1;
+}
+
+void bus_paths_done(BusPaths *l) {
+        for (size_t i = 0; i < l->n; i++)
+                free(l->paths[i]);
+        free(l->paths);
+        *l = (BusPaths){0};
+}
