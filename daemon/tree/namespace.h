@@ -45,7 +45,9 @@ typedef struct NsCall {
 /* Attributes of a node. An id never changes what it stands for: for files all of this is constant.
  */
 typedef struct NsAttr {
-        uint64_t id;   /* also the inode number; 0: no such name */
+        uint64_t id;  /* what the kernel calls the node by; 0: no node was made */
+        uint64_t ino; /* inode number: equal to id where there is one, known even where there is not
+                       */
         uint32_t mode; /* st_mode, with the type */
         uint64_t size;
         int64_t mtime; /* seconds */
@@ -64,10 +66,9 @@ int ns_lookup(Namespace *ns, const NsCall *call, uint64_t parent, const char *na
 void ns_forget(Namespace *ns, uint64_t id, uint64_t n);
 
 /* One directory entry. With `plus` attr is complete and carries one kernel reference if fill()
- * returns true, unless attr->id is 0: then only the name, and the type in attr->mode, are known,
- * and the kernel will look it up when it cares. Without `plus` no references are taken and attr->id
- * is the inode number. Returns false when there is no room: the entry is offered again at that
- * offset. */
+ * returns true, unless attr->id is 0: then only the name, attr->ino and the type in attr->mode are
+ * known, and the kernel will look it up when it cares. Without `plus` no references are taken and
+ * attr->id is 0. Returns false when there is no room: the entry is offered again at that offset. */
 typedef bool (*NsFill)(const char *name, const NsAttr *attr, uint64_t next_offset, void *userdata);
 /* Streams entries from `offset` (0 or a next_offset). "." and ".." come first, without references.
  * 0 or errno. */
