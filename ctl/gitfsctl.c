@@ -1,0 +1,313 @@
+/* gitfsctl: the command line. One table of verbs and one of options, from which --help is printed;
+ * an option that a verb does not list is refused, never ignored. */
+
+#include <errno.h>
+#include <getopt.h>
+#include <locale.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "ctl/bus-client.h"
+#include "ctl/ctl.h"
+#include "ctl/verbs.h"
+#include "util/clock.h"
+#include "version.h"
+
+#define MAX_POLL_INTERVAL_SEC (366 * 24 * 60 * 60ull)
+
+typedef struct Verb {
+        const char *group; /* "org" in `org add`; NULL */
+        const char *name;
+        unsigned min_args, max_args;
+        unsigned options;  /* that it takes */
+        unsigned required; /* among these */
+        int (*run)(Ctl *ctl, char **args);
+        const char *synopsis, *help;
+} Verb;
+
+#define COMMON OPTION_RUNTIME_DIRECTORY
+#define ANY_NUMBER 10000u
+
+static const Verb verbs[] = {
+        {NULL,
+         "status",
+         0,
+         0,
+         COMMON | OPTION_JSON,
+         0,
+         verb_status,
+         "",
+         "Show the daemon, its orgs and its jobs"},
+        {"org",
+         "add",
+         1,
+         1,
+         COMMON | OPTION_FORGE | OPTION_URL | OPTION_REPO | OPTION_POLL_INTERVAL,
+         OPTION_FORGE | OPTION_URL,
+         verb_org_add,
+         "NAME --forge KIND --url URL-OR-DIR",
+         "Show the repositories of a server or directory under NAME"},
+        {"org",
+         "remove",
+         1,
+         ANY_NUMBER,
+         COMMON,
+         0,
+         verb_org_remove,
+         "NAME...",
+         "Take orgs out of the mount"},
+        {"org", "list", 0, 0, COMMON | OPTION_JSON, 0, verb_org_list, "", "List the orgs"},
+        {"org",
+         "show",
+         1,
+         1,
+         COMMON | OPTION_JSON,
+         0,
+         verb_org_show,
+         "NAME",
+         "Show all that is known about an org"},
+        {NULL,
+         "prefetch",
+         1,
+         1,
+         COMMON | OPTION_JSON | OPTION_CONTENTS | OPTION_WAIT,
+         0,
+         verb_prefetch,
+         "PATH",
+         "Load what lies below PATH; prints the number of the job"},
+        {NULL, "jobs", 0, 0, COMMON | OPTION_JSON, 0, verb_jobs, "", "List the jobs"},
+        {NULL, "cancel", 1, 1, COMMON, 0, verb_cancel, "JOB", "End a job"},
+        {NULL,
+         "flush",
+         0,
+         1,
+         COMMON | OPTION_KERNEL | OPTION_MEMORY | OPTION_DISK,
+         0,
+         verb_flush,
+         "[PATH]",
+         "Forget what is cached; without options --kernel and --memory"},
+        {NULL,
+         "refresh",
+         0,
+         1,
+         COMMON,
+         0,
+         verb_refresh,
+         "[PATH]",
+         "Look now whether branches have moved"},
+        {NULL, "stats", 0, 0, COMMON | OPTION_JSON, 0, verb_stats, "", "Show the counters"},
+        {NULL,
+         "which",
+         1,
+         1,
+         COMMON | OPTION_JSON,
+         0,
+         verb_which,
+         "PATH",
+         "Show which repository, commit and object PATH is"},
+        {NULL,
+         "path",
+         0,
+         1,
+         COMMON,
+         0,
+         verb_path,
+         "[ORG[/REPO]]",
+         "Print where the mount, an org or a repository is"},
+        {NULL, "reload", 0, 0, COMMON, 0, verb_reload, "", "Read the configuration again"},
+};
+
+/* Values of getopt_long(): the option's bit, moved out of the range of characters. */
+#define OPTION_VALUE(option) ((int) (option) << 8)
+#define VALUE_HELP 'h'
+#define VALUE_VERSION 'V'
+
+static const struct option options[] = {
+        {"help", no_argument, NULL, VALUE_HELP},
+        {"version", no_argument, NULL, VALUE_VERSION},
+        {"json", no_argument, NULL, OPTION_VALUE(OPTION_JSON)},
+        {"runtime-directory", required_argument, NULL, OPTION_VALUE(OPTION_RUNTIME_DIRECTORY)},
+        {"forge", required_argument, NULL, OPTION_VALUE(OPTION_FORGE)},
+        {"url", required_argument, NULL, OPTION_VALUE(OPTION_URL)},
+        {"repo", required_argument, NULL, OPTION_VALUE(OPTION_REPO)},
+        {"poll-interval", required_argument, NULL, OPTION_VALUE(OPTION_POLL_INTERVAL)},
+        {"contents", no_argument, NULL, OPTION_VALUE(OPTION_CONTENTS)},
+        {"wait", no_argument, NULL, OPTION_VALUE(OPTION_WAIT)},
+        {"kernel", no_argument, NULL, OPTION_VALUE(OPTION_KERNEL)},
+        {"memory", no_argument, NULL, OPTION_VALUE(OPTION_MEMORY)},
+        {"disk", no_argument, NULL, OPTION_VALUE(OPTION_DISK)},
+        {0},
+};
+
+static const struct {
+        const char *text, *help;
+} option_help[] = {
+        {"--json", "Print JSON (status, org list, org show, prefetch, jobs, stats, which)"},
+        {"--runtime-directory DIR", "Talk to the gitfsd of that directory, and to no other"},
+        {"--forge KIND", "org add: local (a directory of repositories) or git (a server)"},
+        {"--url URL-OR-DIR", "org add: the base URL, or the directory"},
+        {"--repo NAME", "org add: a repository, where the server cannot list them; repeatable"},
+        {"--poll-interval SEC", "org add: how often to look for moved branches; 0 is never"},
+        {"--contents", "prefetch: files too, not only listings"},
+        {"--wait", "prefetch: show the progress and wait for the end"},
+        {"--kernel", "flush: what the kernel caches"},
+        {"--memory", "flush: what the daemon holds in memory"},
+        {"--disk", "flush: objects on disk"},
+        {"-h, --help", "Print this"},
+        {"--version", "Print the version"},
+};
+
+static int help(void) {
+        printf("Usage: gitfsctl [OPTION...] VERB [ARGUMENT...]\n\n"
+               "Controls gitfsd, the daemon that shows repositories as directories.\n\nVerbs:\n");
+        for (size_t i = 0; i < ELEMENTSOF(verbs); i++) {
+                const Verb *v = &verbs[i];
+
+                printf("  %s%s%s%s%s\n        %s\n",
+                       v->group ? v->group : "",
+                       v->group ? " " : "",
+                       v->name,
+                       v->synopsis[0] ? " " : "",
+                       v->synopsis,
+                       v->help);
+        }
+        printf("\nOptions:\n");
+        for (size_t i = 0; i < ELEMENTSOF(option_help); i++)
+                printf("  %-24s %s\n", option_help[i].text, option_help[i].help);
+        printf("\nPATH is absolute, or relative to the current directory if that lies in the "
+               "mount\n"
+               "or PATH begins with ./ or ../, else relative to the mount: org/repo/dir.\n\n"
+               "Exit status: 0 success, 1 failure, 2 wrong usage.\n");
+        return ctl_flush(EXIT_SUCCESS);
+}
+
+static int version(void) {
+        printf("gitfsctl %s\n", GITFS_VERSION);
+        return ctl_flush(EXIT_SUCCESS);
+}
+
+static int parse_interval(const char *text, uint64_t *ret_usec) {
+        char *end;
+
+        errno = 0;
+        unsigned long long sec = strtoull(text, &end, 10);
+        if (errno != 0 || end == text || *end || text[0] == '-' || sec > MAX_POLL_INTERVAL_SEC)
+                return -EINVAL;
+        *ret_usec = sec * USEC_PER_SEC;
+        return 0;
+}
+
+/* EXIT_SUCCESS, or EXIT_USAGE with the reason told. */
+static int take_option(Ctl *ctl, CtlOption option, const char *value) {
+        ctl->given |= option;
+        switch (option) {
+        case OPTION_RUNTIME_DIRECTORY:
+                ctl->runtime_directory = value;
+                break;
+        case OPTION_FORGE:
+                ctl->forge = value;
+                break;
+        case OPTION_URL:
+                ctl->url = value;
+                break;
+        case OPTION_REPO:
+                ctl->repos[ctl->n_repos++] = value; /* main() made room for argc of them */
+                break;
+        case OPTION_POLL_INTERVAL:
+                if (parse_interval(value, &ctl->poll_interval_usec) < 0)
+                        return ctl_usage_error(
+                                "--poll-interval: \"%s\" is no number of seconds", value);
+                break;
+        case OPTION_JSON:
+        case OPTION_CONTENTS:
+        case OPTION_WAIT:
+        case OPTION_KERNEL:
+        case OPTION_MEMORY:
+        case OPTION_DISK:
+                break; /* flags: given says all */
+        }
+        return EXIT_SUCCESS;
+}
+
+static const Verb *find_verb(char **args, size_t *ret_words) {
+        for (size_t i = 0; i < ELEMENTSOF(verbs); i++) {
+                const Verb *v = &verbs[i];
+
+                if (!args[0] || strcmp(args[0], v->group ? v->group : v->name) != 0)
+                        continue;
+                if (v->group && (!args[1] || strcmp(args[1], v->name) != 0))
+                        continue;
+                *ret_words = v->group ? 2 : 1;
+                return v;
+        }
+        return NULL;
+}
+
+static const char *option_name(unsigned bit) {
+        for (const struct option *o = options; o->name; o++)
+                if (o->val == OPTION_VALUE(bit))
+                        return o->name;
+        return "?";
+}
+
+static int run_verb(Ctl *ctl, char **args) {
+        size_t words = 0, n_args = 0;
+
+        if (!args[0])
+                return ctl_usage_error("what is to be done is missing");
+        const Verb *v = find_verb(args, &words);
+        if (!v)
+                return ctl_usage_error(
+                        "unknown verb \"%s%s%s\"",
+                        args[0],
+                        args[1] && strcmp(args[0], "org") == 0 ? " " : "",
+                        args[1] && strcmp(args[0], "org") == 0 ? args[1] : "");
+        const char *group = v->group ? "org " : "";
+
+        for (args += words; args[n_args];)
+                n_args++;
+        if (n_args < v->min_args || n_args > v->max_args)
+                return ctl_usage_error("usage: gitfsctl %s%s %s", group, v->name, v->synopsis);
+        for (unsigned bit = 1; bit <= OPTION_DISK; bit <<= 1) {
+                if ((ctl->given & bit) && !(v->options & bit))
+                        return ctl_usage_error(
+                                "--%s means nothing to `%s%s`", option_name(bit), group, v->name);
+                if ((v->required & bit) && !(ctl->given & bit))
+                        return ctl_usage_error(
+                                "`%s%s` needs --%s", group, v->name, option_name(bit));
+        }
+        return client_connect(ctl) < 0 ? EXIT_FAILURE : v->run(ctl, args);
+}
+
+int main(int argc, char **argv) {
+        _cleanup_free_ const char **repos = calloc((size_t) argc, sizeof(*repos));
+        Ctl ctl = {.repos = repos};
+        int c, status = EXIT_SUCCESS;
+
+        if (!repos) {
+                ctl_error("out of memory");
+                return EXIT_FAILURE;
+        }
+        /* Column widths; the output is UTF-8 whatever the locale. Without it wide characters count
+         * as narrow. */
+        (void) setlocale(LC_CTYPE, "C.UTF-8");
+        ctl.runtime_directory = getenv("GITFS_RUNTIME_DIRECTORY"); // NOLINT(concurrency-mt-unsafe)
+        if (ctl.runtime_directory && !*ctl.runtime_directory)
+                ctl.runtime_directory = NULL;
+
+        while (status == EXIT_SUCCESS && (c = getopt_long(argc, argv, "h", options, NULL)) >=
+                                                 0) { // NOLINT(concurrency-mt-unsafe)
+                if (c == VALUE_HELP)
+                        return help();
+                if (c == VALUE_VERSION)
+                        return version();
+                status = c == '?' ? ctl_usage_error("the command line was not understood")
+                                  : take_option(&ctl, (CtlOption) (c >> 8), optarg);
+        }
+        if (status == EXIT_SUCCESS)
+                status = run_verb(&ctl, argv + optind);
+        sd_bus_close_unref(ctl.bus);
+        free(ctl.mount_point);
+        return status;
+}

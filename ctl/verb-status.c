@@ -1,0 +1,69 @@
+#include <errno.h>
+#include <inttypes.h>
+#include <string.h>
+
+#include "gitfs/bus-names.h"
+
+#include "ctl/bus-client.h"
+#include "ctl/table.h"
+#include "ctl/verbs.h"
+
+static int collect(Ctl *ctl, json_object **ret) {
+        _cleanup_(json_object_putp) json_object *status = NULL, *orgs = NULL, *jobs = NULL;
+
+        int r = client_get_all(ctl, GITFS_BUS_PATH, GITFS_BUS_MANAGER, &status);
+        if (r >= 0)
+                r = client_call_json(ctl, &orgs, "ListOrgs", NULL);
+        if (r >= 0)
+                r = client_call_json(ctl, &jobs, "ListJobs", NULL);
+        if (r < 0)
+                return r;
+        if (json_object_object_add(status, "orgs", json_object_get(orgs)) < 0 ||
+            json_object_object_add(status, "jobs", json_object_get(jobs)) < 0)
+                return client_report(ctl, -ENOMEM, NULL);
+        *ret = TAKE_PTR(status);
+        return 0;
+}
+
+static void print_failures(json_object *orgs) {
+        for (size_t i = 0; i < json_object_array_length(orgs); i++) {
+                json_object *o = json_object_array_get_idx(orgs, i);
+
+                if (strcmp(json_text(o, "state"), "failing") == 0)
+                        printf("\n%s is failing: %s\n",
+                               json_text(o, "name"),
+                               json_text(o, "state_text"));
+        }
+}
+
+int verb_status(Ctl *ctl, char **args) {
+        _cleanup_(json_object_putp) json_object *status = NULL;
+
+        if (collect(ctl, &status) < 0)
+                return EXIT_FAILURE;
+        int shown = show_json(ctl, status);
+        if (shown >= 0)
+                return shown;
+
+        json_object *orgs = json_object_object_get(status, "orgs");
+        json_object *jobs = json_object_object_get(status, "jobs");
+        printf("gitfsd %s, process %" PRIu64 ", %s %s\n",
+               json_text(status, "version"),
+               json_number(status, "pid"),
+               json_flag(status, "ready") ? "serves" : "is about to serve",
+               json_text(status, "mount_point"));
+        if (json_object_array_length(orgs) == 0)
+                printf("\nNo org is configured: add one with `gitfsctl org add`.\n");
+        else {
+                printf("\n");
+                if (show_orgs(orgs) < 0)
+                        return EXIT_FAILURE;
+                print_failures(orgs);
+        }
+        if (json_object_array_length(jobs) > 0) {
+                printf("\n");
+                if (show_jobs(jobs) < 0)
+                        return EXIT_FAILURE;
+        }
+        return ctl_flush(EXIT_SUCCESS);
+}
