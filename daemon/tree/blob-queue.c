@@ -1,0 +1,176 @@
+/* Wants for single blobs, merged: the first goes out at once; what is wanted while requests are on
+ * their way goes out together with the next. */
+
+#include <errno.h>
+#include <string.h>
+
+#include "tree/namespace-private.h"
+#include "util/stats.h"
+
+#define MAX_ACTIVE 3      /* requests per repository */
+#define MAX_BATCH 2000    /* blobs per request */
+#define MAX_QUEUED 100000 /* read-ahead over this is dropped */
+
+typedef struct BlobOperation {
+        Fetch fetch;
+        Namespace *ns;
+        Repo *repo;
+        Oid oids[];
+} BlobOperation;
+
+static void queue_kick(Namespace *ns, Repo *repo);
+
+static void on_object(Fetch *fetch, const Oid *oid, ObjectType type, uint64_t size) {
+        BlobOperation *op = container_of(fetch, BlobOperation, fetch);
+
+        demand_object_arrived(op->ns, op->repo, oid, type, size);
+}
+
+static void
+land_all(Namespace *ns, Repo *repo, const Oid *oids, size_t n, int r, const Failure *f) {
+        for (size_t i = 0; i < n; i++) {
+                FlightKey key = demand_key_oid(repo, DEMAND_BLOB, &oids[i]);
+                flight_land(ns->flights, &key, r, f);
+        }
+}
+
+static void on_done(Fetch *fetch, int result, const Failure *failure) {
+        BlobOperation *op = container_of(fetch, BlobOperation, fetch);
+        Namespace *ns = op->ns;
+        Repo *repo = op->repo;
+
+        ns_report(ns, repo->org, result, failure);
+        land_all(ns, repo, fetch->oids, fetch->n_oids, result, failure);
+        free(op);
+
+        mutex_lock(&repo->lock);
+        repo->queue.n_active--;
+        mutex_unlock(&repo->lock);
+        queue_kick(ns, repo);
+        repo_unref(repo);
+        ns_operation_end(ns);
+}
+
+static size_t take_locked(BlobQueue *q, unsigned lane, Oid *out, size_t max) {
+        size_t n = MIN(q->n[lane], max);
+
+        if (n == 0)
+                return 0;
+        memcpy(out, q->wants[lane], n * sizeof(*out));
+        memmove(q->wants[lane], q->wants[lane] + n, (q->n[lane] - n) * sizeof(*out));
+        q->n[lane] -= n;
+        return n;
+}
+
+/* Sends what is queued, if a request more is allowed. Those who wait go alone when there are any:
+ * their answer must not be made longer by what nobody waits for. */
+static void queue_kick(Namespace *ns, Repo *repo) {
+        for (;;) {
+                BlobOperation *op = malloc(sizeof(*op) + MAX_BATCH * sizeof(Oid));
+                if (!op)
+                        return; /* the next request or its end tries again */
+                memset(op, 0, sizeof(*op));
+
+                size_t n = 0;
+                mutex_lock(&repo->lock);
+                BlobQueue *q = &repo->queue;
+                bool waiting = q->n[0] > 0;
+                if (q->n_active < (waiting ? MAX_ACTIVE : MAX_ACTIVE - 1))
+                        n = take_locked(q, waiting ? 0 : 1, op->oids, MAX_BATCH);
+                if (n > 0)
+                        q->n_active++;
+                mutex_unlock(&repo->lock);
+                if (n == 0) {
+                        free(op);
+                        return;
+                }
+
+                op->ns = ns;
+                op->repo = repo_ref(repo);
+                op->fetch = (Fetch){
+                        .kind = FETCH_BLOBS,
+                        .priority = waiting ? FETCH_WAITING : FETCH_READAHEAD,
+                        .deadline_usec = ns_deadline(ns),
+                        .oids = op->oids,
+                        .n_oids = n,
+                        .object = on_object,
+                        .done = on_done,
+                };
+                if (ns_operation_begin(ns) < 0) {
+                        land_all(ns, repo, op->oids, n, -ECANCELED, NULL);
+                        mutex_lock(&repo->lock);
+                        q->n_active--;
+                        mutex_unlock(&repo->lock);
+                        repo_unref(repo);
+                        free(op);
+                        continue;
+                }
+                source_fetch(repo->source, &op->fetch);
+        }
+}
+
+static int push_locked(BlobQueue *q, unsigned lane, const Oid *oid) {
+        if (q->n[lane] == q->cap[lane]) {
+                size_t cap = q->cap[lane] ? q->cap[lane] * 2 : 64;
+                Oid *wants = realloc(q->wants[lane], cap * sizeof(*wants));
+                if (!wants)
+                        return -ENOMEM;
+                q->wants[lane] = wants;
+                q->cap[lane] = cap;
+        }
+        q->wants[lane][q->n[lane]++] = *oid;
+        return 0;
+}
+
+/* Somebody waits now for what was only read ahead: it must not stay behind what others wait for. */
+static void promote(Repo *repo, const Oid *oid) {
+        MUTEX_GUARD(&repo->lock);
+        BlobQueue *q = &repo->queue;
+
+        for (size_t i = 0; i < q->n[1]; i++) {
+                if (!oid_equal(&q->wants[1][i], oid))
+                        continue;
+                if (push_locked(q, 0, oid) >= 0) {
+                        memmove(q->wants[1] + i,
+                                q->wants[1] + i + 1,
+                                (q->n[1] - i - 1) * sizeof(*oid));
+                        q->n[1]--;
+                }
+                return;
+        }
+}
+
+int demand_blob(
+        Namespace *ns, const NsCall *call, Repo *repo, const Oid *oid, FetchPriority priority) {
+        FlightKey key = demand_key_oid(repo, DEMAND_BLOB, oid);
+        unsigned lane = priority == FETCH_WAITING ? 0 : 1;
+
+        if (!call->waiter && lane == 0)
+                return NS_PARKED;
+        int r = flight_join(ns->flights, &key, call->waiter);
+        if (r == 0 && lane == 0) {
+                promote(repo, oid);
+                queue_kick(ns, repo);
+        }
+        if (r <= 0)
+                return r == 0 ? NS_PARKED : r;
+        if (store_has(ns->context->store, STORE_OBJECT, oid)) {
+                flight_land(ns->flights, &key, 0, NULL);
+                return NS_PARKED;
+        }
+
+        mutex_lock(&repo->lock);
+        if (lane == 1 && repo->queue.n[1] >= MAX_QUEUED)
+                r = -ENOBUFS;
+        else
+                r = push_locked(&repo->queue, lane, oid);
+        mutex_unlock(&repo->lock);
+        if (lane == 1)
+                stat_add(r < 0 ? STAT_PREFETCH_DROPPED : STAT_PREFETCH_QUEUED, 1);
+        if (r < 0) {
+                flight_land(ns->flights, &key, r, NULL);
+                return NS_PARKED;
+        }
+        queue_kick(ns, repo);
+        return NS_PARKED;
+}

@@ -1,0 +1,71 @@
+#include "tree/checkout.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "tree/repo.h"
+#include "util/clock.h"
+
+int checkout_new(
+        Repo *repo,
+        const char *refspec,
+        const char *resolved,
+        bool moves,
+        const CheckoutState *state,
+        Checkout **ret) {
+        Checkout *alloc = calloc(1, sizeof(*alloc));
+        if (!alloc)
+                return -ENOMEM;
+        alloc->ref = REF_INIT;
+        alloc->repo = repo_ref(repo);
+        mutex_init(&alloc->lock, LOCK_RANK_CHECKOUT);
+        _cleanup_(checkout_unrefp) Checkout *c = alloc;
+
+        c->refspec = strdup(refspec);
+        c->resolved = strdup(resolved);
+        if (!c->refspec || !c->resolved)
+                return -ENOMEM;
+        c->moves = moves;
+        c->commit = state->commit;
+        c->root = state->root;
+        c->time = state->time;
+        c->checked_usec = now_usec();
+        *ret = TAKE_PTR(c);
+        return 0;
+}
+
+Checkout *checkout_ref(Checkout *c) {
+        ref_get(&c->ref);
+        return c;
+}
+
+Checkout *checkout_unref(Checkout *c) {
+        if (!c || !ref_put(&c->ref))
+                return NULL;
+        repo_unref(c->repo);
+        mutex_destroy(&c->lock);
+        free(c->refspec);
+        free(c->resolved);
+        free(c);
+        return NULL;
+}
+
+void checkout_get_state(Checkout *c, CheckoutState *ret) {
+        MUTEX_GUARD(&c->lock);
+        *ret = (CheckoutState){.commit = c->commit, .root = c->root, .time = c->time};
+}
+
+uint64_t checkout_checked(Checkout *c) {
+        MUTEX_GUARD(&c->lock);
+        return c->checked_usec;
+}
+
+void checkout_set_checked(Checkout *c, uint64_t now) {
+        MUTEX_GUARD(&c->lock);
+        c->checked_usec = now;
+}
+
+Oid checkout_dir_tree(Checkout *c, const Node *dir) {
+        MUTEX_GUARD(&c->lock);
+        return dir->oid;
+}

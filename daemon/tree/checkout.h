@@ -1,0 +1,57 @@
+#pragma once
+
+#include <stdatomic.h>
+#include <stdbool.h>
+
+#include "object/oid.h"
+#include "tree/node.h"
+#include "tree/tree-forward.h"
+#include "util/mutex.h"
+
+/* A repository at a ref: the commit that "repo@ref" shows now. Its lock guards which tree every
+ * directory below it shows, so that a move of the branch is one step. */
+struct Checkout {
+        HTableLink link; /* in its repository */
+        Ref ref;
+        Repo *repo;     /* a reference */
+        char *refspec;  /* as in the path, decoded; "" for the default branch */
+        bool moves;     /* constant: a branch */
+        char *resolved; /* constant: "refs/heads/main", or the commit's hex */
+
+        Mutex lock; /* guards what follows, and Node.oid, .mtime, .past, .dir_flags of its
+                       directories */
+        Oid commit; /* none: nothing committed yet */
+        Oid root;   /* none likewise */
+        int64_t time;
+        uint64_t checked_usec; /* when the ref was last resolved */
+        uint64_t n_root_nodes; /* NODE_CHECKOUT nodes made so far: tells whether one came meanwhile
+                                */
+
+        /* The walk detector of walk.c; relaxed, a heuristic. */
+        atomic_uint_least64_t last_miss_usec, last_miss_id;
+        atomic_uint window;
+};
+
+typedef struct CheckoutState {
+        Oid commit, root;
+        int64_t time;
+} CheckoutState;
+
+int checkout_new(
+        Repo *repo,
+        const char *refspec,
+        const char *resolved,
+        bool moves,
+        const CheckoutState *state,
+        Checkout **ret);
+Checkout *checkout_ref(Checkout *c);
+Checkout *checkout_unref(Checkout *c);
+DEFINE_CLEANUP(Checkout *, checkout_unref)
+
+void checkout_get_state(Checkout *c, CheckoutState *ret);
+/* When the ref was last resolved. */
+uint64_t checkout_checked(Checkout *c);
+void checkout_set_checked(Checkout *c, uint64_t now);
+
+/* The tree that a directory shows now; none for an empty one. */
+Oid checkout_dir_tree(Checkout *c, const Node *dir);

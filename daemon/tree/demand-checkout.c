@@ -1,0 +1,264 @@
+/* Asking for things, part two: which commit a ref shows. One state machine serves the first look-up
+ * of a repository@ref and every later refresh of it:
+ *
+ *      resolve the ref -> fetch the commit unless it is here -> look-up: make the checkout
+ *                                                            -> refresh: move it, fetching trees
+ * that the comparison needs until none is missing */
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "object/commit-object.h"
+#include "tree/namespace-private.h"
+#include "util/stats.h"
+
+/* A comparison that still misses trees after this many fetches will not get better: the store is
+ * too small for them, or the server plays games. */
+#define MAX_TREE_ROUNDS 256
+
+typedef struct CheckoutOperation {
+        Fetch fetch;
+        Namespace *ns;
+        Repo *repo;
+        Checkout *checkout; /* the one being refreshed; NULL in a look-up */
+        FlightKey key;
+        CheckoutState state; /* where the ref points now */
+        bool moves;
+        bool stale_ok; /* see demand_check() */
+        unsigned rounds;
+        Oid *oids; /* what fetch.oids points to */
+        char resolved[sizeof(((Fetch *) 0)->resolved)];
+        char refspec[];
+} CheckoutOperation;
+
+static void remember_negative(CheckoutOperation *op) {
+        _cleanup_free_ char *name = NULL;
+
+        if (asprintf(&name, "%s@%s", op->repo->name, op->refspec) < 0) {
+                name = NULL; /* not remembered: the next look-up asks again */
+                return;
+        }
+        org_add_negative(op->repo->org, name, now_usec() + ns_negative_timeout(op->ns, NULL));
+}
+
+static void operation_end(CheckoutOperation *op, int result, const Failure *failure) {
+        Namespace *ns = op->ns;
+
+        if (op->checkout) {
+                stat_add(STAT_REFRESH_FAILED, result < 0);
+                /* A failure counts as a check too: the next poll comes after the usual interval,
+                 * and until then the last known commit is served. */
+                checkout_set_checked(op->checkout, now_usec());
+        }
+        if (result == -ENOENT && (!op->checkout || op->stale_ok)) {
+                remember_negative(op);
+                if (op->checkout)
+                        repo_remove_checkout(op->repo, op->checkout);
+        }
+        ns_report(ns, op->repo->org, result, failure);
+        flight_land(ns->flights, &op->key, op->stale_ok ? 0 : result, failure);
+        checkout_unref(op->checkout);
+        repo_unref(op->repo);
+        free(op->oids);
+        free(op);
+        ns_operation_end(ns);
+}
+
+/* Reads the commit, through annotated tags. 1, 0 where it is not in the store, < 0. */
+static int read_commit(Store *store, Oid *oid, CheckoutState *ret) {
+        for (unsigned depth = 0; depth < 8; depth++) {
+                _cleanup_object_ref_ ObjectRef object = {0};
+                int r = store_get(store, STORE_OBJECT, oid, &object);
+                if (r <= 0)
+                        return r;
+                if (object.type == OBJECT_TAG) {
+                        TagObject tag;
+                        r = tag_parse(oid->algo, object.data, object.size, &tag);
+                        if (r < 0)
+                                return r;
+                        *oid = tag.target;
+                        continue;
+                }
+                if (object.type != OBJECT_COMMIT)
+                        return -ENOENT; /* a ref to a blob or a tree: nothing to show */
+                CommitObject commit;
+                r = commit_parse(oid->algo, object.data, object.size, &commit);
+                if (r < 0)
+                        return r;
+                *ret = (CheckoutState){
+                        .commit = *oid, .root = commit.tree, .time = commit.commit_time};
+                return 1;
+        }
+        return -ELOOP;
+}
+
+static void next_fetch(CheckoutOperation *op, FetchKind kind, Oid *oids, size_t n) {
+        free(op->oids);
+        op->oids = oids;
+        op->fetch.kind = kind;
+        op->fetch.oids = oids;
+        op->fetch.n_oids = n;
+        op->fetch.deadline_usec = ns_deadline(op->ns);
+        source_fetch(op->repo->source, &op->fetch);
+}
+
+static void move(CheckoutOperation *op) {
+        Oid *missing = NULL;
+        size_t n_missing = 0;
+
+        int r = checkout_move(op->ns, op->checkout, &op->state, &missing, &n_missing);
+        if (r <= 0) {
+                operation_end(op, r, NULL);
+                return;
+        }
+        if (++op->rounds > MAX_TREE_ROUNDS) {
+                free(missing);
+                operation_end(op, -EIO, NULL);
+                return;
+        }
+        next_fetch(op, FETCH_TREES, missing, n_missing);
+}
+
+static void publish(CheckoutOperation *op) {
+        if (op->checkout) {
+                move(op);
+                return;
+        }
+        _cleanup_(checkout_unrefp) Checkout *c = NULL;
+        int r = checkout_new(op->repo, op->refspec, op->resolved, op->moves, &op->state, &c);
+        if (r >= 0)
+                checkout_unref(repo_add_checkout(op->repo, c));
+        operation_end(op, r, NULL);
+}
+
+static int fetch_commit(CheckoutOperation *op, const Oid *commit) {
+        Oid *oid = malloc(sizeof(*oid));
+        if (!oid)
+                return -ENOMEM;
+        *oid = *commit;
+        if (op->checkout) {
+                CheckoutState now;
+                checkout_get_state(op->checkout, &now);
+                op->fetch.have_tree = now.root;
+        }
+        next_fetch(op, FETCH_COMMIT, oid, 1);
+        return 0;
+}
+
+static void ref_resolved(CheckoutOperation *op) {
+        Oid commit = op->fetch.commit;
+        int r = 0;
+
+        op->moves = op->fetch.moves;
+        memcpy(op->resolved, op->fetch.resolved, sizeof(op->resolved));
+        if (oid_is_none(&commit)) {
+                op->state = (CheckoutState){0};
+                publish(op);
+                return;
+        }
+        r = read_commit(op->ns->context->store, &commit, &op->state);
+        if (r > 0)
+                publish(op);
+        else if (r < 0 || (r = fetch_commit(op, &commit)) < 0)
+                operation_end(op, r, NULL);
+}
+
+static void fetched(Fetch *fetch, int result, const Failure *failure) {
+        CheckoutOperation *op = container_of(fetch, CheckoutOperation, fetch);
+
+        if (result < 0) {
+                operation_end(op, result, failure);
+                return;
+        }
+        if (fetch->kind == FETCH_REF) {
+                ref_resolved(op);
+                return;
+        }
+        if (fetch->kind == FETCH_COMMIT) {
+                Oid commit = op->oids[0];
+                int r = read_commit(op->ns->context->store, &commit, &op->state);
+                if (r <= 0) {
+                        operation_end(op, r < 0 ? r : -EIO, NULL);
+                        return;
+                }
+        }
+        publish(op);
+}
+
+static void object_arrived(Fetch *fetch, const Oid *oid, ObjectType type, uint64_t size) {
+        CheckoutOperation *op = container_of(fetch, CheckoutOperation, fetch);
+
+        demand_object_arrived(op->ns, op->repo, oid, type, size);
+}
+
+static void operation_start(
+        Namespace *ns,
+        Repo *repo,
+        const char *refspec,
+        Checkout *c,
+        bool stale_ok,
+        const FlightKey *key) {
+        size_t len = strlen(refspec) + 1;
+
+        CheckoutOperation *op = calloc(1, sizeof(*op) + len);
+        int r = op ? ns_operation_begin(ns) : -ENOMEM;
+        if (r < 0) {
+                free(op);
+                flight_land(ns->flights, key, r, NULL);
+                return;
+        }
+        memcpy(op->refspec, refspec, len);
+        op->ns = ns;
+        op->repo = repo_ref(repo);
+        op->checkout = c ? checkout_ref(c) : NULL;
+        op->key = *key;
+        op->fetch.object = object_arrived;
+        op->fetch.done = fetched;
+        op->stale_ok = stale_ok;
+        op->fetch.priority = c && !stale_ok ? FETCH_REFRESH : FETCH_WAITING;
+        op->fetch.refname = strcmp(op->refspec, "") == 0 ? NULL : op->refspec;
+        /* A refresh asks for the branch that was resolved: were the default branch renamed, the
+         * checkout would otherwise change its meaning under its users. */
+        if (c && strncmp(c->resolved, "refs/", strlen("refs/")) == 0)
+                op->fetch.refname = c->resolved;
+        next_fetch(op, FETCH_REF, NULL, 0);
+}
+
+int demand_checkout(Namespace *ns, const NsCall *call, Repo *repo, const char *refspec) {
+        FlightKey key = demand_key_name(repo, DEMAND_CHECKOUT, refspec);
+
+        int r = demand_join(ns, call, &key);
+        if (r <= 0)
+                return r;
+        Checkout *known = repo_find_checkout(repo, refspec);
+        if (known) {
+                checkout_unref(known);
+                flight_land(ns->flights, &key, 0, NULL);
+                return NS_PARKED;
+        }
+        operation_start(ns, repo, refspec, NULL, false, &key);
+        return NS_PARKED;
+}
+
+int demand_refresh(Namespace *ns, const NsCall *call, Checkout *c) {
+        FlightKey key = demand_key_name(c->repo, DEMAND_REFRESH, c->refspec);
+
+        int r = demand_join(ns, call, &key);
+        if (r <= 0)
+                return r;
+        stat_add(STAT_REFRESH_RUNS, 1);
+        operation_start(ns, c->repo, c->refspec, c, false, &key);
+        return NS_PARKED;
+}
+
+int demand_check(Namespace *ns, const NsCall *call, Checkout *c) {
+        FlightKey key = demand_key_name(c->repo, DEMAND_CHECKOUT, c->refspec);
+
+        int r = demand_join(ns, call, &key);
+        if (r <= 0)
+                return r;
+        stat_add(STAT_REFRESH_RUNS, 1);
+        operation_start(ns, c->repo, c->refspec, c, true, &key);
+        return NS_PARKED;
+}

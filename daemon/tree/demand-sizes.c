@@ -1,0 +1,166 @@
+/* Asking for things, part four: sizes. Trees do not say how large their files are. A server that
+ * tells sizes without content is asked for a directory and for all that lies below it at once, as
+ * one request costs the same; of another one, the directory's files are fetched, and their sizes
+ * are known with them. */
+
+#include <errno.h>
+#include <string.h>
+
+#include "tree/namespace-private.h"
+#include "tree/walk.h"
+
+/* Per request. 20,000 ids fit in the megabyte that web servers accept by default, compressed. */
+#define MAX_SIZES 20000
+#define MAX_BLOBS 4000
+
+typedef struct SizesOperation {
+        Fetch fetch;
+        Namespace *ns;
+        Checkout *checkout;
+        FlightKey key;
+        Walk walk; /* the entries asked for, and references to their listings */
+        Oid *oids; /* sorted, each once: what fetch.oids points to */
+} SizesOperation;
+
+static int compare_items(const void *a, const void *b) {
+        return memcmp(
+                ((const WalkItem *) a)->entry->oid.id,
+                ((const WalkItem *) b)->entry->oid.id,
+                OID_RAW_MAX);
+}
+
+/* Sets the size of every entry with this content. The walk is sorted by id. */
+static void size_known(SizesOperation *op, const Oid *oid, uint64_t size) {
+        size_t lo = 0, hi = op->walk.n_items;
+
+        while (lo < hi) {
+                size_t mid = lo + (hi - lo) / 2;
+                if (memcmp(op->walk.items[mid].entry->oid.id, oid->id, OID_RAW_MAX) < 0)
+                        lo = mid + 1;
+                else
+                        hi = mid;
+        }
+        for (; lo < op->walk.n_items && oid_equal(&op->walk.items[lo].entry->oid, oid); lo++)
+                listing_set_size(op->walk.items[lo].entry, size);
+}
+
+static void on_size(Fetch *fetch, const Oid *oid, uint64_t size) {
+        size_known(container_of(fetch, SizesOperation, fetch), oid, size);
+}
+
+static void on_object(Fetch *fetch, const Oid *oid, ObjectType type, uint64_t size) {
+        SizesOperation *op = container_of(fetch, SizesOperation, fetch);
+
+        if (type == OBJECT_BLOB)
+                size_known(op, oid, size);
+        demand_object_arrived(op->ns, op->checkout->repo, oid, type, size);
+}
+
+/* Keeps what was learnt with the trees it belongs to. Not being able to is no error: it is asked
+ * for again. */
+static void keep_sizes(SizesOperation *op) {
+        bool in_memory = op->checkout->repo->source->objects_in_memory;
+
+        for (size_t i = 0; i < op->walk.n_listings; i++) {
+                Listing *l = op->walk.listings[i];
+                if (!ns_sizes_known(op->ns, l) || l->n_entries == 0)
+                        continue;
+                _cleanup_free_ uint8_t *data = listing_format_sizes(l);
+                if (data)
+                        (void) store_put(
+                                op->ns->context->store,
+                                in_memory ? STORE_MEMORY : STORE_DISK,
+                                STORE_SIZES,
+                                &l->oid,
+                                OBJECT_TREE,
+                                data,
+                                l->n_entries * sizeof(uint64_t));
+        }
+}
+
+static void on_done(Fetch *fetch, int result, const Failure *failure) {
+        SizesOperation *op = container_of(fetch, SizesOperation, fetch);
+        Namespace *ns = op->ns;
+
+        /* Not an error of anybody: who waits looks again and asks for the files instead, or does
+         * without. */
+        if (result == -EOPNOTSUPP && fetch->kind == FETCH_SIZES) {
+                atomic_store(&op->checkout->repo->sizes_refused, true);
+                result = 0;
+        } else {
+                keep_sizes(op);
+                ns_report(ns, op->checkout->repo->org, result, failure);
+        }
+        flight_land(ns->flights, &op->key, result, failure);
+        walk_done(&op->walk);
+        checkout_unref(op->checkout);
+        free(op->oids);
+        free(op);
+        ns_operation_end(ns);
+}
+
+/* Decides what to ask for, and for how much of it. 0, or 1 when nothing is missing any more, or <
+ * 0. */
+static int prepare(SizesOperation *op, Listing *l) {
+        Repo *repo = op->checkout->repo;
+        bool blobs = atomic_load(&repo->sizes_refused);
+        WalkLimits limits = {
+                .max_items = blobs ? walk_window(op->checkout, MAX_BLOBS) : MAX_SIZES,
+                .missing_sizes_only = true,
+                .whole_first_listing = true,
+        };
+
+        /* What is on this machine costs no round trip: nothing is asked for that nobody wants yet.
+         */
+        if (repo->source->objects_in_memory)
+                limits.max_items = 0;
+        int r = walk_below(op->ns, l, &limits, &op->walk);
+        if (r < 0)
+                return r;
+        if (op->walk.n_items == 0)
+                return 1;
+
+        qsort(op->walk.items, op->walk.n_items, sizeof(*op->walk.items), compare_items);
+        op->oids = calloc(op->walk.n_items, sizeof(*op->oids));
+        if (!op->oids)
+                return -ENOMEM;
+        size_t n = 0;
+        for (size_t i = 0; i < op->walk.n_items; i++)
+                if (n == 0 || !oid_equal(&op->oids[n - 1], &op->walk.items[i].entry->oid))
+                        op->oids[n++] = op->walk.items[i].entry->oid;
+        op->fetch = (Fetch){
+                .kind = blobs ? FETCH_BLOBS : FETCH_SIZES,
+                .priority = FETCH_WAITING,
+                .deadline_usec = ns_deadline(op->ns),
+                .oids = op->oids,
+                .n_oids = n,
+                .object = on_object,
+                .size = on_size,
+                .done = on_done,
+        };
+        return 0;
+}
+
+int demand_sizes(Namespace *ns, const NsCall *call, Checkout *c, Listing *l) {
+        FlightKey key = demand_key_oid(c->repo, DEMAND_SIZES, &l->oid);
+
+        int r = demand_join(ns, call, &key);
+        if (r <= 0)
+                return r;
+        SizesOperation *op = calloc(1, sizeof(*op));
+        r = op ? ns_operation_begin(ns) : -ENOMEM;
+        if (r < 0) {
+                free(op);
+                flight_land(ns->flights, &key, r, NULL);
+                return NS_PARKED;
+        }
+        op->ns = ns;
+        op->checkout = checkout_ref(c);
+        op->key = key;
+        r = prepare(op, l);
+        if (r != 0)
+                on_done(&op->fetch, MIN(r, 0), NULL);
+        else
+                source_fetch(c->repo->source, &op->fetch);
+        return NS_PARKED;
+}

@@ -1,0 +1,81 @@
+/* Asking for things, part three: trees, and the news that an object has come. */
+
+#include <errno.h>
+
+#include "tree/namespace-private.h"
+
+typedef struct TreeOperation {
+        Fetch fetch;
+        Namespace *ns;
+        Checkout *checkout;
+        FlightKey key;
+        Oid oid; /* what fetch.oids points to */
+} TreeOperation;
+
+void demand_object_arrived(
+        Namespace *ns, Repo *repo, const Oid *oid, ObjectType type, uint64_t size) {
+        if (type != OBJECT_TREE && type != OBJECT_BLOB)
+                return;
+        FlightKey key = demand_key_oid(repo, type == OBJECT_TREE ? DEMAND_TREE : DEMAND_BLOB, oid);
+        flight_land(ns->flights, &key, 0, NULL);
+}
+
+static void tree_object(Fetch *fetch, const Oid *oid, ObjectType type, uint64_t size) {
+        TreeOperation *op = container_of(fetch, TreeOperation, fetch);
+
+        demand_object_arrived(op->ns, op->checkout->repo, oid, type, size);
+}
+
+static void tree_done(Fetch *fetch, int result, const Failure *failure) {
+        TreeOperation *op = container_of(fetch, TreeOperation, fetch);
+        Namespace *ns = op->ns;
+
+        /* A server that cannot send trees without their files sends the whole commit instead. */
+        if (result == -EOPNOTSUPP && fetch->kind == FETCH_TREES) {
+                CheckoutState state;
+                checkout_get_state(op->checkout, &state);
+                op->oid = state.commit;
+                fetch->kind = FETCH_COMMIT;
+                source_fetch(op->checkout->repo->source, fetch);
+                return;
+        }
+        ns_report(ns, op->checkout->repo->org, result, failure);
+        flight_land(ns->flights, &op->key, result, failure);
+        checkout_unref(op->checkout);
+        free(op);
+        ns_operation_end(ns);
+}
+
+int demand_tree(Namespace *ns, const NsCall *call, Checkout *c, const Oid *tree) {
+        FlightKey key = demand_key_oid(c->repo, DEMAND_TREE, tree);
+
+        int r = demand_join(ns, call, &key);
+        if (r <= 0)
+                return r;
+        if (store_has(ns->context->store, STORE_OBJECT, tree)) {
+                flight_land(ns->flights, &key, 0, NULL);
+                return NS_PARKED;
+        }
+        TreeOperation *op = calloc(1, sizeof(*op));
+        r = op ? ns_operation_begin(ns) : -ENOMEM;
+        if (r < 0) {
+                free(op);
+                flight_land(ns->flights, &key, r, NULL);
+                return NS_PARKED;
+        }
+        op->ns = ns;
+        op->checkout = checkout_ref(c);
+        op->key = key;
+        op->oid = *tree;
+        op->fetch = (Fetch){
+                .kind = FETCH_TREES,
+                .priority = FETCH_WAITING,
+                .deadline_usec = ns_deadline(ns),
+                .oids = &op->oid,
+                .n_oids = 1,
+                .object = tree_object,
+                .done = tree_done,
+        };
+        source_fetch(c->repo->source, &op->fetch);
+        return NS_PARKED;
+}

@@ -1,0 +1,236 @@
+/* Asking for things, part one: flights, and the two demands that concern an org. What one demand is
+ * for is found in the caches again when its flight has landed; nothing is handed from the operation
+ * to the waiter. */
+
+#include <errno.h>
+#include <string.h>
+
+#include "tree/namespace-private.h"
+#include "util/path.h"
+
+FlightKey demand_key_name(const void *scope, DemandKind kind, const char *name) {
+        FlightKey key = {.scope = scope, .kind = kind};
+        /* 128 bits of hash: two names that share a flight would only make one of them ask twice. */
+        uint64_t h[2] = {
+                hash_bytes(name, strlen(name), 1),
+                hash_bytes(name, strlen(name), 2),
+        };
+
+        memcpy(key.id, h, sizeof(h));
+        return key;
+}
+
+FlightKey demand_key_oid(const void *scope, DemandKind kind, const Oid *oid) {
+        FlightKey key = {.scope = scope, .kind = kind};
+
+        memcpy(key.id, oid->id, OID_RAW_MAX);
+        return key;
+}
+
+int demand_join(Namespace *ns, const NsCall *call, const FlightKey *key) {
+        if (!call->waiter)
+                return NS_PARKED;
+        int r = flight_join(ns->flights, key, call->waiter);
+        return r == 0 ? NS_PARKED : r;
+}
+
+int ns_operation_begin(Namespace *ns) {
+        MUTEX_GUARD(&ns->lock);
+        if (ns->stopping)
+                return -ECANCELED;
+        ns->n_operations++;
+        return 0;
+}
+
+void ns_operation_end(Namespace *ns) {
+        MUTEX_GUARD(&ns->lock);
+        assert(ns->n_operations > 0);
+        if (--ns->n_operations == 0)
+                (void) pthread_cond_broadcast(&ns->idle); /* cannot fail on an initialised one */
+}
+
+void ns_report(Namespace *ns, Org *org, int result, const Failure *failure) {
+        if (!org_set_health(org, result, failure))
+                return;
+        mutex_lock(&ns->lock);
+        NsOrgObserver observer = ns->org_observer;
+        mutex_unlock(&ns->lock);
+        if (observer.changed)
+                observer.changed(org->config->name, observer.userdata);
+}
+
+static NsObserver get_observer(Namespace *ns) {
+        MUTEX_GUARD(&ns->lock);
+        return ns->observer;
+}
+
+void ns_entry_changed(Namespace *ns, uint64_t parent, const char *name) {
+        NsObserver o = get_observer(ns);
+
+        if (o.entry_changed)
+                o.entry_changed(parent, name, o.userdata);
+}
+
+void ns_inode_changed(Namespace *ns, uint64_t id) {
+        NsObserver o = get_observer(ns);
+
+        if (o.inode_changed)
+                o.inode_changed(id, o.userdata);
+}
+
+uint64_t ns_deadline(Namespace *ns) {
+        MUTEX_GUARD(&ns->lock);
+        return now_usec() + ns->config.request_timeout_usec;
+}
+
+/* --- the repositories of an org --- */
+
+typedef struct ListOperation {
+        ForgeList list;
+        Namespace *ns;
+        Org *org;
+        FlightKey key;
+        char **names;
+        size_t n, cap;
+        int error;
+} ListOperation;
+
+#define MAX_REPOS (1u << 20)
+
+static bool list_found(ForgeList *list, const char *name) {
+        ListOperation *op = container_of(list, ListOperation, list);
+
+        if (!name_is_valid(name) || strchr(name, '@'))
+                return true; /* a name that cannot be shown, or would be read as a ref */
+        if (op->n == op->cap) {
+                size_t cap = op->cap ? op->cap * 2 : 64;
+                char **names = realloc(op->names, cap * sizeof(*names));
+                if (!names) {
+                        op->error = -ENOMEM;
+                        return false;
+                }
+                op->names = names;
+                op->cap = cap;
+        }
+        op->names[op->n] = strdup(name);
+        if (!op->names[op->n]) {
+                op->error = -ENOMEM;
+                return false;
+        }
+        return ++op->n < MAX_REPOS;
+}
+
+static uint64_t org_node_id(Namespace *ns, Org *org) {
+        const char *name = org->config->name;
+        const NodeSpec spec = {
+                .kind = NODE_ORG,
+                .parent = node_table_root(ns->nodes),
+                .name = name,
+                .name_len = strlen(name),
+        };
+        return node_id(&spec);
+}
+
+static void list_done(ForgeList *list, int result, const Failure *failure) {
+        ListOperation *op = container_of(list, ListOperation, list);
+        Namespace *ns = op->ns;
+
+        if (result >= 0 && op->error < 0)
+                result = op->error;
+        if (result >= 0) {
+                if (org_set_names(op->org, op->names, op->n, now_usec()))
+                        ns_inode_changed(ns, org_node_id(ns, op->org));
+        } else
+                org_names_free(op->names, op->n);
+        ns_report(ns, op->org, result, failure);
+        flight_land(ns->flights, &op->key, result, failure);
+        org_unref(op->org);
+        free(op);
+        ns_operation_end(ns);
+}
+
+int demand_org_list(Namespace *ns, const NsCall *call, Org *org) {
+        FlightKey key = demand_key_name(org, DEMAND_ORG_LIST, "");
+        uint64_t asked = now_usec();
+
+        int r = demand_join(ns, call, &key);
+        if (r <= 0)
+                return r;
+        if (org_was_listed(org, asked)) {
+                flight_land(ns->flights, &key, 0, NULL);
+                return NS_PARKED;
+        }
+        ListOperation *op = calloc(1, sizeof(*op));
+        r = op ? ns_operation_begin(ns) : -ENOMEM;
+        if (r < 0) {
+                free(op);
+                flight_land(ns->flights, &key, r, NULL);
+                return NS_PARKED;
+        }
+        op->list.found = list_found;
+        op->list.done = list_done;
+        op->ns = ns;
+        op->org = org_ref(org);
+        op->key = key;
+        forge_list(org->forge, &op->list);
+        return NS_PARKED;
+}
+
+/* --- one repository by name --- */
+
+typedef struct RepoOperation {
+        ForgeLookup lookup;
+        Namespace *ns;
+        Org *org;
+        FlightKey key;
+        char name[];
+} RepoOperation;
+
+static void repo_found(ForgeLookup *lookup, int result, Source *source, const Failure *failure) {
+        RepoOperation *op = container_of(lookup, RepoOperation, lookup);
+        Namespace *ns = op->ns;
+        _cleanup_(source_unrefp) Source *owned = source;
+
+        if (result >= 0) {
+                _cleanup_(repo_unrefp) Repo *repo = NULL;
+                result = org_add_repo(op->org, op->name, source, &repo);
+                if (result > 0)
+                        ns_inode_changed(ns, org_node_id(ns, op->org));
+        } else if (result == -ENOENT)
+                org_add_negative(op->org, op->name, now_usec() + ns_negative_timeout(ns, NULL));
+        ns_report(ns, op->org, result, failure);
+        flight_land(ns->flights, &op->key, MIN(result, 0), failure);
+        org_unref(op->org);
+        free(op);
+        ns_operation_end(ns);
+}
+
+int demand_repo(Namespace *ns, const NsCall *call, Org *org, const char *name) {
+        FlightKey key = demand_key_name(org, DEMAND_REPO, name);
+        size_t len = strlen(name) + 1;
+
+        int r = demand_join(ns, call, &key);
+        if (r <= 0)
+                return r;
+        Repo *known = org_find_repo(org, name);
+        if (known) {
+                repo_unref(known);
+                flight_land(ns->flights, &key, 0, NULL);
+                return NS_PARKED;
+        }
+        RepoOperation *op = calloc(1, sizeof(*op) + len);
+        r = op ? ns_operation_begin(ns) : -ENOMEM;
+        if (r < 0) {
+                free(op);
+                flight_land(ns->flights, &key, r, NULL);
+                return NS_PARKED;
+        }
+        memcpy(op->name, name, len);
+        op->lookup.name = op->name;
+        op->lookup.done = repo_found;
+        op->ns = ns;
+        op->org = org_ref(org);
+        op->key = key;
+        forge_lookup(org->forge, &op->lookup);
+        return NS_PARKED;
+}

@@ -1,0 +1,351 @@
+#include <errno.h>
+#include <string.h>
+
+#include "tree/namespace-private.h"
+#include "tree/walk.h"
+
+int ns_new(
+        const NsConfig *config,
+        const ForgeContext *context,
+        FlightTable *flights,
+        Namespace **ret) {
+        Namespace *alloc = calloc(1, sizeof(*alloc));
+        if (!alloc)
+                return -ENOMEM;
+        mutex_init(&alloc->lock, LOCK_RANK_MANAGER);
+        int r = -pthread_cond_init(&alloc->idle, NULL);
+        if (r < 0) {
+                free(alloc);
+                return r;
+        }
+        _cleanup_(ns_freep) Namespace *ns = alloc;
+
+        ns->config = *config;
+        ns->context = context;
+        ns->flights = flights;
+        r = node_table_new(&ns->nodes);
+        if (r >= 0)
+                r = listing_cache_new(config->listing_limit, &ns->listings);
+        if (r < 0)
+                return r;
+        *ret = TAKE_PTR(ns);
+        return 0;
+}
+
+void ns_stop(Namespace *ns) {
+        MUTEX_GUARD(&ns->lock);
+        ns->stopping = true;
+        while (ns->n_operations > 0)
+                mutex_wait(&ns->lock, &ns->idle);
+}
+
+Namespace *ns_free(Namespace *ns) {
+        if (!ns)
+                return NULL;
+        for (size_t i = 0; i < ns->n_orgs; i++)
+                org_close(ns->orgs[i]);
+        node_table_free(ns->nodes);
+        for (size_t i = 0; i < ns->n_orgs; i++)
+                org_unref(ns->orgs[i]);
+        free(ns->orgs);
+        listing_cache_free(ns->listings);
+        (void) pthread_cond_destroy(&ns->idle); /* nobody waits */
+        mutex_destroy(&ns->lock);
+        free(ns);
+        return NULL;
+}
+
+void ns_set_config(Namespace *ns, const NsConfig *config) {
+        mutex_lock(&ns->lock);
+        ns->config = *config;
+        mutex_unlock(&ns->lock);
+        listing_cache_set_limit(ns->listings, config->listing_limit);
+}
+
+void ns_set_observer(Namespace *ns, const NsObserver *observer) {
+        MUTEX_GUARD(&ns->lock);
+        ns->observer = observer ? *observer : (NsObserver){0};
+}
+
+void ns_set_org_observer(Namespace *ns, const NsOrgObserver *observer) {
+        MUTEX_GUARD(&ns->lock);
+        ns->org_observer = observer ? *observer : (NsOrgObserver){0};
+}
+
+/* --- orgs --- */
+
+/* The index of the org, or where it would stand: then *ret_found is false. */
+static size_t org_position(const Namespace *ns, const char *name, bool *ret_found) {
+        size_t i = 0;
+
+        while (i < ns->n_orgs && strcmp(ns->orgs[i]->config->name, name) < 0)
+                i++;
+        *ret_found = i < ns->n_orgs && strcmp(ns->orgs[i]->config->name, name) == 0;
+        return i;
+}
+
+Org *ns_find_org(Namespace *ns, const char *name) {
+        bool found;
+
+        MUTEX_GUARD(&ns->lock);
+        size_t i = org_position(ns, name, &found);
+        return found ? org_ref(ns->orgs[i]) : NULL;
+}
+
+Org *ns_get_org(Namespace *ns, const char *name) {
+        return ns_find_org(ns, name);
+}
+
+static int insert_org(Namespace *ns, Org *org) {
+        bool found;
+
+        MUTEX_GUARD(&ns->lock);
+        size_t i = org_position(ns, org->config->name, &found);
+        if (found)
+                return -EEXIST;
+        Org **orgs = realloc(ns->orgs, (ns->n_orgs + 1) * sizeof(Org *));
+        if (!orgs)
+                return -ENOMEM;
+        ns->orgs = orgs;
+        memmove(orgs + i + 1, orgs + i, (ns->n_orgs - i) * sizeof(Org *));
+        orgs[i] = org_ref(org);
+        ns->n_orgs++;
+        return 0;
+}
+
+static void root_changed(Namespace *ns, const char *name) {
+        ns_entry_changed(ns, NS_ROOT_ID, name);
+        ns_inode_changed(ns, NS_ROOT_ID);
+}
+
+int ns_add_org(Namespace *ns, const OrgConfig *config, Failure *ret_failure) {
+        _cleanup_(org_unrefp) Org *org = NULL;
+
+        int r = org_new(config, ns->context, &org, ret_failure);
+        if (r < 0)
+                return r;
+        r = insert_org(ns, org);
+        if (r < 0)
+                return r;
+        root_changed(ns, config->name);
+        return 0;
+}
+
+int ns_remove_org(Namespace *ns, const char *name) {
+        _cleanup_(org_unrefp) Org *org = NULL;
+        bool found;
+
+        mutex_lock(&ns->lock);
+        size_t i = org_position(ns, name, &found);
+        if (found) {
+                org = ns->orgs[i];
+                memmove(ns->orgs + i, ns->orgs + i + 1, (ns->n_orgs - i - 1) * sizeof(Org *));
+                ns->n_orgs--;
+        }
+        mutex_unlock(&ns->lock);
+        if (!org)
+                return -ENOENT;
+        org_close(org);
+        root_changed(ns, name);
+        return 0;
+}
+
+int ns_each_org(Namespace *ns, int (*fn)(Org *org, void *userdata), void *userdata) {
+        int r = 0;
+
+        mutex_lock(&ns->lock);
+        size_t n = ns->n_orgs;
+        Org **orgs = calloc(n + 1, sizeof(Org *));
+        for (size_t i = 0; orgs && i < n; i++)
+                orgs[i] = org_ref(ns->orgs[i]);
+        mutex_unlock(&ns->lock);
+        if (!orgs)
+                return -ENOMEM;
+
+        for (size_t i = 0; i < n; i++) {
+                if (r >= 0)
+                        r = fn(orgs[i], userdata);
+                org_unref(orgs[i]);
+        }
+        free(orgs);
+        return r;
+}
+
+/* --- refresh --- */
+
+typedef struct RefreshCall {
+        FlightWaiter waiter;
+        Namespace *ns;
+        void (*done)(int result, const Failure *failure, void *userdata);
+        void *userdata;
+} RefreshCall;
+
+static void refresh_landed(FlightWaiter *waiter, int result, const Failure *failure) {
+        RefreshCall *call = container_of(waiter, RefreshCall, waiter);
+        Namespace *ns = call->ns;
+
+        if (call->done)
+                call->done(result, failure, call->userdata);
+        free(call);
+        ns_operation_end(ns);
+}
+
+int ns_refresh(
+        Namespace *ns,
+        Checkout *c,
+        void (*done)(int result, const Failure *failure, void *userdata),
+        void *userdata) {
+        RefreshCall *rc = calloc(1, sizeof(*rc));
+        if (!rc)
+                return -ENOMEM;
+        int r = ns_operation_begin(ns);
+        if (r < 0) {
+                free(rc);
+                return r;
+        }
+        rc->waiter.landed = refresh_landed;
+        rc->ns = ns;
+        rc->done = done;
+        rc->userdata = userdata;
+        const NsCall call = {.flags = NS_MAY_BLOCK, .waiter = &rc->waiter};
+        r = demand_refresh(ns, &call, c);
+        if (r == NS_PARKED)
+                return 0;
+        free(rc);
+        ns_operation_end(ns);
+        return r;
+}
+
+typedef struct Poll {
+        Namespace *ns;
+        uint64_t now;
+        uint64_t interval;
+} Poll;
+
+static void poll_checkout(Checkout *c, void *userdata) {
+        const Poll *poll = userdata;
+
+        /* One reference is the table's, one this call's: nobody looks at it, the next look-up will
+         * check. */
+        bool in_use = atomic_load_explicit(&c->ref.n, memory_order_relaxed) > 2;
+        if (c->moves && in_use && checkout_checked(c) + poll->interval <= poll->now)
+                (void) ns_refresh(poll->ns, c, NULL, NULL); /* tried again at the next poll */
+}
+
+static void poll_repo(Repo *repo, void *userdata) {
+        repo_each_checkout(repo, poll_checkout, userdata);
+}
+
+static void list_landed(FlightWaiter *waiter, int result, const Failure *failure) {
+        refresh_landed(waiter, result, failure);
+}
+
+/* The kernel keeps the listing of an org that was listed once: it is made anew here, and the kernel
+ * told. */
+static void poll_listing(const Poll *poll, Org *org) {
+        if (!org_was_listed(org, 1) ||
+            org_was_listed(org, poll->now - MIN(poll->interval, poll->now - 1)))
+                return;
+        RefreshCall *rc = calloc(1, sizeof(*rc));
+        if (!rc)
+                return;
+        if (ns_operation_begin(poll->ns) < 0) {
+                free(rc);
+                return;
+        }
+        rc->waiter.landed = list_landed;
+        rc->ns = poll->ns;
+        const NsCall call = {.flags = NS_MAY_BLOCK, .waiter = &rc->waiter};
+        if (demand_org_list(poll->ns, &call, org) != NS_PARKED) {
+                free(rc);
+                ns_operation_end(poll->ns);
+        }
+}
+
+static int poll_org(Org *org, void *userdata) {
+        Poll *poll = userdata;
+
+        poll->interval = org->config->poll_interval_usec;
+        if (poll->interval == 0)
+                return 0;
+        poll_listing(poll, org);
+        org_each_repo(org, poll_repo, poll);
+        return 0;
+}
+
+void ns_poll(Namespace *ns) {
+        Poll poll = {.ns = ns, .now = now_usec()};
+
+        (void) ns_each_org(ns, poll_org, &poll); /* out of memory: the next poll is a second away */
+}
+
+/* --- what is resident, and dropping it --- */
+
+bool ns_is_resident(Namespace *ns, const NsTarget *target) {
+        if (!target->checkout)
+                return true;
+        if (oid_is_none(&target->oid))
+                return true;
+        return store_has(ns->context->store, STORE_OBJECT, &target->oid);
+}
+
+static int flush_org(Org *org, void *userdata) {
+        org_flush(org);
+        return 0;
+}
+
+void ns_flush_memory(Namespace *ns) {
+        (void) ns_each_org(
+                ns, flush_org, NULL); /* fails only when memory is so short that nothing helps */
+        listing_cache_clear(ns->listings);
+}
+
+void ns_flush_objects(Namespace *ns, const NsTarget *target) {
+        const NsCall call = {.flags = NS_MAY_BLOCK};
+        const WalkLimits limits = {.max_items = SIZE_MAX, .all = true};
+        _cleanup_(listing_unrefp) Listing *l = NULL;
+        Walk walk = {0};
+        Store *store = ns->context->store;
+
+        if (oid_is_none(&target->oid))
+                return;
+        if (node_is_dir(target->node) && ns_listing(ns, &call, NULL, &target->oid, &l) > 0 &&
+            walk_below(ns, l, &limits, &walk) >= 0) {
+                for (size_t i = 0; i < walk.n_items; i++)
+                        store_forget(store, STORE_OBJECT, &walk.items[i].entry->oid);
+                for (size_t i = 0; i < walk.n_listings; i++) {
+                        store_forget(store, STORE_SIZES, &walk.listings[i]->oid);
+                        store_forget(store, STORE_OBJECT, &walk.listings[i]->oid);
+                        listing_cache_remove(ns->listings, &walk.listings[i]->oid);
+                }
+        }
+        walk_done(&walk);
+        store_forget(store, STORE_OBJECT, &target->oid);
+}
+
+typedef struct Known {
+        const NsTarget *below;
+        void (*fn)(uint64_t id, uint64_t parent, const char *name, void *userdata);
+        void *userdata;
+} Known;
+
+static void visit_known(Node *node, void *userdata) {
+        const Known *known = userdata;
+        const Node *up = node;
+
+        while (known->below && up && up != known->below->node)
+                up = up->parent;
+        if (up)
+                known->fn(
+                        node->id, node->parent ? node->parent->id : 0, node->name, known->userdata);
+}
+
+void ns_each_known(
+        Namespace *ns,
+        const NsTarget *below,
+        void (*fn)(uint64_t id, uint64_t parent, const char *name, void *userdata),
+        void *userdata) {
+        Known known = {.below = below, .fn = fn, .userdata = userdata};
+
+        node_table_each(ns->nodes, visit_known, &known);
+}

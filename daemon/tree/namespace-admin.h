@@ -1,0 +1,94 @@
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "tree/namespace.h"
+#include "tree/org.h"
+
+/* The name space as the manager sees it: life cycle, orgs, refresh, flush, prefetch. */
+
+typedef struct NsConfig {
+        uint64_t request_timeout_usec;  /* for what is asked of forges */
+        uint64_t negative_timeout_usec; /* "no such repository or ref" */
+        uint64_t listing_limit;         /* bytes */
+} NsConfig;
+
+int ns_new(
+        const NsConfig *config, const ForgeContext *context, FlightTable *flights, Namespace **ret);
+/* Asks nothing of forges any more; waits until what was asked has been answered. Flights land with
+ * -ECANCELED or their result. The forges' transports must be shut down by the caller at the same
+ * time. */
+void ns_stop(Namespace *ns);
+/* After ns_stop(), when the kernel holds nothing any more. */
+Namespace *ns_free(Namespace *ns);
+DEFINE_CLEANUP(Namespace *, ns_free)
+void ns_set_config(Namespace *ns, const NsConfig *config);
+
+/* -EEXIST, or what forge_open() said. */
+int ns_add_org(Namespace *ns, const OrgConfig *config, Failure *ret_failure);
+/* -ENOENT. */
+int ns_remove_org(Namespace *ns, const char *name);
+/* Calls fn with each org, sorted by name, referenced, without locks; stops at a negative return. */
+int ns_each_org(Namespace *ns, int (*fn)(Org *org, void *userdata), void *userdata);
+Org *ns_get_org(Namespace *ns, const char *name);
+
+typedef struct NsOrgObserver {
+        void (*changed)(
+                const char *org, void *userdata); /* pool threads; health or listing changed */
+        void *userdata;
+} NsOrgObserver;
+void ns_set_org_observer(Namespace *ns, const NsOrgObserver *observer);
+
+/* Starts the refresh of every branch that is in use and due. About once a second, from a pool
+ * thread. */
+void ns_poll(Namespace *ns);
+
+/* --- walking to a path, which may need the network at every step --- */
+
+typedef struct NsPath NsPath;
+
+typedef struct NsTarget {
+        Node *node; /* a reference, dropped after the callback */
+        uint64_t id;
+        uint32_t mode;
+        uint64_t size;
+        Org *org;           /* NULL at the root */
+        Checkout *checkout; /* NULL above repositories */
+        Oid oid;            /* tree or blob; none above repositories */
+} NsTarget;
+
+/* Resolves "org/repo/dir/file" (relative to the root, "" is the root) and calls done exactly once,
+ * on a pool thread: 0 with the target, or a negative errno. */
+int ns_resolve(
+        Namespace *ns,
+        const char *path,
+        void (*done)(int result, const NsTarget *target, const Failure *failure, void *userdata),
+        void *userdata);
+
+/* Keeps a target past its callback. */
+void ns_target_ref(const NsTarget *target);
+void ns_target_unref(Namespace *ns, const NsTarget *target);
+
+/* Refreshes one checkout now; done on a pool thread, exactly once. */
+int ns_refresh(
+        Namespace *ns,
+        Checkout *c,
+        void (*done)(int result, const Failure *failure, void *userdata),
+        void *userdata);
+
+/* Whether the target's content (or listing) needs no network. */
+bool ns_is_resident(Namespace *ns, const NsTarget *target);
+
+/* Forgets parsed directories, negative answers, listings of orgs, repositories nobody uses. */
+void ns_flush_memory(Namespace *ns);
+/* Drops from the store what lies below the target, as far as it is known. Pool threads. */
+void ns_flush_objects(Namespace *ns, const NsTarget *target);
+/* Calls fn with the id, parent's id and name of every node the kernel knows below the target (all
+ * of them for NULL). */
+void ns_each_known(
+        Namespace *ns,
+        const NsTarget *below,
+        void (*fn)(uint64_t id, uint64_t parent, const char *name, void *userdata),
+        void *userdata);

@@ -1,0 +1,112 @@
+#pragma once
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "tree/checkout.h"
+#include "tree/listing-cache.h"
+#include "tree/namespace-admin.h"
+#include "tree/namespace.h"
+#include "tree/node-table.h"
+#include "tree/org.h"
+#include "tree/repo.h"
+#include "util/clock.h"
+#include "work/flight.h"
+
+/* What the files of this layer share. */
+
+struct Namespace {
+        NsConfig config; /* constant but for the atomics' sake: see ns_set_config() */
+        const ForgeContext *context;
+        FlightTable *flights;
+        NodeTable *nodes;
+        ListingCache *listings;
+
+        Mutex lock; /* guards what follows */
+        Org **orgs; /* sorted by name; references */
+        size_t n_orgs;
+        NsObserver observer;
+        NsOrgObserver org_observer;
+        size_t n_operations; /* asked of forges and not yet done */
+        pthread_cond_t idle; /* n_operations fell to 0 */
+        bool stopping;
+};
+
+/* Kinds of flight. The scope is the org for the first two, the repository for the others. */
+typedef enum DemandKind {
+        DEMAND_ORG_LIST,
+        DEMAND_REPO,
+        DEMAND_CHECKOUT,
+        DEMAND_REFRESH,
+        DEMAND_TREE,
+        DEMAND_SIZES,
+        DEMAND_BLOB,
+} DemandKind;
+
+FlightKey demand_key_name(const void *scope, DemandKind kind, const char *name);
+FlightKey demand_key_oid(const void *scope, DemandKind kind, const Oid *oid);
+
+/* Joins the call's waiter to the flight: NS_PARKED; 1 where the caller must start the work and land
+ * the flight (its waiter is joined too), or < 0 errno. Without a waiter: NS_PARKED, nothing
+ * started. */
+int demand_join(Namespace *ns, const NsCall *call, const FlightKey *key);
+
+/* Every operation that a forge will call back for is bracketed by these; ns_stop() waits for the
+ * last. begin fails with -ECANCELED once the name space stops. */
+int ns_operation_begin(Namespace *ns);
+void ns_operation_end(Namespace *ns);
+
+/* Notes how a request for this org ended. */
+void ns_report(Namespace *ns, Org *org, int result, const Failure *failure);
+void ns_entry_changed(Namespace *ns, uint64_t parent, const char *name);
+void ns_inode_changed(Namespace *ns, uint64_t id);
+uint64_t ns_deadline(Namespace *ns);
+
+/* Asking for what is not resident. Each returns NS_PARKED or < 0; the call's waiter has joined the
+ * flight. */
+int demand_org_list(Namespace *ns, const NsCall *call, Org *org);
+int demand_repo(Namespace *ns, const NsCall *call, Org *org, const char *name);
+int demand_checkout(Namespace *ns, const NsCall *call, Repo *repo, const char *refspec);
+/* Resolves the ref again and follows it. */
+int demand_refresh(Namespace *ns, const NsCall *call, Checkout *c);
+/* The same for somebody who wants to use the checkout: where the server does not answer, what is
+ * known will do. A ref that is gone takes the checkout with it. */
+int demand_check(Namespace *ns, const NsCall *call, Checkout *c);
+int demand_tree(Namespace *ns, const NsCall *call, Checkout *c, const Oid *tree);
+/* Sizes of the entries of this directory, and of what lies below it where that costs no more
+ * requests. */
+int demand_sizes(Namespace *ns, const NsCall *call, Checkout *c, Listing *l);
+int demand_blob(
+        Namespace *ns, const NsCall *call, Repo *repo, const Oid *oid, FetchPriority priority);
+
+/* An object of this repository is in the store now: whoever waits for it can go on. */
+void demand_object_arrived(
+        Namespace *ns, Repo *repo, const Oid *oid, ObjectType type, uint64_t size);
+
+/* The parsed directory of a tree: 1 and a reference, NS_PARKED, NS_BLOCKS or < 0. */
+int ns_listing(Namespace *ns, const NsCall *call, Checkout *c, const Oid *tree, Listing **ret);
+/* The size of an entry if anything on this machine knows it; SIZE_UNKNOWN otherwise. */
+uint64_t ns_entry_size(Namespace *ns, ListingEntry *e);
+/* True if every entry of l has a size. */
+bool ns_sizes_known(Namespace *ns, Listing *l);
+
+/* Finds a child: 1 and a reference; 0 none; NS_PARKED, NS_BLOCKS, < 0. */
+int ns_child(Namespace *ns, const NsCall *call, Node *parent, const char *name, Node **ret);
+/* For a name that is not there: how long the kernel may believe it. */
+uint64_t ns_negative_timeout(Namespace *ns, const Node *parent);
+void ns_node_attr(Namespace *ns, const Node *node, NsAttr *ret);
+NodeSpec ns_entry_spec(Node *dir, const Listing *l, const ListingEntry *e, int64_t mtime);
+Org *ns_find_org(Namespace *ns, const char *name); /* a reference, or NULL */
+
+/* Applies a new commit to a checkout. 0; 1 with the missing trees in *ret_missing (an allocated
+ * array), to be fetched before calling again; < 0. */
+int checkout_move(
+        Namespace *ns,
+        Checkout *c,
+        const CheckoutState *to,
+        Oid **ret_missing,
+        size_t *ret_n_missing);
+
+/* A file was read that is not here: if that looks like a walk, asks in the background for what it
+ * reads next. */
+void walk_missed(Namespace *ns, Node *file);

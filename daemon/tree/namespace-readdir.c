@@ -1,0 +1,277 @@
+/* Listings. There are no directory handles, so an offset says by itself where a listing stands: in
+ * a tree, a tag of the tree and the index in it; among orgs and repositories, the inode number of
+ * the last entry, in whose order they are listed. So a listing survives a move of the branch (it
+ * ends on the tree it began with), names that come and go, and another daemon. */
+
+#include <errno.h>
+#include <string.h>
+
+#include "tree/namespace-private.h"
+#include "util/path.h"
+#include "util/stats.h"
+
+#define N_DOTS 2
+
+typedef struct Readdir {
+        Namespace *ns;
+        const NsCall *call;
+        Node *dir;
+        uint64_t offset;
+        bool plus;
+        NsFill fill;
+        void *userdata;
+} Readdir;
+
+static bool fill_dots(const Readdir *rd, uint64_t tag) {
+        for (uint64_t i = rd->offset & UINT32_MAX; i < N_DOTS; i++) {
+                const Node *node = i == 0 || !rd->dir->parent ? rd->dir : rd->dir->parent;
+                const NsAttr attr = {.ino = node->id, .mode = node_mode((NodeKind) node->kind)};
+                if (!rd->fill(i == 0 ? "." : "..", &attr, tag | (i + 1), rd->userdata))
+                        return false;
+        }
+        return true;
+}
+
+/* --- orgs and repositories --- */
+
+typedef struct NameEntry {
+        uint64_t ino;
+        const char *name;
+} NameEntry;
+
+static int compare_inos(const void *a, const void *b) {
+        uint64_t x = ((const NameEntry *) a)->ino, y = ((const NameEntry *) b)->ino;
+
+        return x < y ? -1 : x > y;
+}
+
+static int readdir_names(const Readdir *rd, NodeKind kind, char **names, size_t n) {
+        _cleanup_free_ NameEntry *entries = calloc(n + 1, sizeof(*entries));
+        if (!entries)
+                return -ENOMEM;
+
+        for (size_t i = 0; i < n; i++) {
+                const NodeSpec spec = {
+                        .kind = kind,
+                        .parent = rd->dir,
+                        .name = names[i],
+                        .name_len = strlen(names[i]),
+                };
+                entries[i] = (NameEntry){.ino = node_id(&spec), .name = names[i]};
+        }
+        qsort(entries, n, sizeof(*entries), compare_inos);
+
+        /* Inode numbers of made nodes are above 1, so they cannot be taken for the offsets of the
+         * dots. */
+        if (rd->offset < N_DOTS && !fill_dots(rd, 0))
+                return 0;
+        for (size_t i = 0; i < n; i++) {
+                const NsAttr attr = {.ino = entries[i].ino, .mode = node_mode(kind)};
+                uint64_t offset = entries[i].ino + N_DOTS;
+                if (rd->offset >= offset)
+                        continue;
+                if (!rd->fill(entries[i].name, &attr, offset, rd->userdata))
+                        break;
+        }
+        return 0;
+}
+
+static int readdir_root(const Readdir *rd) {
+        Namespace *ns = rd->ns;
+        char **names;
+        size_t n = 0;
+        int r = 0;
+
+        mutex_lock(&ns->lock);
+        names = calloc(ns->n_orgs + 1, sizeof(*names));
+        for (size_t i = 0; names && i < ns->n_orgs; i++) {
+                names[n] = strdup(ns->orgs[i]->config->name);
+                if (!names[n]) {
+                        r = -ENOMEM;
+                        break;
+                }
+                n++;
+        }
+        mutex_unlock(&ns->lock);
+        if (!names)
+                return -ENOMEM;
+        if (r >= 0)
+                r = readdir_names(rd, NODE_ORG, names, n);
+        org_names_free(names, n);
+        return r;
+}
+
+static int readdir_org(const Readdir *rd) {
+        Org *org = rd->dir->org;
+        char **names;
+        size_t n;
+
+        if (atomic_load(&org->removed))
+                return -ENOENT;
+        uint64_t now = now_usec(), age = MAX(org->config->poll_interval_usec, USEC_PER_SEC);
+        /* The rest of a listing comes from what its start was served from. */
+        uint64_t since = rd->offset > 0 || now < age ? 1 : now - age;
+        if (!org_was_listed(org, since))
+                return demand_org_list(rd->ns, rd->call, org);
+        int r = org_get_names(org, &names, &n);
+        if (r < 0)
+                return r;
+        r = readdir_names(rd, NODE_CHECKOUT, names, n);
+        org_names_free(names, n);
+        return r;
+}
+
+/* --- directories of a commit --- */
+
+static uint64_t tree_tag(const Oid *tree) {
+        return (oid_prefix64(tree) & INT32_MAX) << 32;
+}
+
+/* The tree that this listing started on: the one shown now, or one shown before. */
+static int find_tree(const Readdir *rd, Oid *ret) {
+        Checkout *c = rd->dir->checkout;
+        uint64_t tag = rd->offset & ~(uint64_t) UINT32_MAX;
+
+        MUTEX_GUARD(&c->lock);
+        *ret = rd->dir->oid;
+        if (rd->offset == 0 || tree_tag(ret) == tag)
+                return 0;
+        for (size_t i = 0; rd->dir->past && i < NODE_N_PAST_TREES; i++)
+                if (tree_tag(&rd->dir->past->trees[i]) == tag) {
+                        *ret = rd->dir->past->trees[i];
+                        return 0;
+                }
+        return -ESTALE;
+}
+
+/* Makes the node of an entry for READDIRPLUS. 1; 0 when the directory shows another tree by now:
+ * then only the name is given, and the kernel looks it up in the new one. */
+static int
+make_node(const Readdir *rd, const Oid *tree, const Listing *l, ListingEntry *e, Node **ret) {
+        Checkout *c = rd->dir->checkout;
+
+        MUTEX_GUARD(&c->lock);
+        if (!oid_equal(&rd->dir->oid, tree))
+                return 0;
+        const NodeSpec spec = ns_entry_spec(rd->dir, l, e, c->time);
+        int r = node_table_get_or_add(rd->ns->nodes, &spec, ret);
+        return r < 0 ? r : 1;
+}
+
+/* 1 given, 0 no room, < 0. */
+static int
+fill_entry(const Readdir *rd, const Oid *tree, const Listing *l, ListingEntry *e, uint64_t next) {
+        Node *node = NULL;
+        NsAttr attr;
+
+        if (rd->plus && listing_size(e) != SIZE_UNKNOWN) {
+                int r = make_node(rd, tree, l, e, &node);
+                if (r < 0)
+                        return r;
+        }
+        if (node) {
+                ns_node_attr(rd->ns, node, &attr);
+                /* Before the reply: the kernel may forget it again as soon as it has it. */
+                node_table_kernel_get(rd->ns->nodes, node);
+        } else {
+                const NodeSpec spec = ns_entry_spec(rd->dir, l, e, 0);
+                attr = (NsAttr){.ino = node_id(&spec), .mode = node_mode(spec.kind)};
+        }
+        bool room = rd->fill(listing_name(l, e), &attr, next, rd->userdata);
+        if (node) {
+                if (!room)
+                        node_table_kernel_put(rd->ns->nodes, node->id, 1);
+                node_table_put(rd->ns->nodes, node);
+        }
+        return room;
+}
+
+static int fill_entries(const Readdir *rd, const Oid *tree, Listing *l) {
+        uint64_t tag = tree_tag(tree);
+        uint64_t index = rd->offset & UINT32_MAX;
+
+        if (!fill_dots(rd, tag))
+                return 0;
+        for (uint64_t i = index < N_DOTS ? 0 : index - N_DOTS; i < l->n_entries; i++) {
+                ListingEntry *e = &l->entries[i];
+                if (e->name_len == LISTING_NAME_TOO_LONG)
+                        continue;
+                int r = fill_entry(rd, tree, l, e, tag | (i + N_DOTS + 1));
+                if (r <= 0)
+                        return r;
+        }
+        return 0;
+}
+
+static int readdir_tree(const Readdir *rd) {
+        Checkout *c = rd->dir->checkout;
+        _cleanup_(listing_unrefp) Listing *l = NULL;
+        Oid tree;
+
+        int r = find_tree(rd, &tree);
+        if (r < 0)
+                return r;
+        if (oid_is_none(&tree)) {
+                (void) fill_dots(rd, 0);
+                return 0;
+        }
+        r = ns_listing(rd->ns, rd->call, c, &tree, &l);
+        if (r < 0)
+                return r;
+        if (rd->offset == 0) {
+                mutex_lock(&c->lock);
+                rd->dir->dir_flags |= DIR_LISTED;
+                mutex_unlock(&c->lock);
+                if (rd->plus && !ns_sizes_known(rd->ns, l) &&
+                    !atomic_load(&c->repo->sizes_refused)) {
+                        if (!(rd->call->flags & NS_MAY_BLOCK))
+                                return NS_BLOCKS;
+                        return demand_sizes(rd->ns, rd->call, c, l);
+                }
+        }
+        return fill_entries(rd, &tree, l);
+}
+
+int ns_readdir(
+        Namespace *ns,
+        const NsCall *call,
+        uint64_t id,
+        uint64_t offset,
+        bool plus,
+        NsFill fill,
+        void *userdata) {
+        Node *dir = node_table_get(ns->nodes, id);
+        if (!dir)
+                return -ESTALE;
+        const Readdir rd = {
+                .ns = ns,
+                .call = call,
+                .dir = dir,
+                .offset = offset,
+                .plus = plus,
+                .fill = fill,
+                .userdata = userdata,
+        };
+        int r;
+
+        switch ((NodeKind) dir->kind) {
+        case NODE_ROOT:
+                r = readdir_root(&rd);
+                break;
+        case NODE_ORG:
+                r = readdir_org(&rd);
+                break;
+        case NODE_CHECKOUT:
+        case NODE_DIR:
+                r = readdir_tree(&rd);
+                break;
+        case NODE_SUBMODULE:
+                (void) fill_dots(&rd, 0);
+                r = 0;
+                break;
+        default:
+                r = -ENOTDIR;
+        }
+        node_table_put(ns->nodes, dir);
+        return r;
+}

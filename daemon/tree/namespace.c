@@ -1,0 +1,374 @@
+/* The operations of the file system on the typed name space. Each is written as if everything were
+ * resident; the first thing that is not ends it with NS_PARKED or NS_BLOCKS, and it is done again
+ * from the start. */
+
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "tree/namespace-private.h"
+#include "util/path.h"
+#include "util/stats.h"
+
+/* Trees up to this size are parsed on the thread that asks, larger ones on a worker. */
+#define PARSE_INLINE_MAX (256u << 10)
+
+/* Names that programs look for in every directory and no org or repository has. */
+static bool is_probe(const char *name) {
+        static const char *const probes[] = {
+                ".git",
+                ".hg",
+                ".svn",
+                ".bzr",
+                ".DS_Store",
+                ".Trash",
+                ".hidden",
+                ".directory",
+                ".xdg-volume-info",
+                "HEAD",
+                "autorun.inf"};
+
+        for (size_t i = 0; i < ELEMENTSOF(probes); i++)
+                if (strcmp(name, probes[i]) == 0)
+                        return true;
+        return strncmp(name, ".Trash-", strlen(".Trash-")) == 0;
+}
+
+static int
+get_object(Namespace *ns, const NsCall *call, StoreKind kind, const Oid *oid, ObjectRef *ret) {
+        int r = store_get_resident(ns->context->store, kind, oid, ret);
+        if (r != -EAGAIN)
+                return r;
+        if (!(call->flags & NS_MAY_BLOCK))
+                return NS_BLOCKS;
+        return store_get(ns->context->store, kind, oid, ret);
+}
+
+int ns_listing(Namespace *ns, const NsCall *call, Checkout *c, const Oid *tree, Listing **ret) {
+        *ret = listing_cache_get(ns->listings, tree);
+        if (*ret)
+                return 1;
+
+        _cleanup_object_ref_ ObjectRef object = {0};
+        int r = get_object(ns, call, STORE_OBJECT, tree, &object);
+        if (r == 0)
+                return c ? demand_tree(ns, call, c, tree) : NS_PARKED;
+        if (r < 0)
+                return r;
+        if (object.type != OBJECT_TREE)
+                return -EBADMSG;
+        if (object.size > PARSE_INLINE_MAX && !(call->flags & NS_MAY_BLOCK))
+                return NS_BLOCKS;
+
+        _cleanup_object_ref_ ObjectRef sizes = {0};
+        r = get_object(ns, call, STORE_SIZES, tree, &sizes);
+        if (r < 0)
+                return r;
+        Listing *l;
+        r = listing_new(tree, object.data, object.size, &l);
+        if (r < 0) {
+                stat_add(STAT_TREE_REFUSED, r == -EBADMSG);
+                return r;
+        }
+        if (sizes.data)
+                (void) listing_apply_sizes(
+                        l, sizes.data, sizes.size); /* how many are missing is asked later */
+        *ret = listing_cache_add(ns->listings, l);
+        return 1;
+}
+
+uint64_t ns_entry_size(Namespace *ns, ListingEntry *e) {
+        uint64_t size = listing_size(e);
+        ObjectType type;
+
+        if (size == SIZE_UNKNOWN && entry_is_blob(e) &&
+            store_stat(ns->context->store, STORE_OBJECT, &e->oid, &type, &size) > 0)
+                listing_set_size(e, size);
+        return size;
+}
+
+bool ns_sizes_known(Namespace *ns, Listing *l) {
+        bool known = true;
+
+        for (size_t i = 0; i < l->n_entries; i++)
+                known = ns_entry_size(ns, &l->entries[i]) != SIZE_UNKNOWN && known;
+        return known;
+}
+
+NodeSpec ns_entry_spec(Node *dir, const Listing *l, const ListingEntry *e, int64_t mtime) {
+        return (NodeSpec){
+                .kind = node_kind_of_entry((EntryKind) e->kind),
+                .parent = dir,
+                .name = listing_name(l, e),
+                .name_len = e->name_len,
+                .oid = e->oid,
+                .size = listing_size(e),
+                .mtime = mtime,
+                .checkout = dir->checkout,
+        };
+}
+
+static int child_of_root(Namespace *ns, Node *root, const char *name, Node **ret) {
+        _cleanup_(org_unrefp) Org *org = ns_find_org(ns, name);
+        if (!org)
+                return 0;
+        const NodeSpec spec = {
+                .kind = NODE_ORG,
+                .parent = root,
+                .name = name,
+                .name_len = strlen(name),
+                .org = org};
+        int r = node_table_get_or_add(ns->nodes, &spec, ret);
+        return r < 0 ? r : 1;
+}
+
+/* "repo@feature%2Fx" to "repo" and "feature/x". -ENOENT for what can be no such name. */
+static int split_name(const char *name, char *repo, char *refspec) {
+        const char *at = strchr(name, '@');
+        size_t len = at ? (size_t) (at - name) : strlen(name);
+
+        memcpy(repo, name, len);
+        repo[len] = '\0';
+        memcpy(refspec, at ? at + 1 : "", at ? strlen(at + 1) + 1 : 1);
+        if (!name_is_valid(repo) || (at && refspec[0] == '\0'))
+                return -ENOENT;
+        if (percent_decode(refspec) < 0)
+                return -ENOENT;
+        if (strcmp(refspec, "HEAD") == 0)
+                refspec[0] = '\0';
+        return 0;
+}
+
+/* A checkout nobody looked at was not polled: it may be far behind. */
+static bool needs_check(Checkout *c, uint64_t started) {
+        uint64_t interval = c->repo->org->config->poll_interval_usec;
+
+        return c->moves && interval > 0 && checkout_checked(c) + interval < started;
+}
+
+static int
+child_of_org(Namespace *ns, const NsCall *call, Node *dir, const char *name, Node **ret) {
+        char repo_name[NAME_MAX + 1], refspec[NAME_MAX + 1];
+        Org *org = dir->org;
+
+        if (atomic_load(&org->removed) || is_probe(name) ||
+            split_name(name, repo_name, refspec) < 0)
+                return 0;
+        _cleanup_(repo_unrefp) Repo *repo = org_find_repo(org, repo_name);
+        if (!repo) {
+                if (org_is_negative(org, repo_name)) {
+                        stat_add(STAT_NEGATIVE_HIT, 1);
+                        return 0;
+                }
+                return demand_repo(ns, call, org, repo_name);
+        }
+        _cleanup_(checkout_unrefp) Checkout *c = repo_find_checkout(repo, refspec);
+        if (!c) {
+                char full[2 * NAME_MAX + 2];
+                (void) snprintf(full, sizeof(full), "%s@%s", repo_name, refspec);
+                if (org_is_negative(org, full)) {
+                        stat_add(STAT_NEGATIVE_HIT, 1);
+                        return 0;
+                }
+                return demand_checkout(ns, call, repo, refspec);
+        }
+
+        NodeSpec spec = {
+                .kind = NODE_CHECKOUT,
+                .parent = dir,
+                .name = name,
+                .name_len = strlen(name),
+                .checkout = c,
+        };
+        *ret = node_table_find(ns->nodes, &spec);
+        if (*ret)
+                return 1;
+        if (needs_check(c, now_usec()))
+                return demand_check(ns, call, c);
+        MUTEX_GUARD(&c->lock);
+        spec.oid = c->root;
+        spec.mtime = c->time;
+        int r = node_table_get_or_add(ns->nodes, &spec, ret);
+        c->n_root_nodes += r > 0;
+        return r < 0 ? r : 1;
+}
+
+/* Somebody wants one entry whose size is not known. The first in a directory is likely to be read:
+ * its content brings the size with it in one round trip. After that, or after a listing, all of the
+ * directory's are. */
+static int demand_entry_size(
+        Namespace *ns,
+        const NsCall *call,
+        Checkout *c,
+        Node *dir,
+        Listing *l,
+        const ListingEntry *e) {
+        if (!(call->flags & NS_MAY_BLOCK))
+                return NS_BLOCKS;
+        mutex_lock(&c->lock);
+        bool many = dir->dir_flags != 0;
+        mutex_unlock(&c->lock);
+        if (many || c->repo->source->objects_in_memory)
+                return demand_sizes(ns, call, c, l);
+        int r = demand_blob(ns, call, c->repo, &e->oid, FETCH_WAITING);
+        if (r == NS_PARKED && call->waiter) {
+                MUTEX_GUARD(&c->lock);
+                dir->dir_flags |= DIR_MISSED;
+        }
+        return r;
+}
+
+static int
+child_of_dir(Namespace *ns, const NsCall *call, Node *dir, const char *name, Node **ret) {
+        Checkout *c = dir->checkout;
+
+        for (;;) {
+                _cleanup_(listing_unrefp) Listing *l = NULL;
+                Oid tree = checkout_dir_tree(c, dir);
+                if (oid_is_none(&tree))
+                        return 0;
+                int r = ns_listing(ns, call, c, &tree, &l);
+                if (r < 0)
+                        return r;
+                ListingEntry *e = listing_find(l, name, strlen(name));
+                if (!e)
+                        return 0;
+                if (ns_entry_size(ns, e) == SIZE_UNKNOWN)
+                        return demand_entry_size(ns, call, c, dir, l, e);
+
+                MUTEX_GUARD(&c->lock);
+                if (!oid_equal(&dir->oid, &tree))
+                        continue; /* the branch moved meanwhile: what was found is no longer true */
+                const NodeSpec spec = ns_entry_spec(dir, l, e, c->time);
+                r = node_table_get_or_add(ns->nodes, &spec, ret);
+                return r < 0 ? r : 1;
+        }
+}
+
+int ns_child(Namespace *ns, const NsCall *call, Node *parent, const char *name, Node **ret) {
+        if (strlen(name) > NAME_MAX)
+                return -ENAMETOOLONG;
+        switch ((NodeKind) parent->kind) {
+        case NODE_ROOT:
+                return child_of_root(ns, parent, name, ret);
+        case NODE_ORG:
+                return child_of_org(ns, call, parent, name, ret);
+        case NODE_CHECKOUT:
+        case NODE_DIR:
+                return child_of_dir(ns, call, parent, name, ret);
+        case NODE_SUBMODULE:
+                return 0;
+        default:
+                return -ENOTDIR;
+        }
+}
+
+void ns_node_attr(Namespace *ns, const Node *node, NsAttr *ret) {
+        *ret = (NsAttr){
+                .id = node->id,
+                .ino = node->id,
+                .mode = node_mode((NodeKind) node->kind),
+                .entry_timeout_usec = USEC_INFINITY,
+                .attr_timeout_usec = USEC_INFINITY,
+        };
+        if (!node_is_dir(node)) {
+                ret->size = node->size;
+                ret->mtime = node->mtime;
+                return;
+        }
+        /* Directories have no size of their own; this is what most file systems show for a small
+         * one. */
+        ret->size = 4096;
+        if (node->kind == NODE_CHECKOUT || node->kind == NODE_DIR) {
+                MUTEX_GUARD(&node->checkout->lock);
+                ret->mtime = node->mtime;
+        } else
+                ret->mtime = node->mtime;
+}
+
+int ns_getattr(Namespace *ns, uint64_t id, NsAttr *ret) {
+        Node *node = node_table_get(ns->nodes, id);
+        if (!node)
+                return -ESTALE;
+        ns_node_attr(ns, node, ret);
+        node_table_put(ns->nodes, node);
+        return 0;
+}
+
+uint64_t ns_negative_timeout(Namespace *ns, const Node *parent) {
+        /* Names in the root and in trees are known for certain, and changes are told. */
+        if (parent && parent->kind != NODE_ORG)
+                return USEC_INFINITY;
+        MUTEX_GUARD(&ns->lock);
+        return ns->config.negative_timeout_usec;
+}
+
+static int
+lookup_child(Namespace *ns, const NsCall *call, Node *parent, const char *name, NsAttr *ret) {
+        Node *child;
+
+        int r = ns_child(ns, call, parent, name, &child);
+        if (r == -ENOENT)
+                r = 0; /* the forge said so just now; only the first to ask hears it this way */
+        if (r > 0) {
+                ns_node_attr(ns, child, ret);
+                node_table_kernel_get(ns->nodes, child);
+                node_table_put(ns->nodes, child);
+        } else if (r == 0)
+                *ret = (NsAttr){.entry_timeout_usec = ns_negative_timeout(ns, parent)};
+        return r;
+}
+
+int ns_lookup(Namespace *ns, const NsCall *call, uint64_t parent, const char *name, NsAttr *ret) {
+        Node *node = node_table_get(ns->nodes, parent);
+        if (!node)
+                return -ESTALE;
+        int r = lookup_child(ns, call, node, name, ret);
+        node_table_put(ns->nodes, node);
+        return r;
+}
+
+void ns_forget(Namespace *ns, uint64_t id, uint64_t n) {
+        node_table_kernel_put(ns->nodes, id, n);
+}
+
+static int content_of(Namespace *ns, const NsCall *call, Node *node, ObjectRef *ret) {
+        _cleanup_object_ref_ ObjectRef object = {0};
+
+        if (node_is_dir(node))
+                return -EISDIR;
+        int r = get_object(ns, call, STORE_OBJECT, &node->oid, &object);
+        if (r == 0) {
+                r = demand_blob(ns, call, node->checkout->repo, &node->oid, FETCH_WAITING);
+                if (r == NS_PARKED && call->waiter)
+                        walk_missed(ns, node);
+                return r;
+        }
+        if (r < 0)
+                return r;
+        if (object.type != OBJECT_BLOB || object.size != node->size) {
+                /* The server told another size than its object has. The kernel knows the file by
+                 * that size, so it cannot be served; what was remembered goes, and the name is
+                 * looked up anew. */
+                stat_add(STAT_FETCH_CORRUPT, 1);
+                Oid tree = checkout_dir_tree(node->checkout, node->parent);
+                store_forget(ns->context->store, STORE_SIZES, &tree);
+                listing_cache_remove(ns->listings, &tree);
+                ns_entry_changed(ns, node->parent->id, node->name);
+                return -EIO;
+        }
+        *ret = object;
+        object = (ObjectRef){0};
+        return 0;
+}
+
+int ns_content(Namespace *ns, const NsCall *call, uint64_t id, ObjectRef *ret) {
+        Node *node = node_table_get(ns->nodes, id);
+        if (!node)
+                return -ESTALE;
+        int r = content_of(ns, call, node, ret);
+        node_table_put(ns->nodes, node);
+        return r;
+}

@@ -1,0 +1,39 @@
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "tree/node.h"
+
+/* The inode table: every live node by id, in shards with a lock each, so that nodes of different
+ * directories are made without waiting for each other. Any thread; nothing here blocks.
+ *
+ * Order of locks: a checkout may be held; the shard is innermost. */
+
+int node_table_new(NodeTable **ret);
+/* Drops what the kernel still holds (it is gone), then frees. All our own references must be gone.
+ */
+NodeTable *node_table_free(NodeTable *t);
+DEFINE_CLEANUP(NodeTable *, node_table_free)
+
+Node *node_table_root(NodeTable *t); /* borrowed */
+
+/* A reference to the node with this id, or NULL. */
+Node *node_table_get(NodeTable *t, uint64_t id);
+/* Finds the node or makes it, in one critical section: of any number of threads exactly one makes
+ * it, and all get the same. 1 made, 0 found, -ENOMEM. */
+int node_table_get_or_add(NodeTable *t, const NodeSpec *spec, Node **ret);
+/* The node that this spec would find, or NULL: does not make one. */
+Node *node_table_find(NodeTable *t, const NodeSpec *spec);
+
+/* The kernel was given the node once more. */
+void node_table_kernel_get(NodeTable *t, Node *node);
+/* The kernel forgot it n times. An unknown id, or more than was given, is the kernel's error:
+ * ignored. */
+void node_table_kernel_put(NodeTable *t, uint64_t id, uint64_t n);
+
+void node_table_put(NodeTable *t, Node *node);
+
+/* Calls fn with every live node, referenced during the call, without locks. Nodes made meanwhile
+ * may be left out. */
+void node_table_each(NodeTable *t, void (*fn)(Node *node, void *userdata), void *userdata);

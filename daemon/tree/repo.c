@@ -1,0 +1,149 @@
+#include "tree/repo.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "tree/checkout.h"
+#include "tree/org.h"
+
+int repo_new(Org *org, const char *name, Source *source, Repo **ret) {
+        Repo *repo = calloc(1, sizeof(*repo));
+        if (!repo)
+                return -ENOMEM;
+        repo->name = strdup(name);
+        if (!repo->name) {
+                free(repo);
+                return -ENOMEM;
+        }
+        repo->ref = REF_INIT;
+        repo->org = org_ref(org);
+        repo->source = source_ref(source);
+        mutex_init(&repo->lock, LOCK_RANK_REPO);
+        *ret = repo;
+        return 0;
+}
+
+Repo *repo_ref(Repo *repo) {
+        ref_get(&repo->ref);
+        return repo;
+}
+
+Repo *repo_unref(Repo *repo) {
+        if (!repo || !ref_put(&repo->ref))
+                return NULL;
+        assert(repo->queue.n_active == 0);
+        htable_done(&repo->checkouts);
+        for (size_t i = 0; i < ELEMENTSOF(repo->queue.wants); i++)
+                free(repo->queue.wants[i]);
+        source_unref(repo->source);
+        mutex_destroy(&repo->lock);
+        org_unref(repo->org);
+        free(repo->name);
+        free(repo);
+        return NULL;
+}
+
+typedef struct CheckoutList {
+        Checkout **items;
+        size_t n, cap;
+} CheckoutList;
+
+static void collect_checkout(HTableLink *link, void *userdata) {
+        CheckoutList *list = userdata;
+
+        if (list->n < list->cap)
+                list->items[list->n++] = checkout_ref(container_of(link, Checkout, link));
+}
+
+/* References to all checkouts; the caller drops them and frees items. Empty when out of memory. */
+static CheckoutList list_checkouts(Repo *repo) {
+        CheckoutList list = {0};
+
+        MUTEX_GUARD(&repo->lock);
+        list.cap = repo->checkouts.n_entries;
+        list.items = calloc(list.cap + 1, sizeof(Checkout *));
+        if (list.items)
+                htable_each(&repo->checkouts, collect_checkout, &list);
+        return list;
+}
+
+void repo_each_checkout(Repo *repo, void (*fn)(Checkout *c, void *userdata), void *userdata) {
+        CheckoutList list = list_checkouts(repo);
+
+        for (size_t i = 0; i < list.n; i++) {
+                fn(list.items[i], userdata);
+                checkout_unref(list.items[i]);
+        }
+        free(list.items);
+}
+
+static Checkout *find_locked(Repo *repo, const char *refspec, uint64_t hash) {
+        HTABLE_FOREACH (l, &repo->checkouts, hash) {
+                Checkout *c = container_of(l, Checkout, link);
+                if (strcmp(c->refspec, refspec) == 0)
+                        return c;
+        }
+        return NULL;
+}
+
+/* The table's reference is dropped without the lock: it may be the last, and freeing a checkout
+ * drops the repository. */
+void repo_remove_checkout(Repo *repo, Checkout *c) {
+        mutex_lock(&repo->lock);
+        bool there = find_locked(repo, c->refspec, c->link.hash) == c;
+        if (there)
+                htable_remove(&repo->checkouts, &c->link);
+        mutex_unlock(&repo->lock);
+        if (there)
+                checkout_unref(c);
+}
+
+static void take_out(Checkout *c, void *userdata) {
+        repo_remove_checkout(userdata, c);
+}
+
+void repo_close(Repo *repo) {
+        mutex_lock(&repo->lock);
+        repo->closed = true;
+        mutex_unlock(&repo->lock);
+        repo_each_checkout(repo, take_out, repo);
+}
+
+static void count_users(HTableLink *link, void *userdata) {
+        size_t *n = userdata;
+        const Checkout *c = container_of(link, Checkout, link);
+
+        if (atomic_load_explicit(&c->ref.n, memory_order_relaxed) > 1)
+                (*n)++;
+}
+
+bool repo_in_use(Repo *repo) {
+        size_t n = 0;
+
+        MUTEX_GUARD(&repo->lock);
+        htable_each(&repo->checkouts, count_users, &n);
+        return n > 0 || repo->queue.n_active > 0;
+}
+
+size_t repo_n_checkouts(Repo *repo) {
+        MUTEX_GUARD(&repo->lock);
+        return repo->checkouts.n_entries;
+}
+
+Checkout *repo_find_checkout(Repo *repo, const char *refspec) {
+        MUTEX_GUARD(&repo->lock);
+        Checkout *c = find_locked(repo, refspec, hash_string(refspec));
+        return c ? checkout_ref(c) : NULL;
+}
+
+Checkout *repo_add_checkout(Repo *repo, Checkout *c) {
+        uint64_t hash = hash_string(c->refspec);
+
+        MUTEX_GUARD(&repo->lock);
+        Checkout *other = find_locked(repo, c->refspec, hash);
+        if (other)
+                return checkout_ref(other);
+        if (!repo->closed && htable_add(&repo->checkouts, &c->link, hash) >= 0)
+                checkout_ref(c);
+        return checkout_ref(c);
+}

@@ -1,0 +1,51 @@
+#pragma once
+
+#include <stdbool.h>
+
+#include "forge/forge.h"
+#include "tree/tree-forward.h"
+#include "util/htable.h"
+#include "util/mutex.h"
+
+/* One repository of an org, and the queue in which wants for its blobs are merged into requests
+ * (blob-queue.c). */
+
+typedef struct BlobQueue {
+        Oid *wants[2]; /* waiting, read-ahead; rings would save a move, but queues are short */
+        size_t n[2], cap[2];
+        unsigned n_active; /* requests on their way */
+} BlobQueue;
+
+struct Repo {
+        HTableLink link; /* in its org */
+        Ref ref;
+        Org *org; /* a reference; the org's table refers back, until org_close() */
+        char *name;
+        Source *source;            /* constant */
+        atomic_bool sizes_refused; /* the server cannot tell sizes without content */
+
+        Mutex lock;       /* guards what follows */
+        bool closed;      /* nothing is added to the table any more */
+        HTable checkouts; /* Checkout by refspec; references, until repo_close() */
+        BlobQueue queue;
+};
+
+int repo_new(Org *org, const char *name, Source *source, Repo **ret);
+Repo *repo_ref(Repo *repo);
+Repo *repo_unref(Repo *repo);
+DEFINE_CLEANUP(Repo *, repo_unref)
+/* Drops the table's references to its checkouts, which refer back: without this neither is ever
+ * freed. Those in use live on. */
+void repo_close(Repo *repo);
+
+/* A reference, or NULL. refspec "" is the default branch. */
+Checkout *repo_find_checkout(Repo *repo, const char *refspec);
+/* Adds c unless there is one for that refspec already; returns a reference to the one that stays.
+ */
+Checkout *repo_add_checkout(Repo *repo, Checkout *c);
+/* No-op where it is not in the table any more. */
+void repo_remove_checkout(Repo *repo, Checkout *c);
+void repo_each_checkout(Repo *repo, void (*fn)(Checkout *c, void *userdata), void *userdata);
+/* Whether anybody but the table holds one of its checkouts. */
+bool repo_in_use(Repo *repo);
+size_t repo_n_checkouts(Repo *repo);
