@@ -28,9 +28,11 @@ int delta_sizes(
         uint64_t *ret_base_size,
         uint64_t *ret_result_size,
         size_t *ret_header_len) {
+        if (len == 0)
+                return -EBADMSG;
+
         const uint8_t *p = delta, *end = delta + len;
         uint64_t base, result;
-
         if (!read_varint(&p, end, &base) || !read_varint(&p, end, &result))
                 return -EBADMSG;
         *ret_base_size = base;

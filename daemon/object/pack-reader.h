@@ -10,17 +10,19 @@
 
 /* Decodes a git pack while it arrives: a push parser that inflates, applies deltas, computes every
  * object's id and hands the object on. What it hands on matches its id by construction. Bytes may
- * come from a hostile server: sizes are bounded, deltas are checked, depth is bounded.
+ * come from a hostile server: sizes are bounded, deltas are checked, and a chain of deltas costs
+ * the same at any depth.
  *
  * One reader is used by one thread at a time (a strand). It keeps a bounded cache of recent objects
  * as delta bases and asks the sink for the others. Deltas whose base has not come yet (REF_DELTA
- * forwards) wait, up to a bound, until the end of the pack. */
+ * forwards) wait, up to a bound, until it comes. */
 typedef struct PackReader PackReader;
 
 typedef struct PackLimits {
         uint64_t max_object_size; /* larger objects fail the pack with -EFBIG */
         uint64_t max_objects;
-        size_t max_pending_bytes; /* deltas that wait for a base; base cache */
+        size_t max_pending_bytes; /* base cache and deltas that wait for a base, together; also the
+                                     size of one delta. -EFBIG when deltas do not fit */
 } PackLimits;
 
 /* Where objects go. All are called on the thread that feeds. */
@@ -33,8 +35,9 @@ typedef struct PackSink {
                 uint64_t size,
                 uint8_t **ret_data,
                 void **ret_token);
-        /* The object is complete and this is its id; takes the memory over. For an empty object
-         * data and token are NULL and begin was not called. Negative errno fails the pack. */
+        /* The object is complete and this is its id; takes the memory over, also when
+         * it fails. The same object may come twice. For an empty object data and token are NULL and
+         * begin was not called. Negative errno fails the pack. */
         int (*commit)(
                 void *userdata,
                 ObjectType type,
@@ -45,7 +48,9 @@ typedef struct PackSink {
         /* Gives memory back that begin() handed out, unused. */
         void (*abandon)(void *userdata, void *token);
         /* Finds an object that was committed earlier (or is known from elsewhere) as a delta base:
-         * 1 found, 0 not, < 0 error. The bytes stay valid until release(). */
+         * 1 found, 0 not, < 0 error. The bytes stay valid until release(), which may come after
+         * calls of begin() and commit(). What this reader committed must be found until it is
+         * freed. */
         int (*base)(
                 void *userdata,
                 const Oid *oid,
@@ -65,8 +70,9 @@ int pack_reader_new(
 PackReader *pack_reader_free(PackReader *r);
 DEFINE_CLEANUP(PackReader *, pack_reader_free)
 
-/* Consumes bytes. 0; -EBADMSG malformed; -EFBIG over a limit; -ENOMEM; or what the sink returned.
- * After an error every further call returns the same. */
+/* Consumes bytes. 0; -EBADMSG malformed; -EFBIG over a limit; -ENODATA where the sink lost a base
+ * that it had been given; -ENOMEM; or what the sink returned. After an error every further call
+ * returns the same. */
 int pack_reader_feed(PackReader *r, const void *data, size_t len);
 /* The stream has ended: 0 if the pack was complete, its trailer hash is right and every delta found
  * its base; -EBADMSG otherwise. */

@@ -1,0 +1,107 @@
+#include "lib/git-fixture.h"
+
+#include <check.h>
+#include <ftw.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "util/clock.h"
+#include "util/fd.h"
+#include "util/path.h"
+#include "util/subprocess.h"
+
+#define ARGS_MAX 24
+#define OUTPUT_MAX ((size_t) 256 << 20)
+
+/* The user's own configuration must not change what the tests see. */
+static const char *const environment[] = {
+        "GIT_CONFIG_NOSYSTEM=1",
+        "GIT_CONFIG_GLOBAL=/dev/null",
+        "GIT_AUTHOR_NAME=A",
+        "GIT_AUTHOR_EMAIL=a@example.org",
+        "GIT_AUTHOR_DATE=1700000000 +0000",
+        "GIT_COMMITTER_NAME=C",
+        "GIT_COMMITTER_EMAIL=c@example.org",
+        "GIT_COMMITTER_DATE=1700000001 +0100",
+        NULL,
+};
+
+static void run_list(GitFixture *f, const Buf *input, Buf *output, va_list ap) {
+        const char *argv[ARGS_MAX] = {"git", "-C", f->path};
+        size_t n = 3;
+
+        for (const char *arg; (arg = va_arg(ap, const char *));) {
+                ck_assert_uint_lt(n, ARGS_MAX - 1);
+                argv[n++] = arg;
+        }
+        int r = subprocess_run(
+                argv,
+                environment,
+                input ? input->data : NULL,
+                input ? input->len : 0,
+                OUTPUT_MAX,
+                60 * USEC_PER_SEC,
+                output);
+        ck_assert_msg(r == 0, "git %s: %d", argv[3], r);
+}
+
+void git_fixture_run(GitFixture *f, const Buf *input, Buf *ret_output, ...) {
+        _cleanup_buf_ Buf ignored = {0};
+        va_list ap;
+
+        va_start(ap, ret_output);
+        run_list(f, input, ret_output ? ret_output : &ignored, ap);
+        va_end(ap);
+}
+
+char *git_fixture_line(GitFixture *f, ...) {
+        Buf output = {0};
+        va_list ap;
+
+        va_start(ap, f);
+        run_list(f, NULL, &output, ap);
+        va_end(ap);
+        ck_assert_ptr_nonnull(buf_str(&output));
+        char *line = (char *) output.data;
+        line[strcspn(line, "\n")] = '\0';
+        return line;
+}
+
+void git_fixture_init(GitFixture *f, const char *object_format) {
+        char template[] = "/tmp/gitfs-test-XXXXXX", format[40];
+
+        ck_assert_ptr_nonnull(mkdtemp(template));
+        f->path = strdup(template);
+        ck_assert_ptr_nonnull(f->path);
+        (void) snprintf(format, sizeof(format), "--object-format=%s", object_format);
+        git_fixture_run(f, NULL, NULL, "init", "-q", "-b", "main", format, NULL);
+}
+
+static int remove_one(const char *path, const struct stat *st, int flag, struct FTW *ftw) {
+        return remove(path);
+}
+
+void git_fixture_done(GitFixture *f) {
+        if (f->path)
+                ck_assert_int_eq(nftw(f->path, remove_one, 16, FTW_DEPTH | FTW_PHYS), 0);
+        free(f->path);
+        *f = (GitFixture){0};
+}
+
+void git_fixture_write(GitFixture *f, const char *name, const void *data, size_t len) {
+        _cleanup_free_ char *path = path_join(f->path, name, NULL);
+
+        ck_assert_ptr_nonnull(path);
+        char *slash = strrchr(path, '/');
+        *slash = '\0';
+        ck_assert_int_eq(mkdir_parents(path, 0755), 0);
+        *slash = '/';
+        ck_assert_int_eq(write_file_atomic(path, data, len, 0644), 0);
+}
+
+void git_fixture_commit(GitFixture *f, const char *message) {
+        git_fixture_run(f, NULL, NULL, "add", "-A", NULL);
+        git_fixture_run(f, NULL, NULL, "commit", "-q", "-m", message, NULL);
+}
