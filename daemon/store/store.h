@@ -47,7 +47,8 @@ typedef struct ObjectRef {
 } ObjectRef;
 
 /* Opens the store, recovering what a crash left: at most the unsealed segments are scanned. 0;
- * -EBUSY where another daemon uses the directory; other errno. */
+ * -EBUSY where another daemon uses the directory; other errno where it cannot be used: then the
+ * store may still be opened without one. */
 int store_open(const StoreConfig *config, Store **ret);
 /* Seals and closes. All ObjectRefs must be gone. */
 Store *store_close(Store *store);
@@ -56,8 +57,9 @@ DEFINE_CLEANUP(Store *, store_close)
 /* Looks in memory, then on disk. 1 and a reference; 0 not here (also when the bytes on disk turned
  * out to be damaged: the entry is dropped and counted); < 0 errno. May read and hash from disk. */
 int store_get(Store *store, StoreKind kind, const Oid *oid, ObjectRef *ret);
-/* The same, but only if it costs neither disk reads nor hashing that matter to a thread that must
- * not wait: 1, 0 not here, -EAGAIN when store_get() has to verify first. */
+/* The same, but without hashing: 1, 0 not here, -EAGAIN when store_get() has to verify first (every
+ * object on disk, once in each process). The bytes of an object on disk are a mapping: where the
+ * kernel dropped them, whoever reads them waits for the disk. */
 int store_get_resident(Store *store, StoreKind kind, const Oid *oid, ObjectRef *ret);
 /* Type and size from the index alone. 1 or 0. */
 int store_stat(
@@ -66,7 +68,10 @@ bool store_has(Store *store, StoreKind kind, const Oid *oid);
 
 /* Copies `size` bytes in. The caller has verified them (object_hash()). Storing what is here
  * already is a cheap success. 0; -EFBIG larger than the limit can ever hold; -ENOSPC; other errno.
- */
+ *
+ * The tier is a wish. What would take more than half of the memory tier goes to disk, because it
+ * would throw everything else out; what the disk does not take (full, read-only) goes to memory if
+ * it fits, and is counted as store-disk-refused. */
 int store_put(
         Store *store,
         StoreTier tier,
@@ -85,8 +90,8 @@ int store_put_take(
         uint64_t size);
 
 /* Writing in place, for objects whose id is known only when the last byte is there. begin()
- * reserves `size`
- * (> 0) bytes and gives the memory to fill; exactly one of commit() and abort() follows. */
+ * reserves `size` (> 0) bytes and gives the memory to fill; exactly one of commit() and abort()
+ * follows. Nobody else sees the bytes before the commit. */
 typedef struct StoreWriter StoreWriter;
 int store_writer_begin(
         Store *store, ObjectType type, uint64_t size, StoreWriter **ret, uint8_t **ret_data);
@@ -94,7 +99,8 @@ int store_writer_commit(StoreWriter *writer, const Oid *oid);
 void store_writer_abort(StoreWriter *writer);
 
 /* Drops one object from both tiers / everything that only memory holds / everything. Bytes in use
- * live on until their references are gone. */
+ * live on until their references are gone. A forgotten object's bytes stay in their segment: the
+ * next process may find them there, and verifies them as all others. */
 void store_forget(Store *store, StoreKind kind, const Oid *oid);
 void store_flush_memory(Store *store);
 int store_flush_disk(Store *store);

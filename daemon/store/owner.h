@@ -1,0 +1,13 @@
+#pragma once
+
+#include "gitfs/macro.h"
+
+#include "util/ref.h"
+
+/* What keeps the bytes of an ObjectRef alive: a segment's mapping or a block of the memory tier. */
+typedef struct StoreOwner StoreOwner;
+struct StoreOwner {
+        Ref ref;
+        /* Gives one reference back; frees the owner with the last. */
+        void (*unref)(StoreOwner *owner);
+};
