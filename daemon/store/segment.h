@@ -1,0 +1,100 @@
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/queue.h>
+
+#include "gitfs/macro.h"
+
+#include "object/oid.h"
+#include "store/owner.h"
+#include "store/store.h"
+
+/* One log file of the disk tier, mapped as a whole: a header, records, and once it is sealed a
+ * footer with an index of the records. segment.c describes the format.
+ *
+ * A segment is reference counted: its bytes stay where they are, also after the file was unlinked,
+ * until the last reference is gone. */
+typedef struct Segment Segment;
+
+typedef enum SegmentState {
+        SEGMENT_OPEN,    /* takes records */
+        SEGMENT_SEALING, /* full or given up: waits for its writers, then gets its footer */
+        SEGMENT_SEALED,  /* complete and read-only; may be evicted */
+} SegmentState;
+
+struct Segment {
+        StoreOwner owner;
+        uint64_t number; /* part of the file's name; never used twice */
+        int fd;          /* until sealed, then -1 */
+        uint8_t *map;
+        size_t map_size;
+        uint64_t salt;
+        uint64_t footer; /* offset; 0 while there is none */
+        uint32_t n_footer;
+
+        /* Bytes of the limit that this file takes. Given back to *account, when the mapping is gone
+         * and with it the file's blocks. */
+        uint64_t charged;
+        atomic_uint_least64_t *account;
+
+        atomic_uint_least32_t n_live;   /* index entries that point here: see index.h */
+        atomic_uint_least64_t last_use; /* ticks of the disk tier's clock */
+
+        /* protected by the disk tier's lock */
+        SegmentState state;
+        bool doomed;        /* evict it as soon as the last writer is gone */
+        unsigned n_writers; /* one for each reservation, and one while it is the active segment */
+        uint64_t used;      /* bytes handed out, from the start */
+        uint32_t n_records;
+        TAILQ_ENTRY(Segment) entry;
+};
+
+/* A record as it is found in a segment. */
+typedef struct SegmentRecord {
+        StoreKind kind;
+        Oid oid;
+        ObjectType type;
+        uint64_t offset; /* of the payload */
+        uint64_t size;
+} SegmentRecord;
+
+/* File size that holds `n` records with `payload` bytes in total. */
+uint64_t segment_size_for(uint64_t payload, uint32_t n);
+
+/* Makes a segment of `size` bytes out of an empty file, all of them allocated. Takes fd over, also
+ * on failure. -ENOSPC, other errno. */
+int segment_create(int fd, uint64_t number, uint64_t size, Segment **ret);
+/* Maps a segment file that an earlier process wrote. One that was not sealed is scanned for records
+ * and sealed. Takes fd over, also on failure. -EBADMSG where it is none. */
+int segment_open(int fd, uint64_t number, Segment **ret);
+static inline Segment *segment_ref(Segment *segment) {
+        ref_get(&segment->owner.ref);
+        return segment;
+}
+Segment *segment_unref(Segment *segment);
+DEFINE_CLEANUP(Segment *, segment_unref)
+
+/* Hands out room for one record; false when it does not fit. The disk tier's lock is held. */
+bool segment_reserve(Segment *segment, uint64_t size, uint64_t *ret_offset);
+/* Makes the record valid, with the payload at record->offset already in place. */
+void segment_write_header(Segment *segment, const SegmentRecord *record);
+/* Writes the footer, cuts the file to what it holds and makes the mapping read-only. Nobody writes
+ * any more. On failure the segment stays readable, and is scanned by the next process. */
+int segment_seal(Segment *segment);
+
+/* Of a sealed one. */
+uint64_t segment_file_size(const Segment *segment);
+
+/* True if the header in front of the payload is intact and names this record, and its checksum
+ * matches the payload. */
+bool segment_check(const Segment *segment, const SegmentRecord *record);
+/* Calls fn for each record of a sealed or abandoned segment, in order. -EBADMSG where the footer
+ * turned out to be damaged: then some records may have been left out. */
+int segment_each(
+        Segment *segment, void (*fn)(const SegmentRecord *record, void *userdata), void *userdata);
+
+static inline const uint8_t *segment_bytes(const Segment *segment, uint64_t offset) {
+        return segment->map + offset;
+}
