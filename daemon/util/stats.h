@@ -35,6 +35,7 @@
         X(STORE_PUT_BYTES, "store-put-bytes")                                                      \
         X(STORE_EVICTED, "store-evicted")                                                          \
         X(STORE_CORRUPT, "store-corrupt")                                                          \
+        X(STORE_DISK_REFUSED, "store-disk-refused")                                                \
         X(STORE_DISK_BYTES, "store-disk-bytes")                                                    \
         X(STORE_MEMORY_BYTES, "store-memory-bytes")                                                \
         X(FLIGHT_STARTED, "flight-started")                                                        \

@@ -1,0 +1,175 @@
+#include <errno.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+#include "store/disk-internal.h"
+#include "util/log.h"
+#include "util/stats.h"
+
+/* The limit. `bytes` counts every segment file from before it is allocated until its blocks are
+ * free: an evicted segment that somebody still reads takes its room until the last reference is
+ * gone, which is why eviction prefers segments nobody reads and why a limit that is full of readers
+ * is -ENOSPC.
+ *
+ * A segment goes as a whole, the least recently used first. What in it was used recently (within
+ * half a turnover of the cache, in ticks: one per segment made) is copied into the active segment,
+ * up to a quarter of a segment each time, so that every eviction frees more than it fills. To have
+ * somewhere to copy to, one segment's worth of the limit is kept free beside the active one. */
+
+#define CARRY_FRACTION 4 /* of a segment that hot objects may carry over */
+
+void disk_tier_discharge(DiskTier *tier, uint64_t bytes) {
+        (void) atomic_fetch_sub(&tier->bytes, bytes);
+        stat_add(STAT_STORE_DISK_BYTES, -(int64_t) bytes);
+}
+
+static bool worse(const Segment *a, const Segment *b) {
+        bool a_dead = atomic_load(&a->n_live) == 0, b_dead = atomic_load(&b->n_live) == 0;
+        if (a_dead != b_dead)
+                return a_dead;
+        uint64_t a_use = atomic_load(&a->last_use), b_use = atomic_load(&b->last_use);
+        return a_use != b_use ? a_use < b_use : a->number < b->number;
+}
+
+static Segment *take_victim_locked(DiskTier *tier) {
+        Segment *segment, *victim = NULL;
+
+        TAILQ_FOREACH (segment, &tier->segments, entry) {
+                if (segment->state != SEGMENT_SEALED || atomic_load(&segment->owner.ref.n) > 1)
+                        continue;
+                if (!victim || worse(segment, victim))
+                        victim = segment;
+        }
+        if (victim) {
+                TAILQ_REMOVE(&tier->segments, victim, entry);
+                tier->n_segments--;
+        }
+        return victim;
+}
+
+typedef struct Carry {
+        DiskTier *tier;
+        Segment *segment;
+        bool keep_hot;
+        uint64_t left; /* bytes that may still be carried */
+        uint16_t now;
+        uint32_t half_turnover;
+        int64_t n_dropped;
+} Carry;
+
+static bool is_hot(const Carry *carry, const IndexValue *value) {
+        return value->verified && value->size <= carry->left &&
+               (uint16_t) (carry->now - value->clock) < carry->half_turnover;
+}
+
+/* Without room for it the object is dropped like the others. */
+static void carry_over(Carry *carry, const SegmentRecord *record, const IndexValue *value) {
+        DiskReservation to;
+
+        if (disk_tier_reserve_active(carry->tier, record->size, &to) < 0)
+                return;
+        carry->left -= record->size;
+        if (record->size > 0)
+                memcpy(disk_reservation_data(&to),
+                       segment_bytes(carry->segment, record->offset),
+                       record->size);
+        /* Cannot fail: the entry is there already. */
+        (void) disk_tier_publish(
+                carry->tier, &to, record->kind, &record->oid, value->type, INDEX_REPLACE);
+}
+
+static void drop_record(const SegmentRecord *record, void *userdata) {
+        Carry *carry = userdata;
+        IndexValue value;
+
+        if (!index_peek(&carry->tier->index, record->kind, &record->oid, &value) ||
+            value.segment != carry->segment || value.offset != record->offset)
+                return;
+        if (carry->keep_hot && is_hot(carry, &value))
+                carry_over(carry, record, &value);
+        if (index_remove(&carry->tier->index, record->kind, &record->oid, carry->segment))
+                carry->n_dropped++;
+}
+
+int disk_tier_drop_segment(DiskTier *tier, Segment *segment, bool keep_hot) {
+        Carry carry = {.tier = tier, .segment = segment, .keep_hot = keep_hot};
+        int r = 0;
+
+        carry.now = (uint16_t) atomic_load(&tier->clock);
+        mutex_lock(&tier->lock);
+        carry.left = tier->segment_size / CARRY_FRACTION;
+        carry.half_turnover = MIN(tier->n_segments / 2, (uint32_t) UINT16_MAX / 2);
+        mutex_unlock(&tier->lock);
+
+        int damaged = 0;
+        if (atomic_load(&segment->n_live) > 0)
+                damaged = segment_each(segment, drop_record, &carry);
+        /* The index must not point here any more, whatever the file says it holds. */
+        if (damaged < 0 || atomic_load(&segment->n_live) > 0) {
+                stat_add(STAT_STORE_CORRUPT, 1);
+                index_sweep(&tier->index, segment);
+        }
+        assert(atomic_load(&segment->n_live) == 0);
+        stat_add(STAT_STORE_EVICTED, carry.n_dropped);
+
+        _cleanup_free_ char *path = disk_segment_path(tier, segment->number);
+        if (!path)
+                r = -ENOMEM;
+        else if (unlink(path) < 0 && errno != ENOENT)
+                r = -errno;
+        if (r < 0) {
+                /* It takes its room until the next start removes it. */
+                log_debug("cannot remove a segment: %s, ignoring", strerrorname_np(-r));
+                segment->charged = 0;
+        }
+        segment_unref(segment);
+        return r;
+}
+
+bool disk_tier_evict_one(DiskTier *tier) {
+        mutex_lock(&tier->lock);
+        Segment *victim = take_victim_locked(tier);
+        mutex_unlock(&tier->lock);
+        if (!victim)
+                return false;
+        (void) disk_tier_drop_segment(tier, victim, /* keep_hot= */ true); /* accounted for there */
+        return true;
+}
+
+/* True where the file system cannot tell: then the limit alone holds. */
+static bool above_floor(const DiskTier *tier, uint64_t floor, uint64_t bytes) {
+        struct statvfs st;
+
+        if (floor == 0 || statvfs(tier->directory, &st) < 0)
+                return true;
+        return (uint64_t) st.f_bavail * st.f_frsize >= floor + bytes;
+}
+
+int disk_tier_charge(DiskTier *tier, uint64_t bytes) {
+        mutex_lock(&tier->lock);
+        uint64_t floor = tier->free_space_floor;
+        mutex_unlock(&tier->lock);
+
+        for (;;) {
+                if (above_floor(tier, floor, bytes)) {
+                        MUTEX_GUARD(&tier->lock);
+                        if (atomic_load(&tier->bytes) + bytes <= tier->limit) {
+                                (void) atomic_fetch_add(&tier->bytes, bytes);
+                                stat_add(STAT_STORE_DISK_BYTES, (int64_t) bytes);
+                                return 0;
+                        }
+                }
+                if (!disk_tier_evict_one(tier))
+                        return -ENOSPC;
+        }
+}
+
+void disk_tier_keep_free(DiskTier *tier, uint64_t spare) {
+        for (;;) {
+                mutex_lock(&tier->lock);
+                bool free_enough = atomic_load(&tier->bytes) + spare <= tier->limit;
+                mutex_unlock(&tier->lock);
+                if (free_enough || !disk_tier_evict_one(tier))
+                        return;
+        }
+}

@@ -1,0 +1,71 @@
+#pragma once
+
+#include <pthread.h>
+
+#include "gitfs/macro.h"
+
+#include "store/disk.h"
+#include "store/index.h"
+#include "util/mutex.h"
+
+/* Shared by disk.c, disk-evict.c and disk-recover.c only. */
+
+typedef TAILQ_HEAD(SegmentList, Segment) SegmentList;
+
+struct DiskTier {
+        char *directory;             /* owned; constant */
+        Index index;                 /* locks itself */
+        atomic_uint_least64_t bytes; /* of all segment files; raised with lock only */
+        atomic_uint_least64_t clock; /* ticks once per new segment */
+
+        Mutex lock;
+        pthread_cond_t grown; /* with lock: `growing` became false */
+        /* protected by lock */
+        int lock_fd; /* flock()ed while the directory is ours */
+        uint64_t limit;
+        uint64_t free_space_floor;
+        uint64_t segment_size; /* of the shared ones */
+        uint64_t next_number;
+        SegmentList segments; /* each with one reference; without those being evicted */
+        uint32_t n_segments;
+        Segment *active; /* the one that takes small objects; NULL before the first and while
+                            growing */
+        bool growing;    /* a thread is making the next active segment */
+};
+
+/* disk.c */
+void disk_tier_apply_limits(DiskTier *tier, const StoreConfig *config);
+char *disk_segment_path(const DiskTier *tier, uint64_t number);
+void disk_tier_add_segment_locked(DiskTier *tier, Segment *segment);
+/* Into the active segment if there is room right now. -ENOSPC otherwise. */
+int disk_tier_reserve_active(DiskTier *tier, uint64_t size, DiskReservation *ret);
+/* Commits and says what happens where the object is here already. */
+int disk_tier_publish(
+        DiskTier *tier,
+        const DiskReservation *reservation,
+        StoreKind kind,
+        const Oid *oid,
+        ObjectType type,
+        IndexConflict conflict);
+/* Stops the active segment from taking records. */
+void disk_tier_retire_active(DiskTier *tier);
+
+/* disk-evict.c */
+/* Takes `bytes` of the limit, evicting the least recently used segments until they fit under it and
+ * above the free-space floor. -ENOSPC. */
+int disk_tier_charge(DiskTier *tier, uint64_t bytes);
+/* Gives back what was charged and not handed to a segment. */
+void disk_tier_discharge(DiskTier *tier, uint64_t bytes);
+/* Evicts one segment; false when there is none to evict. */
+bool disk_tier_evict_one(DiskTier *tier);
+/* Evicts until `spare` bytes of the limit are free, as far as possible. */
+void disk_tier_keep_free(DiskTier *tier, uint64_t spare);
+/* Ends a segment that is out of the list: its entries, its file, the list's reference. Objects in
+ * hot use move to the active segment if `keep_hot`. 0, or why the file is still there. */
+int disk_tier_drop_segment(DiskTier *tier, Segment *segment, bool keep_hot);
+
+/* disk-recover.c */
+/* Makes the directory if it is missing and takes it for this process: -EBUSY. */
+int disk_tier_lock_directory(DiskTier *tier);
+/* Loads the segments of earlier processes. */
+int disk_tier_recover(DiskTier *tier);

@@ -1,0 +1,176 @@
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#include "store/disk-internal.h"
+#include "util/buf.h"
+#include "util/fd.h"
+#include "util/log.h"
+#include "util/stats.h"
+
+/* A start reads the footer of each segment and trusts it for where things are, and for nothing
+ * else: everything is unverified until its first use. Files of other names are not ours and stay. A
+ * file of our name that is no segment, or holds nothing, is removed. */
+
+int disk_tier_lock_directory(DiskTier *tier) {
+        _cleanup_free_ char *path = NULL;
+
+        int r = mkdir_parents(tier->directory, 0700);
+        if (r < 0)
+                return r;
+        if (asprintf(&path, "%s/lock", tier->directory) < 0) {
+                path = NULL;
+                return -ENOMEM;
+        }
+        _cleanup_close_ int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+        if (fd < 0)
+                return -errno;
+        /* Also busy for the second of two threads that find the directory deleted at the same time:
+         * one object more that is not cached on disk. */
+        if (flock(fd, LOCK_EX | LOCK_NB) < 0)
+                return errno == EWOULDBLOCK ? -EBUSY : -errno;
+
+        mutex_lock(&tier->lock);
+        int old = tier->lock_fd;
+        tier->lock_fd = TAKE_FD(fd);
+        mutex_unlock(&tier->lock);
+        safe_close(old);
+        return 0;
+}
+
+static bool parse_name(const char *name, uint64_t *ret) {
+        char check[32];
+        uint64_t number;
+
+        if (sscanf(name, "%16" SCNx64 ".seg", &number) != 1)
+                return false;
+        (void) snprintf(check, sizeof(check), "%016" PRIx64 ".seg", number);
+        if (strcmp(check, name) != 0)
+                return false;
+        *ret = number;
+        return true;
+}
+
+/* Appends the numbers of all segments in the directory. */
+static int list_numbers(const DiskTier *tier, Buf *ret) {
+        DIR *dir = opendir(tier->directory);
+        if (!dir)
+                return -errno;
+
+        int r = 0;
+        for (struct dirent *entry; r >= 0 && (entry = readdir(dir));) {
+                uint64_t number;
+                if (parse_name(entry->d_name, &number))
+                        r = buf_append(ret, &number, sizeof(number));
+        }
+        (void) closedir(dir); /* was only read */
+        return r;
+}
+
+static int compare_numbers(const void *a, const void *b) {
+        const uint64_t *x = a, *y = b;
+        return (*x > *y) - (*x < *y);
+}
+
+typedef struct Loader {
+        DiskTier *tier;
+        Segment *segment;
+        int error;
+} Loader;
+
+static bool plausible(const SegmentRecord *record) {
+        return (record->kind == STORE_OBJECT || record->kind == STORE_SIZES) &&
+               oid_raw_size(record->oid.algo) > 0 && record->type >= OBJECT_COMMIT &&
+               record->type <= OBJECT_TAG && record->size <= INDEX_MAX_SIZE &&
+               record->offset % 16 == 0;
+}
+
+static void load_record(const SegmentRecord *record, void *userdata) {
+        Loader *loader = userdata;
+        const IndexValue value = {
+                .segment = loader->segment,
+                .offset = record->offset,
+                .size = record->size,
+                .type = record->type,
+                .clock = (uint16_t) atomic_load(&loader->tier->clock),
+        };
+
+        if (!plausible(record))
+                return;
+        int r = index_put(&loader->tier->index, record->kind, &record->oid, &value, INDEX_REPLACE);
+        if (r < 0)
+                loader->error = r;
+}
+
+/* Takes the segment over. */
+static int load_segment(DiskTier *tier, Segment *segment) {
+        Loader loader = {tier, segment, 0};
+
+        mutex_lock(&tier->lock);
+        disk_tier_add_segment_locked(tier, segment);
+        mutex_unlock(&tier->lock);
+        (void) segment_each(segment, load_record, &loader); /* up to the damage, if there is any */
+        return loader.error;
+}
+
+static int open_segment(DiskTier *tier, uint64_t number) {
+        Segment *segment;
+
+        _cleanup_free_ char *path = disk_segment_path(tier, number);
+        if (!path)
+                return -ENOMEM;
+        int fd = open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NOCTTY);
+        int r = fd < 0 ? -errno : segment_open(fd, number, &segment);
+        if (r == -ENOMEM)
+                return r;
+        if (r < 0) {
+                stat_add(STAT_STORE_CORRUPT, 1);
+                log_debug("\"%s\" is no usable segment: %s", path, strerrorname_np(-r));
+                if (unlink(path) < 0)
+                        log_debug("cannot remove \"%s\": %m, ignoring", path);
+                return 0;
+        }
+        segment->charged = (segment->map_size + 4095) & ~(uint64_t) 4095;
+        segment->account = &tier->bytes;
+        (void) atomic_fetch_add(&tier->bytes, segment->charged);
+        stat_add(STAT_STORE_DISK_BYTES, (int64_t) segment->charged);
+        return load_segment(tier, segment);
+}
+
+static void drop_empty(DiskTier *tier) {
+        for (Segment *segment = TAILQ_FIRST(&tier->segments), *next; segment; segment = next) {
+                next = TAILQ_NEXT(segment, entry);
+                if (atomic_load(&segment->n_live) > 0)
+                        continue;
+                TAILQ_REMOVE(&tier->segments, segment, entry);
+                tier->n_segments--;
+                /* What cannot be removed is tried again by the next start. */
+                (void) disk_tier_drop_segment(tier, segment, /* keep_hot= */ false);
+        }
+}
+
+int disk_tier_recover(DiskTier *tier) {
+        _cleanup_buf_ Buf buf = {0};
+
+        int r = list_numbers(tier, &buf);
+        if (r < 0)
+                return r;
+        size_t n = buf.len / sizeof(uint64_t);
+        if (n > 0)
+                qsort(buf.data, n, sizeof(uint64_t), compare_numbers);
+        for (size_t i = 0; i < n; i++) {
+                uint64_t number;
+                memcpy(&number, buf.data + i * sizeof(number), sizeof(number));
+                tier->next_number = number + 1;
+                r = open_segment(tier, number);
+                if (r < 0)
+                        return r;
+        }
+        drop_empty(tier);
+        return 0;
+}
