@@ -4,9 +4,8 @@ A test file defines cases and ends in `harness.main()`:
 
     @harness.case()
     def reads_a_file(t):
-        t.local_org('o', {'r': repo_path})
-        t.start()
-        assert t.read('o/r/file') == b'...'
+        t.start_org("local", directory_of_repositories)
+        assert t.read("o/r/file") == b"..."
 
 Each case runs in a process of its own with an Env (`t`): private directories, a daemon, servers. A supervisor
 process, which never touches the mount and so cannot hang in it, waits for the case with a deadline. When it
@@ -17,6 +16,7 @@ the case has started, and detaches its mount. Exit status: 0, 1, or 77 when ever
 import contextlib
 import ctypes
 import fcntl
+import functools
 import glob
 import hashlib
 import json
@@ -65,6 +65,19 @@ def case(seconds=CASE_SECONDS, needs_fuse=True):
 
     def register(function):
         _cases.append((function, seconds, needs_fuse))
+        return function
+
+    return register
+
+
+def both_kinds(seconds=CASE_SECONDS):
+    """Registers function(t, kind) twice: for an org of local repositories and for one on a git server."""
+
+    def register(function):
+        for kind in "local", "git":
+            variant = functools.partial(function, kind=kind)
+            variant.__name__ = f"{function.__name__}_{kind}"
+            _cases.append((variant, seconds, True))
         return function
 
     return register
@@ -200,6 +213,14 @@ class Env:
         self._servers += 1
         return Server(self.path(f"server-{self._servers}"), root, *options).start()
 
+    def start_org(self, kind, root, name="o", config="[Mount]\nRequestTimeoutSec=60\n", **more):
+        """The usual beginning: a daemon with one org on a directory of repositories. Returns its server."""
+        server = None if kind == "local" else self.serve(root)
+        self.configure(config)
+        self.org(name, kind, server.url if server else root, **more)
+        self.start()
+        return server
+
     # --- the daemon ---
 
     def start(self, *options, wait=True, mount=None):
@@ -217,7 +238,7 @@ class Env:
         ]  # fmt: skip
         with open(self.log_path, "ab") as log:
             self._daemon = subprocess.Popen(
-                [*self._user_prefix(), *command],
+                [*self.user_prefix(), *command],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -285,7 +306,7 @@ class Env:
         except FileNotFoundError:
             return ""
 
-    def _user_prefix(self):
+    def user_prefix(self):
         if self.as_user is None:
             return []
         uid, gid = self.as_user
@@ -296,7 +317,7 @@ class Env:
     def ctl(self, *arguments, check=True, timeout=60):
         """Runs gitfsctl; the result has returncode, stdout and stderr as text."""
         done = subprocess.run(
-            [*self._user_prefix(), GITFSCTL, "--runtime-directory", self.runtime, *arguments],
+            [*self.user_prefix(), GITFSCTL, "--runtime-directory", self.runtime, *arguments],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

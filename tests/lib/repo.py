@@ -200,7 +200,8 @@ def clone(source, target, *options):
     """A clone as the reference: modes as with umask 022, contents byte for byte as committed."""
     old = os.umask(0o022)
     try:
-        git("-c", "core.autocrlf=false", "-c", "advice.detachedHead=false", "clone", "-q", *options, source, target)  # fmt: skip
+        settings = ["-c", "core.autocrlf=false", "-c", "advice.detachedHead=false"]
+        git(*settings, "clone", "-q", *options, source, target)
     finally:
         os.umask(old)
     return target

@@ -14,7 +14,6 @@ import struct
 from dataclasses import dataclass, field
 
 _libc = ctypes.CDLL(None, use_errno=True)
-_BUFFER = 32768
 
 D_TYPES = {
     stat.S_IFDIR: 4, stat.S_IFREG: 8, stat.S_IFLNK: 10, stat.S_IFIFO: 1, stat.S_IFCHR: 2, stat.S_IFBLK: 6,
@@ -22,11 +21,11 @@ D_TYPES = {
 }  # fmt: skip
 
 
-def getdents(fd):
-    """Yields (name, d_ino, d_type, d_off) until the end of an open directory."""
-    buffer = ctypes.create_string_buffer(_BUFFER)
+def getdents(fd, size=32768):
+    """Yields (name, d_ino, d_type, d_off) until the end of an open directory, read `size` bytes at a time."""
+    buffer = ctypes.create_string_buffer(size)
     while True:
-        n = _libc.getdents64(fd, buffer, ctypes.c_size_t(_BUFFER))
+        n = _libc.getdents64(fd, buffer, ctypes.c_size_t(size))
         if n < 0:
             raise OSError(ctypes.get_errno(), "getdents64")
         if n == 0:

@@ -22,13 +22,6 @@ def commit_time(clone):
     return int(repo.git_text("-C", clone, "log", "-1", "--format=%ct"))
 
 
-def mount_org(t, kind, root, **options):
-    """Starts a daemon with the org "o" on a directory of repositories."""
-    t.configure(options.pop("config", "[Mount]\nRequestTimeoutSec=60\n"))
-    t.org("o", kind, root if kind == "local" else t.serve(root).url, **options)
-    t.start()
-
-
 def check_tree(clone, tree, mtime):
     """Everything there is to say about a tree in the mount, walked twice."""
     reference = walk.scan(clone)
@@ -45,9 +38,10 @@ def check_programs(clone, tree):
     assert foreign.differences(clone, tree) == []
 
 
+@harness.both_kinds(seconds=600)
 def torture(t, kind):
     directory = harness.fixture("torture", "--big-size", BIG_MIB)
-    mount_org(t, kind, os.path.join(directory, "repos"))
+    t.start_org(kind, os.path.join(directory, "repos"))
     clone, tree = os.path.join(directory, "clones", "torture"), t.at("o/torture")
     check_tree(clone, tree, commit_time(clone))
     check_programs(clone, tree)
@@ -59,66 +53,28 @@ def torture(t, kind):
     assert got == walk.READ_ONLY_TREE, foreign.table_difference(walk.READ_ONLY_TREE, got)
 
 
-@harness.case(seconds=600)
-def torture_local(t):
-    torture(t, "local")
-
-
-@harness.case(seconds=600)
-def torture_git(t):
-    torture(t, "git")
-
-
+@harness.both_kinds(seconds=600)
 def torture_status_first(t, kind):
     """git reads the whole tree first, before anything has listed it."""
     directory = harness.fixture("torture", "--big-size", BIG_MIB)
-    mount_org(t, kind, os.path.join(directory, "repos"))
+    t.start_org(kind, os.path.join(directory, "repos"))
     status = foreign.git_status(os.path.join(directory, "clones", "torture"), t.at("o/torture"))
     assert status == "", f"git status prints:\n{status[:2000]}"
 
 
-@harness.case(seconds=600)
-def torture_status_first_local(t):
-    torture_status_first(t, "local")
-
-
-@harness.case(seconds=600)
-def torture_status_first_git(t):
-    torture_status_first(t, "git")
-
-
 def real(t, kind, name):
     directory = harness.fixture("real", name)
-    mount_org(t, kind, os.path.join(directory, "repos"))
+    t.start_org(kind, os.path.join(directory, "repos"))
     clone, tree = os.path.join(directory, "clones", name), t.at(f"o/{name}")
     check_tree(clone, tree, commit_time(clone))
     check_programs(clone, tree)
 
 
-@harness.case(seconds=300)
-def perl_modules_local(t):
-    real(t, "local", "perl")
-
-
-@harness.case(seconds=300)
-def perl_modules_git(t):
-    real(t, "git", "perl")
-
-
-@harness.case(seconds=300)
-def python_library_local(t):
-    real(t, "local", "python")
-
-
-@harness.case(seconds=300)
-def python_library_git(t):
-    real(t, "git", "python")
-
-
+@harness.both_kinds()
 def odd_heads(t, kind):
     """No commit, a HEAD that names no branch, a HEAD that is a commit."""
     directory = harness.fixture("torture", "--big-size", BIG_MIB)
-    mount_org(t, kind, os.path.join(directory, "repos"))
+    t.start_org(kind, os.path.join(directory, "repos"))
     for name in "empty", "unborn", "detached":
         clone = os.path.join(directory, "clones", name)
         tree = t.at(f"o/{name}")
@@ -130,41 +86,32 @@ def odd_heads(t, kind):
     assert t.names("o/unborn@other") == ["other"]
 
 
-@harness.case()
-def odd_heads_local(t):
-    odd_heads(t, "local")
-
-
-@harness.case()
-def odd_heads_git(t):
-    odd_heads(t, "git")
-
-
+@harness.both_kinds()
 def other_refs(t, kind):
     """A branch and a tag, too, are what a clone of them is."""
     directory = harness.fixture("torture", "--big-size", BIG_MIB)
     source = os.path.join(directory, "repos", "torture.git")
-    mount_org(t, kind, os.path.join(directory, "repos"))
+    t.start_org(kind, os.path.join(directory, "repos"))
     for ref, name in ("moving", "torture@moving"), ("feature/x", "torture@feature%2Fx"), ("v1.0", "torture@v1.0"):
         clone = repo.clone(source, t.path(f"clone-{ref.replace('/', '-')}"), "-b", ref, "--shared")
         check_tree(clone, t.at(f"o/{name}"), commit_time(clone))
 
 
-@harness.case()
-def other_refs_local(t):
-    other_refs(t, "local")
+@harness.both_kinds(seconds=300)
+def perl_modules(t, kind):
+    real(t, kind, "perl")
 
 
-@harness.case()
-def other_refs_git(t):
-    other_refs(t, "git")
+@harness.both_kinds(seconds=300)
+def python_library(t, kind):
+    real(t, kind, "python")
 
 
 @harness.case()
 def upper_levels(t):
     """The directories above the repositories: types, unique inode numbers, read-only."""
     directory = harness.fixture("torture", "--big-size", BIG_MIB)
-    mount_org(t, "local", os.path.join(directory, "repos"))
+    t.start_org("local", os.path.join(directory, "repos"))
     assert "o" in t.names()
     assert t.names("o") == ["detached", "empty", "torture", "unborn"]
     seen = set()

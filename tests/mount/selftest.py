@@ -157,5 +157,88 @@ def fixtures_are_the_same_everywhere(t):
     assert head == "58abcf987a3c531f443de492a4066e09bfe2d639", head
 
 
+STAND_IN = """#!/usr/bin/env python3
+import os, signal, socket, sys
+if os.environ.get("SAYS"):
+    print(os.environ["SAYS"], flush=True)
+if os.environ.get("ENDS"):
+    sys.exit(3)
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as s:
+    s.sendto(b"STATUS=up\\nREADY=1", os.environ["NOTIFY_SOCKET"])
+while True:
+    signal.pause()
+"""
+
+CASES = """
+import os, subprocess, sys, time
+sys.path.insert(0, "@LIB@")
+import harness
+
+@harness.case(needs_fuse=False)
+def passes(t):
+    t.start()
+
+@harness.case(needs_fuse=False)
+def skips(t):
+    raise harness.Skip("no reason")
+
+@harness.case(needs_fuse=False)
+def fails(t):
+    assert t.dir == "", "on purpose"
+
+@harness.case(seconds=1, needs_fuse=False)
+def hangs(t):
+    t.start()
+    subprocess.Popen(["setsid", "sleep", "98765"])
+    while True:
+        time.sleep(10)
+
+@harness.case(needs_fuse=False)
+def daemon_has_died(t):
+    t.start()
+    t.kill()
+    t.stop()
+
+harness.main()
+"""
+
+
+@harness.case(needs_fuse=False)
+def the_harness_notices(t):
+    """Failures, hangs, a daemon that ends early or whose log shows an alarm; and nothing is left running."""
+    stand_in = t.write("gitfsd", STAND_IN)
+    os.chmod(stand_in, 0o755)
+    script = t.write("cases.py", CASES.replace("@LIB@", os.path.dirname(harness.__file__)))
+    t.write("tmp/.keep", "")
+
+    def run(case, **environment):
+        done = subprocess.run(
+            [sys.executable, script, case],
+            env={**os.environ, "GITFSD": stand_in, "TMPDIR": t.path("tmp"), **environment},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+        )
+        assert os.listdir(t.path("tmp")) == [".keep"], "a directory was left"
+        return done.returncode, done.stdout
+
+    assert run("passes")[0] == 0
+    status, text = run("skips")
+    assert status == 77 and "no reason" in text
+    status, text = run("fails")
+    assert status == 1 and "on purpose" in text
+    status, text = run("hangs")
+    assert status == 1 and "not done after 1 seconds" in text, text
+    left = subprocess.run(["pgrep", "-f", "sleep 98765"], stdout=subprocess.PIPE, check=False).stdout
+    assert left == b"", left
+    assert run("daemon_has_died")[0] == 1
+    status, text = run("passes", SAYS="==1==ERROR: AddressSanitizer: heap-use-after-free")
+    assert status == 1 and "AddressSanitizer" in text
+    status, text = run("passes", ENDS="1")
+    assert status == 1 and "before it was ready" in text
+
+
 if __name__ == "__main__":
     harness.main()
