@@ -46,10 +46,30 @@ int object_hash(OidAlgo algo, ObjectType type, const void *data, size_t len, Oid
         return 0;
 }
 
+/* A reader has no use for the user's git configuration, and a mistake in it must not hinder us. */
+static int ignore_user_configuration(void) {
+        static const git_config_level_t levels[] = {
+                GIT_CONFIG_LEVEL_PROGRAMDATA,
+                GIT_CONFIG_LEVEL_SYSTEM,
+                GIT_CONFIG_LEVEL_XDG,
+                GIT_CONFIG_LEVEL_GLOBAL,
+        };
+        for (size_t i = 0; i < ELEMENTSOF(levels); i++)
+                if (git_libgit2_opts(GIT_OPT_SET_SEARCH_PATH, levels[i], "") < 0)
+                        return -ENOMEM;
+        return 0;
+}
+
 int object_library_init(void) {
-        /* Harmless to a reader: missing objects are expected, nothing is ever pruned by us. libgit2
-         * would refuse the repository for not knowing the word. */
-        const char *extensions[] = {"partialclone", "preciousobjects", "worktreeconfig"};
+        /* libgit2 refuses repositories with extensions that it was not told of. The first three do
+         * not matter to a reader; the formats are checked when a repository is opened. */
+        const char *extensions[] = {
+                "partialclone",
+                "preciousobjects",
+                "worktreeconfig",
+                "objectformat",
+                "refstorage",
+        };
 
         if (git_libgit2_init() < 0)
                 return -ENOMEM;
@@ -57,7 +77,8 @@ int object_library_init(void) {
          * we only read objects. Objects are not cached by libgit2: the store does it. */
         if (git_libgit2_opts(GIT_OPT_SET_OWNER_VALIDATION, 0) < 0 ||
             git_libgit2_opts(GIT_OPT_ENABLE_CACHING, 0) < 0 ||
-            git_libgit2_opts(GIT_OPT_SET_EXTENSIONS, extensions, ELEMENTSOF(extensions)) < 0) {
+            git_libgit2_opts(GIT_OPT_SET_EXTENSIONS, extensions, ELEMENTSOF(extensions)) < 0 ||
+            ignore_user_configuration() < 0) {
                 object_library_done();
                 return -ENOMEM;
         }
