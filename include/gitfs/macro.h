@@ -52,4 +52,4 @@ static inline void freep(void *p) {
                 _a > _b ? _a : _b;                                                                 \
         })
 
-#define container_of(ptr, type, member) ((type *) ((char *) (ptr) -offsetof(type, member)))
+#define container_of(ptr, type, member) ((type *) (void *) ((char *) (ptr) -offsetof(type, member)))
