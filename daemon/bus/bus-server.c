@@ -150,7 +150,7 @@ static int on_connect(sd_event_source *source, int listen_fd, uint32_t revents, 
         Bus *b = userdata;
 
         for (int i = 0; i < ACCEPT_BATCH; i++) {
-                // cppcheck-suppress nullPointer: the address of the peer is optional
+                // cppcheck-suppress nullPointer ; the address of the peer is optional
                 int fd = accept4(listen_fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
                 int r = fd < 0 ? -errno : client_add(b, fd);
                 if (r == -EAGAIN)
