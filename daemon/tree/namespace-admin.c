@@ -184,17 +184,14 @@ static void refresh_landed(FlightWaiter *waiter, int result, const Failure *fail
         RefreshCall *call = container_of(waiter, RefreshCall, waiter);
         Namespace *ns = call->ns;
 
-        if (call->done)
-                call->done(result, failure, call->userdata);
+        call->done(result, failure, call->userdata);
         free(call);
         ns_operation_end(ns);
 }
 
-int ns_refresh(
-        Namespace *ns,
-        Checkout *c,
-        void (*done)(int result, const Failure *failure, void *userdata),
-        void *userdata) {
+typedef void (*RefreshDone)(int result, const Failure *failure, void *userdata);
+
+static int refresh_call_new(Namespace *ns, RefreshDone done, void *userdata, RefreshCall **ret) {
         RefreshCall *rc = calloc(1, sizeof(*rc));
         if (!rc)
                 return -ENOMEM;
@@ -207,13 +204,44 @@ int ns_refresh(
         rc->ns = ns;
         rc->done = done;
         rc->userdata = userdata;
-        const NsCall call = {.flags = NS_MAY_BLOCK, .waiter = &rc->waiter};
-        r = demand_refresh(ns, &call, c);
+        *ret = rc;
+        return 0;
+}
+
+/* What the demand returned: anything but NS_PARKED means that the waiter will not run. */
+static int refresh_call_started(RefreshCall *rc, int r) {
         if (r == NS_PARKED)
                 return 0;
+        ns_operation_end(rc->ns);
         free(rc);
-        ns_operation_end(ns);
         return r;
+}
+
+int ns_refresh(Namespace *ns, Checkout *c, RefreshDone done, void *userdata) {
+        RefreshCall *rc;
+
+        int r = refresh_call_new(ns, done, userdata, &rc);
+        if (r < 0)
+                return r;
+        const NsCall call = {.flags = NS_MAY_BLOCK, .waiter = &rc->waiter};
+        return refresh_call_started(rc, demand_refresh(ns, &call, c));
+}
+
+int ns_relist(Namespace *ns, Org *org, RefreshDone done, void *userdata) {
+        RefreshCall *rc;
+
+        if (!org_was_listed(org, 1)) {
+                done(0, NULL, userdata);
+                return 0;
+        }
+        int r = refresh_call_new(ns, done, userdata, &rc);
+        if (r < 0)
+                return r;
+        const NsCall call = {.flags = NS_MAY_BLOCK, .waiter = &rc->waiter};
+        return refresh_call_started(rc, demand_org_list(ns, &call, org));
+}
+
+static void nobody_waits(int result, const Failure *failure, void *userdata) {
 }
 
 typedef struct Poll {
@@ -229,37 +257,22 @@ static void poll_checkout(Checkout *c, void *userdata) {
          * check. */
         bool in_use = atomic_load_explicit(&c->ref.n, memory_order_relaxed) > 2;
         if (c->moves && in_use && checkout_checked(c) + poll->interval <= poll->now)
-                (void) ns_refresh(poll->ns, c, NULL, NULL); /* tried again at the next poll */
+                (void) ns_refresh(
+                        poll->ns, c, nobody_waits, NULL); /* tried again at the next poll */
 }
 
 static void poll_repo(Repo *repo, void *userdata) {
         repo_each_checkout(repo, poll_checkout, userdata);
 }
 
-static void list_landed(FlightWaiter *waiter, int result, const Failure *failure) {
-        refresh_landed(waiter, result, failure);
-}
-
 /* The kernel keeps the listing of an org that was listed once: it is made anew here, and the kernel
  * told. */
 static void poll_listing(const Poll *poll, Org *org) {
-        if (!org_was_listed(org, 1) ||
-            org_was_listed(org, poll->now - MIN(poll->interval, poll->now - 1)))
-                return;
-        RefreshCall *rc = calloc(1, sizeof(*rc));
-        if (!rc)
-                return;
-        if (ns_operation_begin(poll->ns) < 0) {
-                free(rc);
-                return;
-        }
-        rc->waiter.landed = list_landed;
-        rc->ns = poll->ns;
-        const NsCall call = {.flags = NS_MAY_BLOCK, .waiter = &rc->waiter};
-        if (demand_org_list(poll->ns, &call, org) != NS_PARKED) {
-                free(rc);
-                ns_operation_end(poll->ns);
-        }
+        uint64_t since = poll->now > poll->interval ? poll->now - poll->interval : 1;
+
+        if (!org_was_listed(org, since))
+                (void) ns_relist(
+                        poll->ns, org, nobody_waits, NULL); /* tried again at the next poll */
 }
 
 static int poll_org(Org *org, void *userdata) {

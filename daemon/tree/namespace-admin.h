@@ -78,6 +78,13 @@ int ns_refresh(
         void (*done)(int result, const Failure *failure, void *userdata),
         void *userdata);
 
+/* Asks for the org's listing again, likewise. Does nothing for an org that was never listed. */
+int ns_relist(
+        Namespace *ns,
+        Org *org,
+        void (*done)(int result, const Failure *failure, void *userdata),
+        void *userdata);
+
 /* Whether the target's content (or listing) needs no network. */
 bool ns_is_resident(Namespace *ns, const NsTarget *target);
 

@@ -21,6 +21,7 @@ typedef enum LockRank {
         LOCK_RANK_STORE_SHARD, /* store: one shard of the index, the memory tier */
         LOCK_RANK_FLIGHT,      /* work: single flight */
         LOCK_RANK_STRAND,      /* work: one strand's inbox */
+        LOCK_RANK_JOB,         /* manager: a job's progress; posts to the mailbox */
         LOCK_RANK_POOL,        /* work: the queue of the pool */
         LOCK_RANK_NOTIFY,      /* fuse: the queue of kernel notifications */
         LOCK_RANK_LEAF,        /* anything that locks nothing else */

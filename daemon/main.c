@@ -1,0 +1,138 @@
+#include <errno.h>
+#include <getopt.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <systemd/sd-daemon.h>
+#include <systemd/sd-event.h>
+
+#include "bus/bus.h"
+#include "manager/manager.h"
+#include "util/clock.h"
+#include "util/log.h"
+#include "version.h"
+
+static const char usage[] =
+        "Usage: gitfsd [OPTION]...\n"
+        "Mounts the repositories of the configured orgs. Runs in the foreground.\n\n"
+        "  --mount DIR              where to mount (default: $XDG_RUNTIME_DIR/gitfs)\n"
+        "  --runtime-directory DIR  control socket (default: $XDG_RUNTIME_DIR/gitfsd)\n"
+        "  --config-home DIR        configuration (default: ~/.config/gitfs)\n"
+        "  --cache-directory DIR    objects (default: ~/.cache/gitfs)\n"
+        "  --log-level LEVEL        err, warning, notice, info or debug\n"
+        "  --no-session-bus         serve only the control socket\n"
+        "  --help, --version\n";
+
+/* 1: go on; otherwise 0 or a negative errno to exit with. */
+static int parse_options(int argc, char **argv, ManagerOptions *o, bool *ret_session_bus) {
+        static const struct option options[] = {
+                {"mount", required_argument, NULL, 'm'},
+                {"runtime-directory", required_argument, NULL, 'r'},
+                {"config-home", required_argument, NULL, 'c'},
+                {"cache-directory", required_argument, NULL, 'C'},
+                {"log-level", required_argument, NULL, 'l'},
+                {"no-session-bus", no_argument, NULL, 'n'},
+                {"help", no_argument, NULL, 'h'},
+                {"version", no_argument, NULL, 'V'},
+                {NULL, 0, NULL, 0},
+        };
+        int c;
+
+        while ((c = getopt_long(argc, argv, "h", options, NULL)) >= 0) // NOLINT: no threads yet
+                switch (c) {
+                case 'm':
+                        o->mount_point = optarg;
+                        break;
+                case 'r':
+                        o->runtime_directory = optarg;
+                        break;
+                case 'c':
+                        o->config_home = optarg;
+                        break;
+                case 'C':
+                        o->cache_directory = optarg;
+                        break;
+                case 'l':
+                        o->log_level = log_level_from_string(optarg);
+                        if (o->log_level < 0) {
+                                (void) fprintf(stderr, "gitfsd: \"%s\" is no log level\n", optarg);
+                                return -EINVAL;
+                        }
+                        break;
+                case 'n':
+                        *ret_session_bus = false;
+                        break;
+                case 'h':
+                        (void) fputs(usage, stdout);
+                        return 0;
+                case 'V':
+                        (void) puts("gitfsd " GITFS_VERSION);
+                        return 0;
+                default:
+                        return -EINVAL;
+                }
+        if (optind < argc) {
+                (void) fprintf(stderr, "gitfsd: unexpected argument \"%s\"\n", argv[optind]);
+                return -EINVAL;
+        }
+        return 1;
+}
+
+static int on_hangup(sd_event_source *s, const struct signalfd_siginfo *si, void *userdata) {
+        Failure failure;
+
+        (void) sd_notifyf(
+                false, "RELOADING=1\nMONOTONIC_USEC=%llu", (unsigned long long) now_usec());
+        (void) manager_reload(
+                userdata, &failure); /* has logged the reason; the old configuration stays */
+        (void) sd_notify(false, "READY=1");
+        return 0;
+}
+
+static int block_signals(void) {
+        sigset_t set;
+
+        if (sigemptyset(&set) < 0 || sigaddset(&set, SIGHUP) < 0 || sigaddset(&set, SIGINT) < 0 ||
+            sigaddset(&set, SIGTERM) < 0 || sigprocmask(SIG_BLOCK, &set, NULL) < 0)
+                return -errno;
+        return signal(SIGPIPE, SIG_IGN) == SIG_ERR ? -errno : 0;
+}
+
+static int run(const ManagerOptions *options, bool session_bus) {
+        _cleanup_(sd_event_unrefp) sd_event *event = NULL;
+        _cleanup_(manager_freep) Manager *manager = NULL;
+        _cleanup_(bus_freep) Bus *bus = NULL;
+
+        /* Before the first thread, so that every thread inherits the mask. */
+        int r = block_signals();
+        if (r >= 0)
+                r = sd_event_default(&event);
+        if (r >= 0)
+                r = sd_event_add_signal(event, NULL, SIGTERM, NULL, NULL);
+        if (r >= 0)
+                r = sd_event_add_signal(event, NULL, SIGINT, NULL, NULL);
+        if (r >= 0)
+                r = sd_event_set_watchdog(event, true);
+        if (r < 0)
+                log_error("Cannot set up the event loop: %s", strerror(-r));
+        else
+                r = manager_new(event, options, &manager);
+        if (r >= 0)
+                r = sd_event_add_signal(event, NULL, SIGHUP, on_hangup, manager);
+        if (r >= 0)
+                r = bus_new(event, manager, session_bus, &bus);
+        if (r >= 0)
+                r = sd_event_loop(event);
+        (void) sd_notify(false, "STOPPING=1\nSTATUS=Unmounting");
+        return r;
+}
+
+int main(int argc, char **argv) {
+        ManagerOptions options = {.log_level = -1};
+        bool session_bus = true;
+
+        int r = parse_options(argc, argv, &options, &session_bus);
+        if (r <= 0)
+                return r < 0 ? 2 : EXIT_SUCCESS;
+        return run(&options, session_bus) == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}

@@ -1,0 +1,309 @@
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "manager/manager-private.h"
+#include "tree/repo.h"
+#include "util/fd.h"
+#include "util/log.h"
+#include "util/path.h"
+
+const char *org_state_name(OrgState state) {
+        switch (state) {
+        case ORG_STATE_OK:
+                return "ok";
+        case ORG_STATE_FAILING:
+                return "failing";
+        default:
+                return "idle";
+        }
+}
+
+/* --- configuration files --- */
+
+static char *org_path(const Manager *m, const char *name) {
+        _cleanup_free_ char *file = NULL;
+
+        if (asprintf(&file, "%s.conf", name) < 0) {
+                file = NULL;
+                return NULL;
+        }
+        return path_join(m->config_home, "orgs.d", file, NULL);
+}
+
+static void log_org_error(const ConfigError *error, void *userdata) {
+        log_warning("%s, ignoring", error->text);
+}
+
+typedef struct OrgConfigs {
+        OrgConfig **items;
+        size_t n;
+} OrgConfigs;
+
+static void org_configs_done(OrgConfigs *list) {
+        for (size_t i = 0; i < list->n; i++)
+                org_config_free(list->items[i]);
+        free(list->items);
+}
+
+static void show_org(Manager *m, const OrgConfig *config) {
+        Failure failure = {0};
+
+        int r = ns_add_org(m->ns, config, &failure);
+        if (r < 0)
+                log_warning(
+                        "Org \"%s\" is not shown: %s, ignoring",
+                        config->name,
+                        failure.text[0] ? failure.text : strerror(-r));
+}
+
+int manager_load_orgs(Manager *m) {
+        _cleanup_(org_configs_done) OrgConfigs list = {0};
+
+        int r = org_config_load_all(m->config_home, log_org_error, m, &list.items, &list.n);
+        if (r < 0) {
+                log_error("Cannot read the orgs in \"%s\": %s", m->config_home, strerror(-r));
+                return r;
+        }
+        for (size_t i = 0; i < list.n; i++)
+                show_org(m, list.items[i]);
+        return 0;
+}
+
+static bool same_config(const OrgConfig *a, const OrgConfig *b) {
+        _cleanup_buf_ Buf x = {0};
+        _cleanup_buf_ Buf y = {0};
+
+        /* Their text is compared: a field that is added later cannot be forgotten here. */
+        return strcmp(a->name, b->name) == 0 && org_config_format(a, &x) >= 0 &&
+               org_config_format(b, &y) >= 0 && x.len == y.len &&
+               memcmp(x.data, y.data, x.len) == 0;
+}
+
+typedef struct Reload {
+        Manager *manager;
+        OrgConfigs *wanted;
+} Reload;
+
+static int drop_changed(Org *org, void *userdata) {
+        const Reload *reload = userdata;
+
+        for (size_t i = 0; i < reload->wanted->n; i++)
+                if (same_config(org->config, reload->wanted->items[i]))
+                        return 0;
+        int r = ns_remove_org(reload->manager->ns, org->config->name);
+        if (r >= 0 && reload->manager->observer.org_removed)
+                reload->manager->observer.org_removed(
+                        org->config->name, reload->manager->observer.userdata);
+        return 0;
+}
+
+int manager_reload_orgs(Manager *m) {
+        _cleanup_(org_configs_done) OrgConfigs list = {0};
+
+        int r = org_config_load_all(m->config_home, log_org_error, m, &list.items, &list.n);
+        if (r < 0)
+                return r;
+        Reload reload = {.manager = m, .wanted = &list};
+        r = ns_each_org(m->ns, drop_changed, &reload);
+        for (size_t i = 0; i < list.n; i++) {
+                _cleanup_(org_unrefp) Org *there = ns_get_org(m->ns, list.items[i]->name);
+                if (there)
+                        continue;
+                show_org(m, list.items[i]);
+                if (m->observer.org_added)
+                        m->observer.org_added(list.items[i]->name, m->observer.userdata);
+        }
+        return r;
+}
+
+/* --- adding and removing --- */
+
+static int save_org(const Manager *m, const OrgConfig *config, Failure *ret_failure) {
+        _cleanup_buf_ Buf text = {0};
+        _cleanup_free_ char *directory = path_join(m->config_home, "orgs.d", NULL);
+        _cleanup_free_ char *path = org_path(m, config->name);
+
+        if (!directory || !path)
+                return -ENOMEM;
+        int r = org_config_format(config, &text);
+        if (r >= 0)
+                r = mkdir_parents(directory, 0700);
+        if (r >= 0)
+                r = write_file_atomic(path, text.data, text.len, 0600);
+        if (r < 0)
+                (void) failure_set(/* r says the same */
+                                   ret_failure,
+                                   FAILURE_LOCAL,
+                                   "cannot write \"%s\": %s",
+                                   path,
+                                   strerror(-r));
+        return r;
+}
+
+int manager_add_org(Manager *m, const OrgConfig *config, Failure *ret_failure) {
+        ConfigError error;
+
+        int r = org_config_check(config, &error);
+        if (r < 0) {
+                (void) failure_set(
+                        ret_failure, FAILURE_LOCAL, "%s", error.text); /* r says the same */
+                return r;
+        }
+        _cleanup_(org_unrefp) Org *there = ns_get_org(m->ns, config->name);
+        if (there) {
+                (void) failure_set(/* the errno is this one's */
+                                   ret_failure,
+                                   FAILURE_LOCAL,
+                                   "an org named \"%s\" exists: choose another name, or remove it "
+                                   "first",
+                                   config->name);
+                return -EEXIST;
+        }
+        r = ns_add_org(m->ns, config, ret_failure);
+        if (r < 0)
+                return r;
+        r = save_org(m, config, ret_failure);
+        if (r < 0) {
+                (void) ns_remove_org(m->ns, config->name); /* it was added a moment ago */
+                return r;
+        }
+        if (m->observer.org_added)
+                m->observer.org_added(config->name, m->observer.userdata);
+        return 0;
+}
+
+int manager_remove_org(Manager *m, const char *name, Failure *ret_failure) {
+        if (!name_is_valid(name)) {
+                (void) failure_set(ret_failure, FAILURE_LOCAL, "\"%s\" is no name of an org", name);
+                return -EINVAL;
+        }
+        _cleanup_free_ char *path = org_path(m, name);
+        if (!path)
+                return -ENOMEM;
+        int r = ns_remove_org(m->ns, name);
+        if (r < 0) {
+                (void) failure_set(
+                        ret_failure,
+                        FAILURE_NOT_FOUND,
+                        "there is no org \"%s\": see gitfsctl org list",
+                        name);
+                return r;
+        }
+        if (unlink(path) < 0 && errno != ENOENT) {
+                r = -errno;
+                (void) failure_set(
+                        ret_failure, FAILURE_LOCAL, "cannot remove \"%s\": %s", path, strerror(-r));
+        }
+        if (m->observer.org_removed)
+                m->observer.org_removed(name, m->observer.userdata);
+        return r;
+}
+
+/* --- looking --- */
+
+typedef struct Count {
+        unsigned n_repos, n_checkouts;
+} Count;
+
+static void count_repo(Repo *repo, void *userdata) {
+        Count *count = userdata;
+
+        count->n_checkouts += (unsigned) repo_n_checkouts(repo);
+}
+
+static void fill_info(Org *org, OrgInfo *ret) {
+        Count count = {0};
+        char **names;
+        size_t n = 0;
+
+        if (org_get_names(org, &names, &n) >= 0)
+                org_names_free(names, n);
+        org_each_repo(org, count_repo, &count);
+        *ret = (OrgInfo){
+                .config = org->config,
+                .n_repos = (unsigned) n,
+                .n_checkouts = count.n_checkouts,
+        };
+        MUTEX_GUARD(&org->lock);
+        ret->state = org->health == ORG_HEALTH_FAILING ? ORG_STATE_FAILING
+                     : org->health == ORG_HEALTH_OK    ? ORG_STATE_OK
+                                                       : ORG_STATE_IDLE;
+        ret->failure = org->failure;
+}
+
+typedef struct EachOrg {
+        int (*fn)(const OrgInfo *info, void *userdata);
+        void *userdata;
+} EachOrg;
+
+static int each_org(Org *org, void *userdata) {
+        const EachOrg *each = userdata;
+        OrgInfo info;
+
+        fill_info(org, &info);
+        return each->fn(&info, each->userdata);
+}
+
+int manager_each_org(Manager *m, int (*fn)(const OrgInfo *info, void *userdata), void *userdata) {
+        EachOrg each = {.fn = fn, .userdata = userdata};
+
+        return ns_each_org(m->ns, each_org, &each);
+}
+
+int manager_get_org(Manager *m, const char *name, OrgInfo *ret) {
+        _cleanup_(org_unrefp) Org *org = ns_get_org(m->ns, name);
+        if (!org)
+                return 0;
+        /* The configuration stays valid while this thread, the only one that removes orgs, has not
+         * returned to its loop. */
+        fill_info(org, ret);
+        return 1;
+}
+
+/* --- news --- */
+
+typedef struct OrgNews {
+        MailboxItem item;
+        Manager *manager;
+        char name[];
+} OrgNews;
+
+static void org_news_main(MailboxItem *item) {
+        OrgNews *news = container_of(item, OrgNews, item);
+        Manager *m = news->manager;
+        OrgInfo info;
+
+        if (manager_get_org(m, news->name, &info) > 0) {
+                const LogContext context = {.org = news->name};
+                if (info.state == ORG_STATE_FAILING)
+                        log_full(
+                                LOG_WARNING,
+                                &context,
+                                "Request failed (%s): %s",
+                                failure_class_name(info.failure.class),
+                                info.failure.text);
+                if (m->observer.org_changed)
+                        m->observer.org_changed(news->name, m->observer.userdata);
+        }
+        free(news);
+}
+
+static void org_changed(const char *org, void *userdata) {
+        Manager *m = userdata;
+        size_t len = strlen(org) + 1;
+
+        OrgNews *news = calloc(1, sizeof(*news) + len);
+        if (!news)
+                return; /* the state itself is right, only the news of it is lost */
+        news->item.run = org_news_main;
+        news->manager = m;
+        memcpy(news->name, org, len);
+        manager_post(m, &news->item);
+}
+
+void manager_watch_orgs(Manager *m) {
+        const NsOrgObserver observer = {.changed = org_changed, .userdata = m};
+
+        ns_set_org_observer(m->ns, &observer);
+}

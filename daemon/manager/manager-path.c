@@ -1,0 +1,322 @@
+/* What is asked of a path: where it lies, to refresh it, to drop it from the caches. Each walks to
+ * the path on the pool, does its work there, and comes back to the main thread with the result. */
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "manager/manager-private.h"
+#include "object/oid.h"
+#include "tree/checkout.h"
+#include "tree/repo.h"
+#include "util/path.h"
+#include "util/ref.h"
+
+static bool has_dotdot(const char *path) {
+        for (const char *p = path; (p = strstr(p, "..")); p += 2) {
+                bool starts = p == path || p[-1] == '/';
+                if (starts && (p[2] == '/' || p[2] == '\0'))
+                        return true;
+        }
+        return false;
+}
+
+int manager_normalize_path(Manager *m, const char *path, char **ret, Failure *ret_failure) {
+        _cleanup_free_ char *copy = strdup(path);
+        if (!copy)
+                return -ENOMEM;
+        path_simplify(copy);
+        if (has_dotdot(copy)) {
+                (void) failure_set(/* the errno is this one's */
+                                   ret_failure,
+                                   FAILURE_LOCAL,
+                                   "\"%s\" holds \"..\": give the path itself",
+                                   path);
+                return -EINVAL;
+        }
+        const char *rest = copy;
+        if (copy[0] == '/') {
+                size_t len = strlen(m->mount_point);
+                if (strncmp(copy, m->mount_point, len) != 0 ||
+                    (copy[len] != '/' && copy[len] != '\0')) {
+                        (void) failure_set(
+                                ret_failure,
+                                FAILURE_LOCAL,
+                                "\"%s\" is outside of the mount \"%s\"",
+                                path,
+                                m->mount_point);
+                        return -EINVAL;
+                }
+                rest = copy + len;
+        }
+        while (*rest == '/')
+                rest++;
+        size_t len = strlen(rest);
+        while (len > 0 && rest[len - 1] == '/')
+                len--;
+        char *out = strndup(strcmp(rest, ".") == 0 ? "" : rest, len);
+        if (!out)
+                return -ENOMEM;
+        *ret = out;
+        return 0;
+}
+
+/* --- which --- */
+
+typedef struct WhichCall {
+        MailboxItem item;
+        Manager *manager;
+        ManagerWhichDone done;
+        void *userdata;
+        int result;
+        Failure failure;
+        char *url, *org, *repo, *ref;
+        char commit[OID_HEX_MAX + 1], oid[OID_HEX_MAX + 1];
+        uint32_t mode;
+        uint64_t size;
+        bool resident;
+        char path[];
+} WhichCall;
+
+static const char *type_name(uint32_t mode) {
+        if (S_ISREG(mode))
+                return "file";
+        return S_ISLNK(mode) ? "symlink" : "directory";
+}
+
+static void which_main(MailboxItem *item) {
+        WhichCall *c = container_of(item, WhichCall, item);
+        const WhichInfo info = {
+                .org = c->org ? c->org : "",
+                .repo = c->repo ? c->repo : "",
+                .ref = c->ref ? c->ref : "",
+                .url = c->url ? c->url : "",
+                .commit = c->commit,
+                .oid = c->oid,
+                .type = type_name(c->mode),
+                .path = c->path,
+                .size = c->size,
+                .resident = c->resident,
+        };
+
+        c->done(c->result, c->result >= 0 ? &info : NULL, &c->failure, c->userdata);
+        free(c->url);
+        free(c->org);
+        free(c->repo);
+        free(c->ref);
+        free(c);
+}
+
+static void fill_which(WhichCall *c, const NsTarget *target) {
+        c->mode = target->mode;
+        c->size = S_ISDIR(target->mode) ? 0 : target->size;
+        c->resident = ns_is_resident(c->manager->ns, target);
+        (void) oid_to_hex(&target->oid, c->oid);
+        if (target->org)
+                c->org = strdup(target->org->config->name);
+        if (!target->checkout)
+                return;
+        CheckoutState state;
+        checkout_get_state(target->checkout, &state);
+        (void) oid_to_hex(&state.commit, c->commit);
+        c->repo = strdup(target->checkout->repo->name);
+        c->ref = strdup(target->checkout->resolved);
+        c->url = strdup(target->checkout->repo->source->url);
+        if (!c->repo || !c->ref || !c->url)
+                c->result = -ENOMEM;
+}
+
+static void
+which_resolved(int result, const NsTarget *target, const Failure *failure, void *userdata) {
+        WhichCall *c = userdata;
+
+        c->result = result;
+        if (failure)
+                c->failure = *failure;
+        if (target)
+                fill_which(c, target);
+        manager_post(c->manager, &c->item);
+}
+
+int manager_which(Manager *m, const char *path, ManagerWhichDone done, void *userdata) {
+        size_t len = strlen(path) + 1;
+
+        WhichCall *c = calloc(1, sizeof(*c) + len);
+        if (!c)
+                return -ENOMEM;
+        c->item.run = which_main;
+        c->manager = m;
+        c->done = done;
+        c->userdata = userdata;
+        memcpy(c->path, path, len);
+        int r = ns_resolve(m->ns, path, which_resolved, c);
+        if (r < 0)
+                free(c);
+        return r;
+}
+
+/* --- refresh and flush: calls that end with a result only --- */
+
+typedef struct PathCall {
+        MailboxItem item;
+        Ref pending; /* parts that have not ended */
+        Manager *manager;
+        ManagerDone done;
+        void *userdata;
+        unsigned flags;
+        bool whole; /* the root of the mount */
+        Mutex lock; /* guards result and failure: the first failure stays */
+        int result;
+        Failure failure;
+} PathCall;
+
+static void path_call_main(MailboxItem *item) {
+        PathCall *c = container_of(item, PathCall, item);
+
+        c->done(c->result, &c->failure, c->userdata);
+        mutex_destroy(&c->lock);
+        free(c);
+}
+
+static int
+path_call_new(Manager *m, const char *path, ManagerDone done, void *userdata, PathCall **ret) {
+        PathCall *c = calloc(1, sizeof(*c));
+        if (!c)
+                return -ENOMEM;
+        c->item.run = path_call_main;
+        c->pending = REF_INIT;
+        c->manager = m;
+        c->done = done;
+        c->userdata = userdata;
+        c->whole = path[0] == '\0';
+        mutex_init(&c->lock, LOCK_RANK_LEAF);
+        *ret = c;
+        return 0;
+}
+
+/* One part has ended; the last one takes the call back to the main thread. */
+static void part_done(int result, const Failure *failure, void *userdata) {
+        PathCall *c = userdata;
+
+        mutex_lock(&c->lock);
+        if (result < 0 && c->result >= 0) {
+                c->result = result;
+                if (failure)
+                        c->failure = *failure;
+        }
+        mutex_unlock(&c->lock);
+        if (ref_put(&c->pending))
+                manager_post(c->manager, &c->item);
+}
+
+static int path_call_start(
+        PathCall *c,
+        const char *path,
+        void (*resolved)(
+                int result, const NsTarget *target, const Failure *failure, void *userdata)) {
+        int r = ns_resolve(c->manager->ns, path, resolved, c);
+        if (r < 0) {
+                mutex_destroy(&c->lock);
+                free(c);
+        }
+        return r;
+}
+
+static void refresh_one(PathCall *c, Checkout *checkout) {
+        ref_get(&c->pending);
+        int r = ns_refresh(c->manager->ns, checkout, part_done, c);
+        if (r < 0)
+                part_done(r, NULL, c);
+}
+
+static void refresh_moving(Checkout *checkout, void *userdata) {
+        if (checkout->moves)
+                refresh_one(userdata, checkout);
+}
+
+static void refresh_repo(Repo *repo, void *userdata) {
+        repo_each_checkout(repo, refresh_moving, userdata);
+}
+
+static int refresh_org(Org *org, void *userdata) {
+        PathCall *c = userdata;
+
+        ref_get(&c->pending);
+        int r = ns_relist(c->manager->ns, org, part_done, c);
+        if (r < 0)
+                part_done(r, NULL, c);
+        org_each_repo(org, refresh_repo, c);
+        return 0;
+}
+
+static void
+refresh_resolved(int result, const NsTarget *target, const Failure *failure, void *userdata) {
+        PathCall *c = userdata;
+
+        if (target && target->checkout)
+                refresh_one(c, target->checkout);
+        else if (target && target->org)
+                result = refresh_org(target->org, c);
+        else if (target)
+                result = ns_each_org(c->manager->ns, refresh_org, c);
+        part_done(result, failure, c);
+}
+
+int manager_refresh(Manager *m, const char *path, ManagerDone done, void *userdata) {
+        PathCall *c;
+
+        int r = path_call_new(m, path, done, userdata, &c);
+        return r < 0 ? r : path_call_start(c, path, refresh_resolved);
+}
+
+static void drop_from_kernel(uint64_t id, uint64_t parent, const char *name, void *userdata) {
+        const NsObserver *kernel = userdata;
+
+        if (parent != 0)
+                kernel->entry_changed(parent, name, kernel->userdata);
+        kernel->inode_changed(id, kernel->userdata);
+}
+
+static void flush_kernel(PathCall *c, const NsTarget *target) {
+        MountSession *s = c->manager->session;
+
+        if (c->whole)
+                mount_session_invalidate_all(s);
+        else {
+                NsObserver kernel;
+                mount_session_observer(s, &kernel);
+                ns_each_known(c->manager->ns, target, drop_from_kernel, &kernel);
+        }
+        mount_session_flush_notifications(s);
+}
+
+static void
+flush_resolved(int result, const NsTarget *target, const Failure *failure, void *userdata) {
+        PathCall *c = userdata;
+        Manager *m = c->manager;
+
+        if (target && (c->flags & FLUSH_DISK)) {
+                if (c->whole)
+                        result = store_flush_disk(m->store);
+                else
+                        ns_flush_objects(m->ns, target);
+        }
+        if (target && (c->flags & FLUSH_MEMORY)) {
+                store_flush_memory(m->store);
+                ns_flush_memory(m->ns);
+        }
+        if (target && (c->flags & FLUSH_KERNEL))
+                flush_kernel(c, target);
+        part_done(result, failure, c);
+}
+
+int manager_flush(Manager *m, unsigned flags, const char *path, ManagerDone done, void *userdata) {
+        PathCall *c;
+
+        int r = path_call_new(m, path, done, userdata, &c);
+        if (r < 0)
+                return r;
+        c->flags = flags;
+        return path_call_start(c, path, flush_resolved);
+}

@@ -1,0 +1,67 @@
+#pragma once
+
+#include <stdatomic.h>
+#include <sys/queue.h>
+
+#include "forge/credential.h"
+#include "forge/forge.h"
+#include "forge/host-gate.h"
+#include "fuse/session.h"
+#include "manager/manager.h"
+#include "store/store.h"
+#include "tree/namespace-admin.h"
+#include "work/flight.h"
+#include "work/mailbox.h"
+#include "work/pool.h"
+
+/* What the files of this layer share. Everything belongs to the main thread unless a comment says
+ * otherwise. */
+
+typedef struct Job Job;
+TAILQ_HEAD(JobList, Job);
+
+struct Manager {
+        sd_event *event; /* a reference */
+        sd_event_source *mailbox_source, *tick_source;
+
+        Config *config; /* what the forges were opened with: constant */
+        char *config_home, *runtime_directory, *mount_point;
+        int log_level_override; /* -1: none */
+
+        Pool *pool;
+        FlightTable *flights;
+        Mailbox *mailbox;
+        Store *store;
+        HttpClient *http;
+        HostGates *gates;
+        Credentials *credentials;
+        ForgeContext context;
+        Namespace *ns;
+        MountSession *session;
+
+        struct JobList jobs;
+        uint32_t next_job_id;
+
+        bool ready;
+        unsigned n_ticks;
+        Task poll_task;
+        atomic_bool poll_queued; /* poll_task is on the pool */
+        ManagerObserver observer;
+};
+
+/* Runs `run` on the main thread soon. For pool threads: the only way back. The item is embedded in
+ * what it is about. */
+static inline void manager_post(Manager *m, MailboxItem *item) {
+        mailbox_post(m->mailbox, item);
+}
+
+/* Reads orgs.d and shows every org in it; broken files are logged and left out. */
+int manager_load_orgs(Manager *m);
+/* Makes the orgs in the mount those of orgs.d. */
+int manager_reload_orgs(Manager *m);
+void manager_watch_orgs(Manager *m);
+
+/* Jobs end by themselves after a cancel; they are freed when no thread runs any more. */
+void manager_cancel_jobs(Manager *m);
+void manager_free_jobs(Manager *m);
+void manager_expire_jobs(Manager *m, uint64_t now);

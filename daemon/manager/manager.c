@@ -1,0 +1,438 @@
+/* The order of things. Starting: configuration, then what needs no other, up to the mount; ready
+ * when the mount has answered a call of our own. Stopping is the reverse, with one rule: whoever
+ * may still call back is stopped before what it calls back into is freed. So first the jobs, then
+ * the mount (every parked call is answered), then the network (every transfer ends), then the name
+ * space waits for the last operation, and only then memory is freed. */
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <systemd/sd-daemon.h>
+
+#include "manager/manager-private.h"
+#include "object/object.h"
+#include "util/clock.h"
+#include "util/fd.h"
+#include "util/log.h"
+#include "util/path.h"
+#include "util/stats.h"
+#include "version.h"
+
+#define TICK_USEC (250 * USEC_PER_MSEC)
+#define POLL_EVERY_N_TICKS 4
+#define STOP_TIMEOUT_USEC (4 * USEC_PER_SEC)
+
+/* --- start --- */
+
+static int
+copy_or(char **to, const char *given, int (*fallback)(const char *, char **), const char *suffix) {
+        if (!given)
+                return fallback(suffix, to);
+        *to = strdup(given);
+        return *to ? 0 : -ENOMEM;
+}
+
+static int load_config(Manager *m, const ManagerOptions *o) {
+        ConfigError error;
+
+        int r = copy_or(&m->config_home, o->config_home, path_config, "gitfs");
+        if (r >= 0)
+                r = copy_or(&m->runtime_directory, o->runtime_directory, path_runtime, "gitfsd");
+        if (r < 0) {
+                log_error("Cannot find the directories of the configuration: %s", strerror(-r));
+                return r;
+        }
+        r = config_load(GITFS_SYSCONFDIR, m->config_home, &m->config, &error);
+        if (r < 0) {
+                log_error("Configuration: %s", r == -EINVAL ? error.text : strerror(-r));
+                return r;
+        }
+        const char *cache = o->cache_directory;
+        if (cache) {
+                char *copy = strdup(cache);
+                if (!copy)
+                        return -ENOMEM;
+                free(m->config->cache_directory);
+                m->config->cache_directory = copy;
+        }
+        m->mount_point = strdup(o->mount_point ? o->mount_point : m->config->mount_point);
+        if (!m->mount_point)
+                return -ENOMEM;
+        m->log_level_override = o->log_level;
+        log_set_max_level(o->log_level >= 0 ? o->log_level : m->config->log_level);
+        return 0;
+}
+
+static StoreConfig store_config(const Config *c) {
+        return (StoreConfig){
+                .directory = c->cache_directory,
+                .disk_limit = c->disk_limit,
+                .free_space_floor = c->free_space_floor,
+                .memory_limit = c->memory_limit,
+        };
+}
+
+static NsConfig ns_config(const Config *c) {
+        return (NsConfig){
+                .request_timeout_usec = c->request_timeout_usec,
+                .negative_timeout_usec = c->negative_timeout_usec,
+                .listing_limit = c->listing_limit,
+        };
+}
+
+static unsigned default_workers(void) {
+        long n = sysconf(_SC_NPROCESSORS_ONLN);
+
+        /* Workers also wait for disks and credential helpers, so there are some more than
+         * processors. */
+        return n < 1 ? 4 : (unsigned) MIN(n, 30) + 2;
+}
+
+static int open_store(Manager *m) {
+        const StoreConfig config = store_config(m->config);
+
+        int r = store_open(&config, &m->store);
+        if (r == -EBUSY)
+                log_error(
+                        "Another gitfsd uses the cache \"%s\": stop it, or give this one its own "
+                        "with --cache-directory",
+                        config.directory);
+        else if (r < 0)
+                log_error("Cannot open the cache \"%s\": %s", config.directory, strerror(-r));
+        return r;
+}
+
+static int start_engine(Manager *m) {
+        const Config *c = m->config;
+        const HttpConfig http = {
+                .connect_timeout_usec = c->connect_timeout_usec,
+                .stall_timeout_usec = c->stall_timeout_usec,
+                .ca_file = c->ca_file,
+                .user_agent = "gitfs/" GITFS_VERSION,
+        };
+
+        int r = pool_new(c->workers > 0 ? c->workers : default_workers(), &m->pool);
+        if (r >= 0)
+                r = flight_table_new(m->pool, &m->flights);
+        if (r >= 0)
+                r = mailbox_new(&m->mailbox);
+        if (r >= 0)
+                r = open_store(m);
+        if (r >= 0)
+                r = http_client_new(&http, m->pool, &m->http);
+        if (r >= 0)
+                r = host_gates_new(m->pool, c->max_per_host, c->max_total, &m->gates);
+        if (r >= 0)
+                r = credentials_new(c->use_credential_helper, &m->credentials);
+        if (r < 0)
+                return r;
+        m->context = (ForgeContext){
+                .pool = m->pool,
+                .http = m->http,
+                .store = m->store,
+                .config = m->config,
+                .gates = m->gates,
+                .credentials = m->credentials,
+        };
+        const NsConfig nsc = ns_config(c);
+        return ns_new(&nsc, &m->context, m->flights, &m->ns);
+}
+
+static void update_status(Manager *m) {
+        if (m->ready)
+                (void) sd_notifyf(/* advice to systemd, no more */
+                                  false,
+                                  "READY=1\nSTATUS=Serving %s",
+                                  m->mount_point);
+}
+
+/* --- the mount --- */
+
+typedef struct Ended {
+        MailboxItem item;
+        Manager *manager;
+} Ended;
+
+static void mount_ended_main(MailboxItem *item) {
+        Ended *e = container_of(item, Ended, item);
+
+        log_error("\"%s\" was unmounted from outside: stopping", e->manager->mount_point);
+        /* A failure, so that the service manager starts a successor that mounts again. */
+        (void) sd_event_exit(e->manager->event, EXIT_FAILURE); /* fails only when exiting already */
+        free(e);
+}
+
+static void mount_ended(void *userdata) {
+        Manager *m = userdata;
+        Ended *e = calloc(1, sizeof(*e));
+
+        if (!e)
+                return; /* the watchdog or the next start finds out */
+        e->item.run = mount_ended_main;
+        e->manager = m;
+        manager_post(m, &e->item);
+}
+
+static int start_mount(Manager *m) {
+        const MountConfig config = {
+                .mount_point = m->mount_point,
+                .n_threads = m->config->fuse_threads,
+                .request_timeout_usec = m->config->request_timeout_usec,
+                .max_pending = m->config->max_pending_requests,
+                .spin_usec = MOUNT_SPIN_USEC_DEFAULT,
+                .kernel_dir_cache = m->config->kernel_dir_cache,
+        };
+        NsObserver observer;
+        Failure failure = {0};
+
+        int r = mount_session_new(
+                &config, m->ns, m->pool, m->flights, mount_ended, m, &m->session, &failure);
+        if (r >= 0) {
+                mount_session_observer(m->session, &observer);
+                ns_set_observer(m->ns, &observer);
+                r = mount_session_start(m->session, &failure);
+        }
+        if (r < 0)
+                log_error(
+                        "Cannot mount \"%s\": %s",
+                        m->mount_point,
+                        failure.text[0] ? failure.text : strerror(-r));
+        return r;
+}
+
+typedef struct Probe {
+        Task task;
+        MailboxItem item;
+        Manager *manager;
+        int result;
+} Probe;
+
+static void probe_answered(MailboxItem *item) {
+        Probe *p = container_of(item, Probe, item);
+        Manager *m = p->manager;
+
+        if (p->result < 0) {
+                log_error(
+                        "The mount \"%s\" does not answer: %s",
+                        m->mount_point,
+                        strerror(-p->result));
+                (void) sd_event_exit(m->event, EXIT_FAILURE); /* fails only when exiting already */
+        } else {
+                m->ready = true;
+                log_info("Serving \"%s\"", m->mount_point);
+                update_status(m);
+                if (m->observer.ready)
+                        m->observer.ready(m->observer.userdata);
+        }
+        free(p);
+}
+
+static void probe_run(Task *task) {
+        Probe *p = container_of(task, Probe, task);
+        struct stat st;
+
+        p->result = stat(p->manager->mount_point, &st) < 0 ? -errno
+                    : st.st_ino == NS_ROOT_ID              ? 0
+                                                           : -ENODEV;
+        manager_post(p->manager, &p->item);
+}
+
+static int start_probe(Manager *m) {
+        Probe *p = calloc(1, sizeof(*p));
+        if (!p)
+                return -ENOMEM;
+        p->task.run = probe_run;
+        p->item.run = probe_answered;
+        p->manager = m;
+        pool_submit(m->pool, &p->task, TASK_NORMAL);
+        return 0;
+}
+
+/* --- the main loop's part --- */
+
+static int on_mailbox(sd_event_source *s, int fd, uint32_t revents, void *userdata) {
+        Manager *m = userdata;
+
+        mailbox_drain(m->mailbox);
+        return 0;
+}
+
+static void poll_run(Task *task) {
+        Manager *m = container_of(task, Manager, poll_task);
+
+        ns_poll(m->ns);
+        atomic_store(&m->poll_queued, false);
+}
+
+static int on_tick(sd_event_source *s, uint64_t usec, void *userdata) {
+        Manager *m = userdata;
+        uint64_t now = now_usec();
+
+        host_gates_tick(m->gates);
+        mount_session_tick(m->session, now);
+        manager_expire_jobs(m, now);
+        if (++m->n_ticks % POLL_EVERY_N_TICKS == 0 && !atomic_exchange(&m->poll_queued, true))
+                pool_submit(m->pool, &m->poll_task, TASK_BACKGROUND);
+
+        int r = sd_event_source_set_time_relative(s, TICK_USEC);
+        return r < 0 ? r : sd_event_source_set_enabled(s, SD_EVENT_ONESHOT);
+}
+
+static int start_loop(Manager *m) {
+        manager_watch_orgs(m);
+        int r = sd_event_add_io(
+                m->event, &m->mailbox_source, mailbox_fd(m->mailbox), EPOLLIN, on_mailbox, m);
+        if (r >= 0)
+                r = sd_event_add_time_relative(
+                        m->event, &m->tick_source, CLOCK_MONOTONIC, TICK_USEC, 0, on_tick, m);
+        return r;
+}
+
+int manager_new(sd_event *event, const ManagerOptions *options, Manager **ret) {
+        Manager *alloc = calloc(1, sizeof(*alloc));
+        if (!alloc)
+                return -ENOMEM;
+        alloc->event = sd_event_ref(event);
+        TAILQ_INIT(&alloc->jobs);
+        alloc->poll_task.run = poll_run;
+        _cleanup_(manager_freep) Manager *m = alloc;
+
+        int r = object_library_init();
+        if (r >= 0)
+                r = load_config(m, options);
+        if (r < 0)
+                return r;
+        r = mkdir_parents(m->runtime_directory, 0700);
+        if (r < 0) {
+                log_error("Cannot create \"%s\": %s", m->runtime_directory, strerror(-r));
+                return r;
+        }
+        r = start_engine(m);
+        if (r >= 0)
+                r = manager_load_orgs(m);
+        if (r >= 0)
+                r = start_mount(m);
+        if (r >= 0)
+                r = start_loop(m);
+        if (r >= 0)
+                r = start_probe(m);
+        if (r < 0)
+                return r;
+        *ret = TAKE_PTR(m);
+        return 0;
+}
+
+/* --- stop --- */
+
+Manager *manager_free(Manager *m) {
+        if (!m)
+                return NULL;
+        m->observer = (ManagerObserver){0};
+        m->tick_source = sd_event_source_disable_unref(m->tick_source);
+        if (m->ns) {
+                ns_set_org_observer(m->ns, NULL);
+                manager_cancel_jobs(m);
+        }
+        if (m->session && mount_session_stop(m->session, STOP_TIMEOUT_USEC) < 0)
+                log_warning("The mount did not end in time and was aborted");
+        if (m->gates)
+                host_gates_shut(m->gates);
+        if (m->http)
+                http_client_stop(m->http);
+        if (m->ns)
+                ns_stop(m->ns);
+        m->mailbox_source = sd_event_source_disable_unref(m->mailbox_source);
+        pool_free(m->pool);
+        /* Nothing runs beside this thread from here on. */
+        mailbox_free(m->mailbox);
+        manager_free_jobs(m);
+        mount_session_free(m->session);
+        ns_free(m->ns);
+        flight_table_free(m->flights);
+        http_client_free(m->http);
+        host_gates_free(m->gates);
+        credentials_free(m->credentials);
+        store_close(m->store);
+        config_free(m->config);
+        free(m->config_home);
+        free(m->runtime_directory);
+        free(m->mount_point);
+        sd_event_unref(m->event);
+        object_library_done();
+        free(m);
+        return NULL;
+}
+
+/* --- reload --- */
+
+static void warn_fixed(const Manager *m, const Config *c) {
+        const Config *now = m->config;
+
+        if (strcmp(c->cache_directory, now->cache_directory) != 0 ||
+            c->max_per_host != now->max_per_host || c->max_total != now->max_total ||
+            c->workers != now->workers || c->fuse_threads != now->fuse_threads ||
+            c->connect_timeout_usec != now->connect_timeout_usec ||
+            c->stall_timeout_usec != now->stall_timeout_usec)
+                log_notice("Some changed options of [Cache], [Network] or [Daemon] take effect at "
+                           "the next start");
+}
+
+int manager_reload(Manager *m, Failure *ret_failure) {
+        _cleanup_(config_freep) Config *c = NULL;
+        ConfigError error;
+
+        int r = config_load(GITFS_SYSCONFDIR, m->config_home, &c, &error);
+        if (r < 0) {
+                log_error(
+                        "Configuration not reloaded: %s", r == -EINVAL ? error.text : strerror(-r));
+                (void) failure_set(/* r says the same */
+                                   ret_failure,
+                                   FAILURE_LOCAL,
+                                   "%s",
+                                   r == -EINVAL ? error.text : strerror(-r));
+                return r;
+        }
+        warn_fixed(m, c);
+        if (m->log_level_override < 0)
+                log_set_max_level(c->log_level);
+        const NsConfig nsc = ns_config(c);
+        ns_set_config(m->ns, &nsc);
+        const StoreConfig sc = store_config(c);
+        store_set_limits(m->store, &sc);
+        r = manager_reload_orgs(m);
+        log_info("Configuration reloaded");
+        return r;
+}
+
+/* --- small things --- */
+
+const char *manager_mount_point(const Manager *m) {
+        return m->mount_point;
+}
+
+const char *manager_runtime_directory(const Manager *m) {
+        return m->runtime_directory;
+}
+
+bool manager_ready(const Manager *m) {
+        return m->ready;
+}
+
+void manager_set_observer(Manager *m, const ManagerObserver *observer) {
+        m->observer = observer ? *observer : (ManagerObserver){0};
+        manager_watch_orgs(m);
+}
+
+void manager_update_stats(Manager *m) {
+        StoreUsage usage;
+
+        store_usage(m->store, &usage);
+        /* Gauges are set by the difference: they have no other writer than the store itself. */
+        stat_add(
+                STAT_STORE_DISK_BYTES,
+                (int64_t) usage.disk_bytes - stat_get(STAT_STORE_DISK_BYTES));
+        stat_add(
+                STAT_STORE_MEMORY_BYTES,
+                (int64_t) usage.memory_bytes - stat_get(STAT_STORE_MEMORY_BYTES));
+}

@@ -1,0 +1,36 @@
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "tree/namespace-admin.h"
+
+/* Bringing everything below a directory onto this machine: the trees, the sizes, and if asked the
+ * files. */
+typedef struct Prefetch Prefetch;
+
+typedef struct PrefetchProgress {
+        uint64_t done, total; /* files; total is 0 until the trees are known */
+        uint64_t bytes;       /* that came so far */
+} PrefetchProgress;
+
+typedef struct PrefetchObserver {
+        void (*progress)(const PrefetchProgress *progress, void *userdata);
+        /* Exactly once, last. -ECANCELED after prefetch_cancel(). */
+        void (*done)(int result, const Failure *failure, void *userdata);
+        void *userdata;
+} PrefetchObserver;
+
+/* Starts; both callbacks run on pool threads, never two at a time. *ret is a reference for
+ * prefetch_cancel(), to be dropped with prefetch_unref(). -EINVAL where the path names no part of a
+ * repository. */
+int prefetch_start(
+        Namespace *ns,
+        const NsTarget *target,
+        bool contents,
+        const PrefetchObserver *observer,
+        Prefetch **ret);
+/* Ends it at the next step; what is on its way still arrives. Any thread. */
+void prefetch_cancel(Prefetch *p);
+Prefetch *prefetch_unref(Prefetch *p);
+DEFINE_CLEANUP(Prefetch *, prefetch_unref)
