@@ -78,3 +78,7 @@ int http_start(
 void http_cancel(HttpTransfer *transfer);
 HttpTransfer *http_transfer_unref(HttpTransfer *transfer);
 DEFINE_CLEANUP(HttpTransfer *, http_transfer_unref)
+
+/* "scheme://host:port" of a URL, in lower case and with the port always there; owned by the caller.
+ * 0, -EINVAL where it is no URL with a host, -ENOMEM. */
+int http_url_origin(const char *url, char **ret);

@@ -1,0 +1,109 @@
+#pragma once
+
+#include <curl/curl.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/queue.h>
+
+#include "forge/http.h"
+#include "util/buf.h"
+#include "util/failure.h"
+#include "util/mutex.h"
+#include "util/ref.h"
+#include "work/strand.h"
+
+/* One request and its answer, private to http*.c. Bytes go from the network thread through the
+ * inbox to the strand, where the handler sees them. */
+
+/* What the network thread is asked to do with a transfer; bits. */
+typedef enum TransferCommand {
+        TRANSFER_START = 1 << 0,
+        TRANSFER_RESUME = 1 << 1, /* the inbox has room again */
+        TRANSFER_CANCEL = 1 << 2,
+} TransferCommand;
+
+typedef struct ResponseHead {
+        int code;
+        char content_type[128];
+        char www_authenticate[256];
+        uint64_t retry_after_usec;
+        char *effective_url; /* owned */
+} ResponseHead;
+
+struct HttpTransfer {
+        Ref ref;            /* the caller's, the client's until finished, the queued pump's */
+        HttpClient *client; /* a reference */
+        HttpHandler handler;
+        void *userdata;
+        Strand *strand;
+        uint64_t deadline_usec;
+        char *origin; /* "scheme://host:port", for texts */
+
+        /* Built by the caller of http_start(), then the network thread's: */
+        CURL *easy;
+        struct curl_slist *headers;
+        Buf body;
+        char curl_error[CURL_ERROR_SIZE];
+        bool active; /* in the multi handle */
+        LIST_ENTRY(HttpTransfer) active_entry;
+
+        /* Guarded by the client's mutex: */
+        unsigned commands; /* TransferCommand bits; queued while not 0 */
+        STAILQ_ENTRY(HttpTransfer) queue_entry;
+
+        Mutex mutex;
+        /* Guarded by mutex: */
+        Buf inbox;
+        bool paused;     /* the inbox was full; the pump asks to resume */
+        bool dropping;   /* cancelled, or the handler gave up: what still comes is dropped */
+        bool head_ready; /* head is complete and does not change any more */
+        bool finished;   /* the network thread is through with it */
+        bool cancelled;
+        bool pump_queued;
+        int result; /* valid when finished */
+        Failure failure;
+
+        ResponseHead head; /* the network thread's until head_ready */
+
+        /* Used by the pump only, that is on the strand: */
+        StrandItem pump;
+        Buf draining;
+        bool head_delivered;
+        int aborted; /* what the handler returned to give up */
+};
+
+/* The easy handle is ready to be added when this returns. 0 or a negative errno. */
+int http_transfer_new(
+        HttpClient *client,
+        const HttpConfig *config,
+        Pool *pool,
+        const HttpRequest *request,
+        TaskPriority priority,
+        const HttpHandler *handler,
+        void *userdata,
+        HttpTransfer **ret);
+/* Network thread: the transfer has left the multi handle and ended with this. */
+void http_transfer_finish(HttpTransfer *t, int result, const Failure *failure);
+/* Network thread: curl ended the transfer with this code; fills failure. */
+int http_transfer_result(HttpTransfer *t, CURLcode code, Failure *ret_failure);
+
+/* In http.c. Queues a command for the network thread and wakes it. Any thread. */
+void http_client_command(HttpClient *client, HttpTransfer *t, TransferCommand command);
+/* on_done of one transfer has returned. */
+void http_client_transfer_done(HttpClient *client);
+HttpClient *http_client_ref(HttpClient *client);
+HttpClient *http_client_unref(HttpClient *client);
+
+/* In http-error.c. What a failed transfer means, with a text that names the server and the cause.
+ * `connected` tells a connection that could not be made from one that fell silent. -ECONNRESET when
+ * the connection was lost, which is worth another try; else the errno of the class. */
+int http_error(
+        CURLcode code,
+        const char *origin,
+        const char *detail,
+        bool connected,
+        Failure *ret_failure);
+
+/* In http-body.c: gzip. 0 or -ENOMEM. */
+int http_body_compress(const void *data, size_t len, Buf *ret);

@@ -1,0 +1,307 @@
+/* The network thread. It alone touches the multi handle and the easy handles in it; other threads
+ * queue a command for a transfer under the mutex and wake it. It moves bytes and nothing else, so
+ * one thread serves all servers.
+ *
+ * A transfer is `live` from http_start() until its on_done has returned; http_client_free() waits
+ * for the last, which is why the pool must still run then. */
+
+#include "forge/http.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "forge/http-transfer.h"
+#include "util/clock.h"
+#include "util/log.h"
+#include "util/stats.h"
+
+#define POLL_MSEC 10000
+#define MAX_IDLE_CONNECTIONS 32L
+
+struct HttpClient {
+        Ref ref; /* the owner's and one per transfer */
+        Pool *pool;
+        HttpConfig config; /* strings owned */
+        CURLM *multi;
+        pthread_t thread;
+
+        LIST_HEAD(, HttpTransfer) active; /* the network thread's */
+
+        Mutex mutex;
+        pthread_cond_t all_done;
+        /* Guarded by mutex: */
+        STAILQ_HEAD(CommandQueue, HttpTransfer) commands;
+        size_t n_live;
+        bool shut;
+};
+
+HttpClient *http_client_ref(HttpClient *c) {
+        ref_get(&c->ref);
+        return c;
+}
+
+HttpClient *http_client_unref(HttpClient *c) {
+        if (!c || !ref_put(&c->ref))
+                return NULL;
+        if (c->multi)
+                (void) curl_multi_cleanup(c->multi); /* holds no easy handles any more */
+        (void) pthread_cond_destroy(&c->all_done);
+        mutex_destroy(&c->mutex);
+        free((char *) c->config.ca_file);
+        free((char *) c->config.user_agent);
+        free(c);
+        return NULL;
+}
+DEFINE_CLEANUP(HttpClient *, http_client_unref)
+
+/* Queues under the mutex; the queue holds a reference. */
+static void enqueue(HttpClient *c, HttpTransfer *t, TransferCommand command) {
+        if (t->commands == 0) {
+                ref_get(&t->ref);
+                STAILQ_INSERT_TAIL(&c->commands, t, queue_entry);
+        }
+        t->commands |= command;
+}
+
+void http_client_command(HttpClient *c, HttpTransfer *t, TransferCommand command) {
+        mutex_lock(&c->mutex);
+        bool shut = c->shut;
+        if (!shut)
+                enqueue(c, t, command);
+        mutex_unlock(&c->mutex);
+        /* A client that shuts down finishes every transfer by itself. */
+        if (!shut)
+                (void) curl_multi_wakeup(c->multi); /* fails only where the poll would, too */
+}
+
+void http_client_transfer_done(HttpClient *c) {
+        MUTEX_GUARD(&c->mutex);
+        assert(c->n_live > 0);
+        if (--c->n_live == 0)
+                (void) pthread_cond_broadcast(&c->all_done);
+}
+
+int http_start(
+        HttpClient *c,
+        const HttpRequest *request,
+        TaskPriority priority,
+        const HttpHandler *handler,
+        void *userdata,
+        HttpTransfer **ret) {
+        _cleanup_(http_transfer_unrefp) HttpTransfer *t = NULL;
+
+        int r = http_transfer_new(c, &c->config, c->pool, request, priority, handler, userdata, &t);
+        if (r < 0)
+                return r;
+        {
+                MUTEX_GUARD(&c->mutex);
+                if (c->shut)
+                        return -ESHUTDOWN;
+                c->n_live++;
+                enqueue(c, t, TRANSFER_START);
+        }
+        (void) curl_multi_wakeup(c->multi); /* as above */
+        if (ret)
+                *ret = TAKE_PTR(t);
+        return 0;
+}
+
+/* --- network thread --- */
+
+static void finish(HttpClient *c, HttpTransfer *t, int result, const Failure *failure) {
+        if (t->active) {
+                (void) curl_multi_remove_handle(c->multi, t->easy); /* it is in there */
+                LIST_REMOVE(t, active_entry);
+                t->active = false;
+                stat_add(STAT_HTTP_ACTIVE_NOW, -1);
+        }
+        http_transfer_finish(t, result, failure);
+}
+
+static void finish_cancelled(HttpClient *c, HttpTransfer *t) {
+        Failure failure;
+        (void) failure_set(&failure, FAILURE_CANCELLED, "%s: cancelled", t->origin);
+        finish(c, t, -ECANCELED, &failure);
+}
+
+static void start(HttpClient *c, HttpTransfer *t) {
+        Failure failure;
+
+        ref_get(&t->ref); /* dropped by http_transfer_finish() */
+        if (t->deadline_usec != USEC_INFINITY) {
+                uint64_t now = now_usec();
+                if (t->deadline_usec <= now) {
+                        int r = failure_set(
+                                &failure, FAILURE_TIMEOUT, "%s: no time left", t->origin);
+                        finish(c, t, r, &failure);
+                        return;
+                }
+                uint64_t msec = (t->deadline_usec - now) / USEC_PER_MSEC + 1;
+                (void) curl_easy_setopt(
+                        t->easy, CURLOPT_TIMEOUT_MS, (long) MIN(msec, (uint64_t) INT32_MAX));
+        }
+        if (curl_multi_add_handle(c->multi, t->easy) != CURLM_OK) {
+                int r = failure_set(&failure, FAILURE_LOCAL, "%s: out of memory", t->origin);
+                finish(c, t, r, &failure);
+                return;
+        }
+        t->active = true;
+        LIST_INSERT_HEAD(&c->active, t, active_entry);
+        stat_add(STAT_HTTP_ACTIVE_NOW, 1);
+        stat_add(STAT_HTTP_REQUESTS, 1);
+}
+
+/* False once the client shuts down. Commands queued before that are still taken: a transfer that
+ * was never started must be finished, too. */
+static bool run_commands(HttpClient *c) {
+        for (;;) {
+                mutex_lock(&c->mutex);
+                HttpTransfer *t = STAILQ_FIRST(&c->commands);
+                unsigned commands = 0;
+                if (t) {
+                        STAILQ_REMOVE_HEAD(&c->commands, queue_entry);
+                        commands = t->commands;
+                        t->commands = 0;
+                }
+                bool shut = c->shut;
+                mutex_unlock(&c->mutex);
+                if (!t)
+                        return !shut;
+
+                if (commands & TRANSFER_START)
+                        start(c, t);
+                if (t->active && (commands & TRANSFER_RESUME))
+                        (void) curl_easy_pause(t->easy, CURLPAUSE_CONT); /* curl ends it if this
+                                                                            fails */
+                if (t->active && (commands & TRANSFER_CANCEL))
+                        finish_cancelled(c, t);
+                (void) http_transfer_unref(t);
+        }
+}
+
+static void reap(HttpClient *c) {
+        CURLMsg *message;
+        int left;
+
+        while ((message = curl_multi_info_read(c->multi, &left))) {
+                HttpTransfer *t = NULL;
+                Failure failure = {0};
+                CURLcode code = message->data.result;
+
+                (void) curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, &t);
+                int r = http_transfer_result(t, code, &failure);
+                finish(c, t, r, &failure);
+        }
+}
+
+static void *network_thread(void *arg) {
+        HttpClient *c = arg;
+
+        (void) pthread_setname_np(pthread_self(), "gitfs-net"); /* cosmetic */
+        while (run_commands(c)) {
+                int running;
+                CURLMcode r = curl_multi_perform(c->multi, &running);
+                if (r != CURLM_OK)
+                        log_debug("curl_multi_perform: %s, ignoring", curl_multi_strerror(r));
+                reap(c);
+                r = curl_multi_poll(c->multi, NULL, 0, POLL_MSEC, NULL);
+                if (r != CURLM_OK)
+                        log_debug("curl_multi_poll: %s, ignoring", curl_multi_strerror(r));
+        }
+        while (!LIST_EMPTY(&c->active))
+                finish_cancelled(c, LIST_FIRST(&c->active));
+        return NULL;
+}
+
+/* --- life --- */
+
+static pthread_once_t curl_once = PTHREAD_ONCE_INIT;
+static CURLcode curl_ready;
+
+static void curl_init(void) {
+        curl_ready = curl_global_init(CURL_GLOBAL_DEFAULT);
+}
+
+/* Signals are the main thread's business; a broken connection must not raise SIGPIPE here. */
+static int start_thread(HttpClient *c) {
+        sigset_t all, old;
+
+        (void) sigfillset(&all);
+        int r = pthread_sigmask(SIG_SETMASK, &all, &old);
+        if (r != 0)
+                return -r;
+        r = pthread_create(&c->thread, NULL, network_thread, c);
+        (void) pthread_sigmask(SIG_SETMASK, &old, NULL); /* the old mask is valid */
+        return -r;
+}
+
+int http_client_new(const HttpConfig *config, Pool *pool, HttpClient **ret) {
+        (void) pthread_once(&curl_once, curl_init);
+        if (curl_ready != CURLE_OK)
+                return -EIO;
+
+        HttpClient *fresh = calloc(1, sizeof(*fresh));
+        if (!fresh)
+                return -ENOMEM;
+        *fresh = (HttpClient){.ref = REF_INIT, .pool = pool, .config = *config};
+        fresh->config.ca_file = config->ca_file ? strdup(config->ca_file) : NULL;
+        fresh->config.user_agent = strdup(config->user_agent ? config->user_agent : "git/gitfs");
+        STAILQ_INIT(&fresh->commands);
+        LIST_INIT(&fresh->active);
+        mutex_init(&fresh->mutex, LOCK_RANK_HTTP);
+        (void) pthread_cond_init(&fresh->all_done, NULL); /* cannot fail with glibc */
+
+        _cleanup_(http_client_unrefp) HttpClient *c = fresh;
+        c->multi = curl_multi_init();
+        if (!c->multi || !c->config.user_agent || (config->ca_file && !c->config.ca_file))
+                return -ENOMEM;
+        if (curl_multi_setopt(c->multi, CURLMOPT_MAXCONNECTS, MAX_IDLE_CONNECTIONS) != CURLM_OK)
+                return -EIO;
+        int r = start_thread(c);
+        if (r < 0)
+                return r;
+        *ret = TAKE_PTR(c);
+        return 0;
+}
+
+HttpClient *http_client_free(HttpClient *c) {
+        if (!c)
+                return NULL;
+        mutex_lock(&c->mutex);
+        c->shut = true;
+        mutex_unlock(&c->mutex);
+        (void) curl_multi_wakeup(c->multi); /* as above */
+        (void) pthread_join(c->thread, NULL);
+
+        mutex_lock(&c->mutex);
+        while (c->n_live > 0)
+                mutex_wait(&c->mutex, &c->all_done);
+        mutex_unlock(&c->mutex);
+        return http_client_unref(c);
+}
+
+int http_url_origin(const char *url, char **ret) {
+        char *scheme = NULL, *host = NULL, *port = NULL;
+        int r = -EINVAL;
+
+        CURLU *u = curl_url();
+        if (!u)
+                return -ENOMEM;
+        if (curl_url_set(u, CURLUPART_URL, url, 0) == CURLUE_OK &&
+            curl_url_get(u, CURLUPART_SCHEME, &scheme, 0) == CURLUE_OK &&
+            curl_url_get(u, CURLUPART_HOST, &host, 0) == CURLUE_OK &&
+            curl_url_get(u, CURLUPART_PORT, &port, CURLU_DEFAULT_PORT) == CURLUE_OK) {
+                for (char *p = host; *p; p++)
+                        if (*p >= 'A' && *p <= 'Z')
+                                *p = (char) (*p - 'A' + 'a');
+                r = asprintf(ret, "%s://%s:%s", scheme, host, port) < 0 ? -ENOMEM : 0;
+        }
+        curl_free(scheme);
+        curl_free(host);
+        curl_free(port);
+        curl_url_cleanup(u);
+        return r;
+}
