@@ -80,11 +80,13 @@ void forge_lookup(Forge *forge, ForgeLookup *lookup);
 /* --- repository level --- */
 
 typedef enum FetchKind {
-        FETCH_REF,    /* resolve one name */
-        FETCH_COMMIT, /* oids[0] is a commit: it and all its trees (blobs too where the server can't
-                         filter) */
-        FETCH_TREES,  /* oids are trees: they and all trees below them */
-        FETCH_BLOBS,  /* exactly these blobs */
+        FETCH_REF,     /* resolve one name */
+        FETCH_COMMIT,  /* oids[0] is a commit, or a tag that leads to one: it and all its trees
+                          (blobs too  where the server can't filter). A source on this machine brings
+                          the root tree  only */
+        FETCH_TREES,   /* oids are trees: they and all trees below them; a source on this machine
+                          brings   just these */
+        FETCH_BLOBS,   /* exactly these blobs */
         FETCH_CLOSURE, /* oids[0] is a tree: everything below it, blobs too */
         FETCH_SIZES, /* sizes of these blobs, without content where the server can, else -EOPNOTSUPP
                       */
@@ -122,7 +124,7 @@ struct Fetch {
          * this server cannot do this kind: ask differently. */
         void (*done)(Fetch *fetch, int result, const Failure *failure);
 
-        /* FETCH_REF, set before done(0): */
+        /* FETCH_REF, set before done(0); FETCH_COMMIT sets commit: */
         Oid commit;         /* peeled; none: the repository is empty (unborn branch) */
         char resolved[256]; /* the full name, "refs/heads/main"; the hex id for a commit; "" when
                                detached */

@@ -20,6 +20,7 @@ typedef struct GateTicket GateTicket;
 struct GateTicket {
         FetchPriority priority;
         uint64_t deadline_usec;
+        uint64_t not_before_usec; /* monotonic; 0: at once. For retries that wait first */
         /* Runs on a pool thread exactly once: 0, send now and call host_gate_leave() afterwards; or
          * a negative errno with the reason (breaker open, limited beyond the deadline, shutting
          * down), then do not. */
@@ -46,3 +47,5 @@ void host_gate_leave(GateTicket *ticket, int outcome, const Failure *failure);
 void host_gates_tick(HostGates *gates);
 /* Fails everything that waits and refuses what comes. */
 void host_gates_shut(HostGates *gates);
+/* Tests put a clock of their own here, before the first ticket. */
+void host_gates_set_clock(HostGates *gates, uint64_t (*now)(void));

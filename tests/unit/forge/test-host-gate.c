@@ -1,0 +1,379 @@
+#include <errno.h>
+#include <semaphore.h>
+#include <stdatomic.h>
+
+#include "forge/host-gate.h"
+#include "lib/check-main.h"
+#include "util/clock.h"
+
+/* The gate under a clock of our own, and one worker, so that what is submitted first runs first. */
+
+static _Atomic uint64_t fake_now;
+
+static uint64_t fake_clock(void) {
+        return fake_now;
+}
+
+typedef struct TestTicket {
+        GateTicket ticket;
+        int result; /* 1: not called yet */
+        FailureClass class;
+        unsigned order;
+} TestTicket;
+
+typedef struct Fixture {
+        Pool *pool;
+        HostGates *gates;
+        unsigned n_admitted;
+} Fixture;
+
+static Fixture fixture;
+
+typedef struct Barrier {
+        Task task;
+        sem_t passed;
+} Barrier;
+
+static void on_admitted(GateTicket *ticket, int result, const Failure *failure) {
+        TestTicket *t = container_of(ticket, TestTicket, ticket);
+
+        t->result = result;
+        t->class = failure->class;
+        t->order = ++fixture.n_admitted;
+}
+
+static void setup(unsigned per_host, unsigned total) {
+        fake_now = 1000 * USEC_PER_SEC;
+        fixture = (Fixture){0};
+        ck_assert_int_eq(pool_new(1, &fixture.pool), 0);
+        ck_assert_int_eq(host_gates_new(fixture.pool, per_host, total, &fixture.gates), 0);
+        host_gates_set_clock(fixture.gates, fake_clock);
+}
+
+static void on_barrier(Task *task) {
+        (void) sem_post(&container_of(task, Barrier, task)->passed);
+}
+
+/* One worker and the lowest priority: when this task has run, all admissions have been made. */
+static void settle(void) {
+        Barrier barrier = {.task.run = on_barrier};
+
+        ck_assert_int_eq(sem_init(&barrier.passed, 0, 0), 0);
+        pool_submit(fixture.pool, &barrier.task, TASK_BACKGROUND);
+        while (sem_wait(&barrier.passed) < 0)
+                ck_assert_int_eq(errno, EINTR);
+        (void) sem_destroy(&barrier.passed);
+}
+
+static void teardown(void) {
+        host_gates_shut(fixture.gates);
+        fixture.pool = pool_free(fixture.pool);
+        fixture.gates = host_gates_free(fixture.gates);
+}
+
+static void enter(TestTicket *t, const char *host, FetchPriority priority) {
+        *t = (TestTicket){
+                .result = 1,
+                .ticket =
+                        {
+                                .priority = priority,
+                                .deadline_usec = fake_now + 60 * USEC_PER_SEC,
+                                .admitted = on_admitted,
+                        },
+        };
+        host_gate_enter(fixture.gates, host, &t->ticket);
+}
+
+static void leave_with(TestTicket *t, FailureClass class, uint64_t retry_at) {
+        Failure failure = {0};
+        int r = 0;
+
+        if (class != FAILURE_NONE)
+                r = failure_set(&failure, class, "made up");
+        failure.retry_at_usec = retry_at;
+        host_gate_leave(&t->ticket, r, &failure);
+}
+
+static void leave(TestTicket *t) {
+        leave_with(t, FAILURE_NONE, 0);
+}
+
+#define A "http://a:80"
+#define B "http://b:80"
+
+/* R1: never more requests in flight than the limits, for one host and in all. */
+START_TEST(limits_hold_per_host_and_in_all) {
+        TestTicket a[3], b[2];
+
+        setup(2, 3);
+        for (size_t i = 0; i < ELEMENTSOF(a); i++)
+                enter(&a[i], A, FETCH_WAITING);
+        for (size_t i = 0; i < ELEMENTSOF(b); i++)
+                enter(&b[i], B, FETCH_WAITING);
+        settle();
+        ck_assert_int_eq(a[0].result, 0);
+        ck_assert_int_eq(a[1].result, 0);
+        ck_assert_int_eq(a[2].result, 1);
+        ck_assert_int_eq(b[0].result, 0);
+        ck_assert_int_eq(b[1].result, 1);
+
+        leave(&a[0]);
+        settle();
+        ck_assert_int_eq(a[2].result + b[1].result, 1); /* one of the two */
+        leave(&a[1]);
+        leave(&b[0]);
+        settle();
+        ck_assert_int_eq(a[2].result, 0);
+        ck_assert_int_eq(b[1].result, 0);
+        leave(&a[2]);
+        leave(&b[1]);
+        teardown();
+}
+END_TEST
+
+/* R3: whoever waits overtakes what is queued in the background, and finds a slot kept free. */
+START_TEST(waiting_overtakes_prefetch) {
+        TestTicket prefetch[3], waiting[2];
+
+        setup(2, 10);
+        for (size_t i = 0; i < ELEMENTSOF(prefetch); i++)
+                enter(&prefetch[i], A, FETCH_PREFETCH);
+        settle();
+        ck_assert_int_eq(prefetch[0].result, 0);
+        ck_assert_int_eq(prefetch[1].result, 1);
+        enter(&waiting[0], A, FETCH_WAITING);
+        enter(&waiting[1], A, FETCH_WAITING);
+        settle();
+        ck_assert_int_eq(waiting[0].result, 0);
+        ck_assert_int_eq(waiting[1].result, 1);
+
+        leave(&waiting[0]);
+        settle();
+        ck_assert_int_eq(waiting[1].result, 0);
+        ck_assert_int_eq(prefetch[1].result, 1);
+        leave(&prefetch[0]);
+        leave(&waiting[1]);
+        settle();
+        ck_assert_int_eq(prefetch[1].result, 0);
+        ck_assert_int_eq(prefetch[2].result, 1);
+        leave(&prefetch[1]);
+        settle();
+        leave(&prefetch[2]);
+        teardown();
+}
+END_TEST
+
+static void fail_host(unsigned times) {
+        for (unsigned i = 0; i < times; i++) {
+                TestTicket t;
+                enter(&t, A, FETCH_WAITING);
+                settle();
+                ck_assert_int_eq(t.result, 0);
+                leave_with(&t, FAILURE_OFFLINE, 0);
+        }
+}
+
+START_TEST(breaker_fails_fast_while_the_host_is_down) {
+        TestTicket t, other;
+
+        setup(4, 8);
+        fail_host(3);
+        enter(&t, A, FETCH_WAITING);
+        enter(&other, B, FETCH_WAITING);
+        settle();
+        ck_assert_int_eq(t.result, -EHOSTDOWN);
+        ck_assert_int_eq(t.class, FAILURE_OFFLINE);
+        ck_assert_int_eq(other.result, 0);
+        leave(&other);
+        teardown();
+}
+END_TEST
+
+START_TEST(an_answer_starts_the_count_of_failures_again) {
+        TestTicket t;
+
+        setup(4, 8);
+        fail_host(2);
+        enter(&t, A, FETCH_WAITING);
+        settle();
+        leave_with(&t, FAILURE_SERVER, 0); /* a 500 is an answer */
+        fail_host(2);
+        enter(&t, A, FETCH_WAITING);
+        settle();
+        ck_assert_int_eq(t.result, 0);
+        leave(&t);
+        teardown();
+}
+END_TEST
+
+START_TEST(one_probe_closes_the_breaker) {
+        TestTicket probe, meanwhile, after;
+
+        setup(4, 8);
+        fail_host(3);
+        fake_now += 1 * USEC_PER_SEC;
+        enter(&probe, A, FETCH_WAITING);
+        enter(&meanwhile, A, FETCH_WAITING);
+        settle();
+        ck_assert_int_eq(probe.result, 0);
+        ck_assert_int_eq(meanwhile.result, -EHOSTDOWN);
+        leave(&probe);
+        enter(&after, A, FETCH_WAITING);
+        settle();
+        ck_assert_int_eq(after.result, 0);
+        leave(&after);
+        teardown();
+}
+END_TEST
+
+START_TEST(a_failed_probe_doubles_the_time) {
+        TestTicket probe, t;
+
+        setup(4, 8);
+        fail_host(3);
+        fake_now += 1 * USEC_PER_SEC;
+        enter(&probe, A, FETCH_WAITING);
+        settle();
+        leave_with(&probe, FAILURE_TIMEOUT, 0);
+        fake_now += 1 * USEC_PER_SEC; /* 2 s less the jitter of a quarter are not over */
+        enter(&t, A, FETCH_WAITING);
+        settle();
+        ck_assert_int_eq(t.result, -EHOSTDOWN);
+        fake_now += 1 * USEC_PER_SEC;
+        enter(&t, A, FETCH_WAITING);
+        settle();
+        ck_assert_int_eq(t.result, 0);
+        leave(&t);
+        teardown();
+}
+END_TEST
+
+START_TEST(a_cancelled_probe_lets_the_next_one_try) {
+        TestTicket probe, t;
+
+        setup(4, 8);
+        fail_host(3);
+        fake_now += 1 * USEC_PER_SEC;
+        enter(&probe, A, FETCH_WAITING);
+        settle();
+        leave_with(&probe, FAILURE_CANCELLED, 0);
+        enter(&t, A, FETCH_WAITING);
+        settle();
+        ck_assert_int_eq(t.result, 0);
+        leave(&t);
+        teardown();
+}
+END_TEST
+
+/* R2: Retry-After is obeyed by everybody who asks that host. */
+START_TEST(a_pause_is_waited_for_or_refused) {
+        TestTicket limited, patient, hurried;
+
+        setup(4, 8);
+        enter(&limited, A, FETCH_WAITING);
+        settle();
+        leave_with(&limited, FAILURE_RATE_LIMITED, fake_now + 30 * USEC_PER_SEC);
+        enter(&patient, A, FETCH_WAITING);
+        enter(&hurried, A, FETCH_WAITING);
+        settle();
+        ck_assert_int_eq(patient.result, 1);
+        ck_assert_int_eq(hurried.result, 1);
+
+        hurried.ticket.deadline_usec = fake_now + 10 * USEC_PER_SEC;
+        fake_now += 11 * USEC_PER_SEC;
+        host_gates_tick(fixture.gates);
+        settle();
+        ck_assert_int_eq(hurried.result, -ETIMEDOUT);
+        ck_assert_int_eq(patient.result, 1);
+        fake_now += 19 * USEC_PER_SEC;
+        host_gates_tick(fixture.gates);
+        settle();
+        ck_assert_int_eq(patient.result, 0);
+        leave_with(&patient, FAILURE_RATE_LIMITED, fake_now + 100 * USEC_PER_SEC);
+
+        enter(&hurried, A, FETCH_WAITING);
+        settle();
+        ck_assert_int_eq(hurried.result, -EAGAIN);
+        ck_assert_int_eq(hurried.class, FAILURE_RATE_LIMITED);
+        teardown();
+}
+END_TEST
+
+START_TEST(a_delayed_ticket_waits_for_its_time) {
+        TestTicket t, soon;
+
+        setup(1, 1);
+        t = (TestTicket){
+                .result = 1,
+                .ticket =
+                        {
+                                .deadline_usec = fake_now + 60 * USEC_PER_SEC,
+                                .not_before_usec = fake_now + 5 * USEC_PER_SEC,
+                                .admitted = on_admitted,
+                        },
+        };
+        host_gate_enter(fixture.gates, A, &t.ticket);
+        enter(&soon, A, FETCH_WAITING);
+        settle();
+        ck_assert_int_eq(t.result, 1);
+        ck_assert_int_eq(soon.result, 0); /* the one that waits for its time holds no slot */
+        leave(&soon);
+        fake_now += 5 * USEC_PER_SEC;
+        host_gates_tick(fixture.gates);
+        settle();
+        ck_assert_int_eq(t.result, 0);
+        leave(&t);
+        teardown();
+}
+END_TEST
+
+START_TEST(a_ticket_without_a_slot_expires) {
+        TestTicket holder, t;
+
+        setup(1, 1);
+        enter(&holder, A, FETCH_WAITING);
+        enter(&t, A, FETCH_WAITING);
+        fake_now += 61 * USEC_PER_SEC;
+        host_gates_tick(fixture.gates);
+        settle();
+        ck_assert_int_eq(t.result, -ETIMEDOUT);
+        ck_assert_int_eq(t.class, FAILURE_TIMEOUT);
+        leave(&holder);
+        teardown();
+}
+END_TEST
+
+/* R18: nothing waits for ever once the gates are shut. */
+START_TEST(shutting_fails_who_waits_and_who_comes) {
+        TestTicket holder, waits, comes;
+
+        setup(1, 1);
+        enter(&holder, A, FETCH_WAITING);
+        enter(&waits, A, FETCH_WAITING);
+        host_gates_shut(fixture.gates);
+        enter(&comes, A, FETCH_WAITING);
+        settle();
+        ck_assert_int_eq(holder.result, 0);
+        ck_assert_int_eq(waits.result, -ECANCELED);
+        ck_assert_int_eq(comes.result, -ECANCELED);
+        ck_assert_int_eq(comes.class, FAILURE_CANCELLED);
+        leave(&holder);
+        teardown();
+}
+END_TEST
+
+static void add_tests(TCase *tc) {
+        tcase_add_test(tc, limits_hold_per_host_and_in_all);
+        tcase_add_test(tc, waiting_overtakes_prefetch);
+        tcase_add_test(tc, breaker_fails_fast_while_the_host_is_down);
+        tcase_add_test(tc, an_answer_starts_the_count_of_failures_again);
+        tcase_add_test(tc, one_probe_closes_the_breaker);
+        tcase_add_test(tc, a_failed_probe_doubles_the_time);
+        tcase_add_test(tc, a_cancelled_probe_lets_the_next_one_try);
+        tcase_add_test(tc, a_pause_is_waited_for_or_refused);
+        tcase_add_test(tc, a_delayed_ticket_waits_for_its_time);
+        tcase_add_test(tc, a_ticket_without_a_slot_expires);
+        tcase_add_test(tc, shutting_fails_who_waits_and_who_comes);
+}
+
+CHECK_MAIN("host-gate", add_tests)
