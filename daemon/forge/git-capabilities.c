@@ -1,0 +1,198 @@
+#include "forge/git-capabilities.h"
+
+#include <errno.h>
+#include <string.h>
+
+static bool starts_with(const char *data, size_t len, const char *prefix) {
+        size_t n = strlen(prefix);
+        return len >= n && memcmp(data, prefix, n) == 0;
+}
+
+static bool equals(const char *data, size_t len, const char *text) {
+        return len == strlen(text) && memcmp(data, text, len) == 0;
+}
+
+/* True if `word` is one of the words in this list, which are separated by spaces. A word with "="
+ * and a value counts as well. */
+static bool has_word(const char *list, size_t len, const char *word) {
+        for (size_t i = 0; i < len;) {
+                const char *end = memchr(list + i, ' ', len - i);
+                size_t n = end ? (size_t) (end - (list + i)) : len - i;
+                const char *equal = memchr(list + i, '=', n);
+                if (equals(list + i, equal ? (size_t) (equal - (list + i)) : n, word))
+                        return true;
+                i += n + 1;
+        }
+        return false;
+}
+
+static OidAlgo algo_from_name(const char *name, size_t len) {
+        return equals(name, len, "sha1")     ? OID_SHA1
+               : equals(name, len, "sha256") ? OID_SHA256
+                                             : OID_NONE;
+}
+
+/* "key" or "key=value". Unknown keys are for others. */
+static int parse_v2_capability(GitCapabilities *c, const char *line, size_t len) {
+        const char *equal = memchr(line, '=', len);
+        size_t key = equal ? (size_t) (equal - line) : len;
+        const char *value = equal ? equal + 1 : "";
+        size_t value_len = equal ? len - key - 1 : 0;
+
+        if (equals(line, key, "agent"))
+                c->agent = true;
+        else if (equals(line, key, "ls-refs"))
+                c->unborn = has_word(value, value_len, "unborn");
+        else if (equals(line, key, "fetch")) {
+                c->filter = has_word(value, value_len, "filter");
+                c->shallow = has_word(value, value_len, "shallow");
+        } else if (equals(line, key, "object-info"))
+                c->object_info = true;
+        else if (equals(line, key, "object-format")) {
+                c->object_format = true;
+                c->algo = algo_from_name(value, value_len);
+                if (c->algo == OID_NONE)
+                        return -EBADMSG;
+        }
+        return 0;
+}
+
+/* Copies the value of "key=value" in a list of words; the first one wins. */
+static bool word_value(const char *list, size_t len, const char *key, char *out, size_t out_size) {
+        size_t n_key = strlen(key);
+
+        for (size_t i = 0; i < len;) {
+                const char *end = memchr(list + i, ' ', len - i);
+                size_t n = end ? (size_t) (end - (list + i)) : len - i;
+                if (n > n_key && n - n_key < out_size && memcmp(list + i, key, n_key) == 0) {
+                        memcpy(out, list + i + n_key, n - n_key);
+                        out[n - n_key] = '\0';
+                        return true;
+                }
+                i += n + 1;
+        }
+        return false;
+}
+
+static int parse_v0_capabilities(GitAdvertisement *a, const char *list, size_t len) {
+        GitCapabilities *c = &a->capabilities;
+        char format[16];
+
+        c->agent = has_word(list, len, "agent");
+        c->filter = has_word(list, len, "filter");
+        c->shallow = has_word(list, len, "shallow");
+        c->side_band = has_word(list, len, "side-band-64k");
+        c->ofs_delta = has_word(list, len, "ofs-delta");
+        c->no_progress = has_word(list, len, "no-progress");
+        if (word_value(list, len, "object-format=", format, sizeof(format))) {
+                c->object_format = true;
+                c->algo = algo_from_name(format, strlen(format));
+                if (c->algo == OID_NONE)
+                        return -EBADMSG;
+        }
+        (void) word_value(list, len, "symref=HEAD:", a->head_target, sizeof(a->head_target));
+        return 0;
+}
+
+/* "<oid> <name>"; "<oid> <tag>^{}" tells what the tag before it points to. */
+static int parse_v0_ref(GitAdvertisement *a, const char *line, size_t len) {
+        const char *space = memchr(line, ' ', len);
+        Oid oid;
+
+        if (starts_with(line, len, "shallow "))
+                return 0;
+        if (!space || oid_from_hex(&oid, line, (size_t) (space - line)) < 0)
+                return -EBADMSG;
+        const char *name = space + 1;
+        size_t name_len = len - (size_t) (name - line);
+        if (memchr(name, '\0', name_len))
+                return -EBADMSG;
+        if (equals(name, name_len, "capabilities^{}"))
+                return 0; /* there are no refs */
+        if (name_len > 3 && memcmp(name + name_len - 3, "^{}", 3) == 0) {
+                if (a->refs.n == 0)
+                        return -EBADMSG;
+                a->refs.refs[a->refs.n - 1].peeled = oid;
+                return 0;
+        }
+        bool head = equals(name, name_len, "HEAD") && a->head_target[0];
+        return git_refs_add(&a->refs, name, name_len, &oid, head ? a->head_target : NULL);
+}
+
+static int parse_v0_first(GitAdvertisement *a, const char *line, size_t len) {
+        const char *nul = memchr(line, '\0', len);
+        size_t ref_len = nul ? (size_t) (nul - line) : len;
+
+        a->capabilities = (GitCapabilities){.version = 0, .algo = OID_SHA1};
+        if (nul) {
+                int r = parse_v0_capabilities(a, nul + 1, len - ref_len - 1);
+                if (r < 0)
+                        return r;
+        }
+        a->state = ADVERTISEMENT_V0;
+        return parse_v0_ref(a, line, ref_len);
+}
+
+static int parse_start(GitAdvertisement *a, const char *line, size_t len) {
+        if (a->state == ADVERTISEMENT_START && starts_with(line, len, "# service=")) {
+                a->state = ADVERTISEMENT_PREAMBLE;
+                return 0;
+        }
+        if (equals(line, len, "version 2")) {
+                a->capabilities = (GitCapabilities){
+                        .version = 2,
+                        .algo = OID_SHA1,
+                        .side_band = true,
+                        .ofs_delta = true,
+                        .no_progress = true,
+                };
+                a->state = ADVERTISEMENT_V2;
+                return 0;
+        }
+        if (equals(line, len, "version 1")) {
+                a->state = ADVERTISEMENT_V0_FIRST;
+                return 0;
+        }
+        return parse_v0_first(a, line, len);
+}
+
+static int parse_line(GitAdvertisement *a, const char *line, size_t len) {
+        switch (a->state) {
+        case ADVERTISEMENT_START:
+                return parse_start(a, line, len);
+        case ADVERTISEMENT_PREAMBLE:
+                return -EBADMSG; /* only a flush ends it */
+        case ADVERTISEMENT_V2:
+                return parse_v2_capability(&a->capabilities, line, len);
+        case ADVERTISEMENT_V0_FIRST:
+                return parse_v0_first(a, line, len);
+        case ADVERTISEMENT_V0:
+                return parse_v0_ref(a, line, len);
+        }
+        return -EBADMSG;
+}
+
+int git_advertisement_packet(GitAdvertisement *a, PktType type, const char *data, size_t len) {
+        if (a->complete)
+                return 0;
+        switch (type) {
+        case PKT_DATA:
+                return parse_line(a, data, len);
+        case PKT_FLUSH:
+                if (a->state == ADVERTISEMENT_PREAMBLE) {
+                        a->state = ADVERTISEMENT_START;
+                        return 0;
+                }
+                if (a->state != ADVERTISEMENT_V2 && a->state != ADVERTISEMENT_V0)
+                        return -EBADMSG;
+                a->complete = true;
+                return 0;
+        case PKT_DELIM:
+                break;
+        }
+        return -EBADMSG;
+}
+
+void git_advertisement_done(GitAdvertisement *a) {
+        git_refs_done(&a->refs);
+}

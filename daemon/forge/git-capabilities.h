@@ -1,0 +1,48 @@
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "forge/git-refs.h"
+#include "object/oid.h"
+#include "object/pktline.h"
+#include "util/failure.h"
+
+/* What a git server says about itself in the answer to info/refs (gitprotocol-v2(5), and
+ * gitprotocol-http(5) for v0, which tells all refs there, too). Only what is read here decides what
+ * is asked of a server later, never its name. */
+typedef struct GitCapabilities {
+        int version; /* 2, or 0 for v0 and v1 */
+        OidAlgo algo;
+        bool agent;         /* takes agent= */
+        bool object_format; /* takes object-format= */
+        bool filter;
+        bool shallow;
+        bool object_info;
+        bool unborn;
+        bool side_band; /* side-band-64k; v2 always */
+        bool ofs_delta; /* v2 always */
+        bool no_progress;
+} GitCapabilities;
+
+/* Reads an advertisement packet by packet. Zeroed is the start. */
+typedef struct GitAdvertisement {
+        GitCapabilities capabilities;
+        GitRefs refs; /* owned; v0 only */
+        bool complete;
+        /* private */
+        enum {
+                ADVERTISEMENT_START,
+                ADVERTISEMENT_PREAMBLE, /* "# service=", up to its flush */
+                ADVERTISEMENT_V2,
+                ADVERTISEMENT_V0_FIRST,
+                ADVERTISEMENT_V0,
+        } state;
+        char head_target[256];
+} GitAdvertisement;
+
+/* One packet, a trailing newline removed. 0; -EBADMSG for what is no advertisement; -ENOMEM;
+ * -EFBIG. */
+int git_advertisement_packet(GitAdvertisement *a, PktType type, const char *data, size_t len);
+void git_advertisement_done(GitAdvertisement *a);
