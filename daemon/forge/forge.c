@@ -1,0 +1,56 @@
+#include "forge/forge.h"
+
+/* Adding a kind of org is a row here, a value of OrgKind, and a file. */
+static const ForgeOps *const kinds[_ORG_KIND_MAX] = {
+        [ORG_LOCAL] = &forge_local_ops,
+        [ORG_GIT] = &forge_git_ops,
+};
+
+int forge_open(
+        const OrgConfig *org, const ForgeContext *context, Forge **ret, Failure *ret_failure) {
+        assert(org->kind >= 0 && org->kind < _ORG_KIND_MAX);
+        const ForgeOps *ops = kinds[org->kind];
+        Forge *forge = NULL;
+
+        int r = ops->open(org, context, &forge, ret_failure);
+        if (r < 0)
+                return r;
+        forge->ops = ops;
+        forge->ref = REF_INIT;
+        *ret = forge;
+        return 0;
+}
+
+Forge *forge_ref(Forge *forge) {
+        ref_get(&forge->ref);
+        return forge;
+}
+
+Forge *forge_unref(Forge *forge) {
+        if (forge && ref_put(&forge->ref))
+                forge->ops->close(forge);
+        return NULL;
+}
+
+void forge_list(Forge *forge, ForgeList *list) {
+        forge->ops->list(forge, list);
+}
+
+void forge_lookup(Forge *forge, ForgeLookup *lookup) {
+        forge->ops->lookup(forge, lookup);
+}
+
+Source *source_ref(Source *source) {
+        ref_get(&source->ref);
+        return source;
+}
+
+Source *source_unref(Source *source) {
+        if (source && ref_put(&source->ref))
+                source->ops->free(source);
+        return NULL;
+}
+
+void source_fetch(Source *source, Fetch *fetch) {
+        source->ops->fetch(source, fetch);
+}

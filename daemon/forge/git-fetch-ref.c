@@ -1,0 +1,172 @@
+/* Resolving a name. A full commit id means itself, without a request. A v2 server is asked for just
+ * the refs that the name can mean. A v0 server tells all its refs in its advertisement, and the one
+ * that came with the lookup is good for the first question. */
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "forge/git-exchange.h"
+#include "forge/git-request.h"
+#include "forge/git-response.h"
+#include "forge/git-source.h"
+#include "util/stats.h"
+
+typedef struct RefOp {
+        GitExchange exchange;
+        GitSource *source; /* a reference */
+        Fetch *fetch;
+        GitResponse response;
+        GitAdvertisement advertisement; /* v0 */
+        GitRefs refs;                   /* v2 */
+} RefOp;
+
+static void ref_op_free(RefOp *op) {
+        git_exchange_done(&op->exchange);
+        git_response_done(&op->response);
+        git_advertisement_done(&op->advertisement);
+        git_refs_done(&op->refs);
+        (void) source_unref(&op->source->source);
+        free(op);
+}
+
+static int on_ref_packet(PktType type, const char *data, size_t len, void *userdata) {
+        RefOp *op = userdata;
+
+        if (op->source->capabilities.version != 2) {
+                int r = git_advertisement_packet(&op->advertisement, type, data, len);
+                return r < 0 ? r : op->advertisement.complete;
+        }
+        return type == PKT_FLUSH   ? 1
+               : type == PKT_DELIM ? -EBADMSG
+                                   : git_refs_add_line(&op->refs, data, len);
+}
+
+static const GitResponseHandler response_handler = {.packet = on_ref_packet};
+
+static int ref_prepare(GitExchange *x) {
+        RefOp *op = container_of(x, RefOp, exchange);
+
+        git_advertisement_done(&op->advertisement);
+        op->advertisement = (GitAdvertisement){0};
+        git_refs_done(&op->refs);
+        git_response_done(&op->response);
+        git_response_init(
+                &op->response, GIT_RESPONSE_LINES, op->source->source.url, &response_handler, op);
+        if (x->advertisement)
+                return 0;
+        return git_request_ls_refs(&op->source->capabilities, op->fetch->refname, &x->body);
+}
+
+static int ref_data(GitExchange *x, const uint8_t *data, size_t len) {
+        return git_response_feed(&container_of(x, RefOp, exchange)->response, data, len);
+}
+
+static int ref_verdict(GitExchange *x, int result, Failure *failure) {
+        GitResponse *response = &container_of(x, RefOp, exchange)->response;
+
+        if (result >= 0)
+                result = git_response_finish(response);
+        if (result == -EBADMSG && response->failure.class == FAILURE_NONE)
+                (void) failure_set(
+                        &response->failure,
+                        FAILURE_SERVER,
+                        "%s: a list of refs that makes no sense",
+                        response->origin);
+        *failure = response->failure;
+        return result;
+}
+
+static void ref_done(GitExchange *x, int result, const Failure *failure) {
+        RefOp *op = container_of(x, RefOp, exchange);
+        Fetch *fetch = op->fetch;
+        Failure copy = *failure;
+
+        if (result >= 0)
+                result = git_refs_resolve(
+                        op->source->capabilities.version == 2 ? &op->refs : &op->advertisement.refs,
+                        fetch,
+                        &copy);
+        ref_op_free(op);
+        fetch->done(fetch, result, &copy);
+}
+
+static const GitExchangeOps exchange_ops = {
+        .prepare = ref_prepare,
+        .data = ref_data,
+        .verdict = ref_verdict,
+        .done = ref_done,
+};
+
+/* True if the refs told on lookup answer the question. They are used once: later they are old. */
+static bool answer_from_lookup(GitSource *source, Fetch *fetch) {
+        Failure failure = {0};
+        GitRefs refs;
+
+        if (source->capabilities.version == 2)
+                return false;
+        mutex_lock(&source->mutex);
+        refs = source->first_refs;
+        source->first_refs = (GitRefs){0};
+        mutex_unlock(&source->mutex);
+        if (refs.n == 0)
+                return false;
+        int r = git_refs_resolve(&refs, fetch, &failure);
+        git_refs_done(&refs);
+        git_fetch_end(source, fetch, r, &failure);
+        return true;
+}
+
+/* True if the name needs no server: a commit id, or a name that no ref can have. */
+static bool answer_from_name(GitSource *source, Fetch *fetch) {
+        Failure failure = {0};
+        Oid oid;
+
+        if (!fetch->refname)
+                return false;
+        if (git_refname_is_oid(fetch->refname, &oid)) {
+                char hex[OID_HEX_MAX + 1];
+                fetch->commit = oid;
+                fetch->moves = false;
+                (void) snprintf(
+                        fetch->resolved, sizeof(fetch->resolved), "%s", oid_to_hex(&oid, hex));
+                git_fetch_end(source, fetch, 0, NULL);
+                return true;
+        }
+        if (git_refname_is_valid(fetch->refname))
+                return false;
+        int r = failure_set(&failure, FAILURE_NOT_FOUND, "no ref can have that name");
+        git_fetch_end(source, fetch, r, &failure);
+        return true;
+}
+
+void git_fetch_ref(GitSource *source, Fetch *fetch) {
+        stat_add(STAT_FETCH_REFS, 1);
+        if (answer_from_name(source, fetch) || answer_from_lookup(source, fetch))
+                return;
+
+        RefOp *op = calloc(1, sizeof(*op));
+        if (!op) {
+                git_fetch_end(source, fetch, -ENOMEM, NULL);
+                return;
+        }
+        *op = (RefOp){
+                .source = source,
+                .fetch = fetch,
+                .exchange =
+                        {
+                                .ops = &exchange_ops,
+                                .context = source->context,
+                                .advertisement = source->capabilities.version != 2,
+                                .v2 = source->capabilities.version == 2,
+                                .priority = fetch->priority,
+                                .deadline_usec = fetch->deadline_usec,
+                        },
+        };
+        (void) source_ref(&source->source);
+        int r = git_exchange_start(&op->exchange, source->source.url);
+        if (r < 0) {
+                git_fetch_end(source, fetch, r, NULL);
+                ref_op_free(op);
+        }
+}

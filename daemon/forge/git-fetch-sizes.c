@@ -1,0 +1,216 @@
+/* Sizes without content, by the object-info command. */
+
+#include <errno.h>
+#include <string.h>
+
+#include "forge/git-exchange.h"
+#include "forge/git-request.h"
+#include "forge/git-response.h"
+#include "forge/git-source.h"
+#include "forge/git-wants.h"
+#include "util/stats.h"
+
+/* 46 bytes each, about 25 when compressed: below the usual limit of 1 MB for a request. */
+#define MAX_PER_REQUEST 20000
+
+typedef struct SizesOp {
+        GitExchange exchange;
+        GitSource *source; /* a reference */
+        Fetch *fetch;
+        GitResponse response;
+        GitWants wants;
+        size_t batch_start, batch_end; /* positions in the wants */
+        size_t max_per_request;        /* smaller once a server refused */
+} SizesOp;
+
+static void sizes_op_free(SizesOp *op) {
+        git_exchange_done(&op->exchange);
+        git_response_done(&op->response);
+        git_wants_done(&op->wants);
+        (void) source_unref(&op->source->source);
+        free(op);
+}
+
+static int parse_size(const char *text, size_t len, uint64_t *ret) {
+        uint64_t size = 0;
+
+        if (len == 0 || len > 19) /* more does not fit */
+                return -EBADMSG;
+        for (size_t i = 0; i < len; i++) {
+                if (text[i] < '0' || text[i] > '9')
+                        return -EBADMSG;
+                size = size * 10 + (uint64_t) (text[i] - '0');
+        }
+        *ret = size;
+        return 0;
+}
+
+/* "size", then "<oid> <size>" lines; a line without a number tells that there is no such object. */
+static int on_size_packet(PktType type, const char *data, size_t len, void *userdata) {
+        SizesOp *op = userdata;
+        Oid oid;
+        uint64_t size;
+
+        if (type != PKT_DATA)
+                return type == PKT_FLUSH ? 1 : -EBADMSG;
+        if (len == 4 && memcmp(data, "size", 4) == 0)
+                return 0;
+        const char *space = memchr(data, ' ', len);
+        size_t hex_len = space ? (size_t) (space - data) : len;
+        if (oid_from_hex(&oid, data, hex_len) < 0)
+                return -EBADMSG;
+        if (hex_len + 1 >= len) {
+                (void) git_wants_give_up(&op->wants, &oid);
+                return 0;
+        }
+        int r = parse_size(space + 1, len - hex_len - 1, &size);
+        if (r < 0)
+                return r;
+        if (git_wants_arrived(&op->wants, &oid) && op->fetch->size)
+                op->fetch->size(op->fetch, &oid, size);
+        return 0;
+}
+
+static const GitResponseHandler response_handler = {.packet = on_size_packet};
+
+static int sizes_prepare(GitExchange *x) {
+        SizesOp *op = container_of(x, SizesOp, exchange);
+
+        git_response_done(&op->response);
+        git_response_init(
+                &op->response, GIT_RESPONSE_LINES, op->source->source.url, &response_handler, op);
+        op->batch_end = op->batch_start;
+        return git_request_object_info(
+                &op->source->capabilities,
+                &op->wants,
+                op->max_per_request,
+                &op->batch_end,
+                &x->body);
+}
+
+static int sizes_data(GitExchange *x, const uint8_t *data, size_t len) {
+        return git_response_feed(&container_of(x, SizesOp, exchange)->response, data, len);
+}
+
+static int sizes_verdict(GitExchange *x, int result, Failure *failure) {
+        GitResponse *response = &container_of(x, SizesOp, exchange)->response;
+
+        if (result >= 0)
+                result = git_response_finish(response);
+        if (result == -EBADMSG && response->failure.class == FAILURE_NONE)
+                (void) failure_set(
+                        &response->failure,
+                        FAILURE_SERVER,
+                        "%s: a list of sizes that makes no sense",
+                        response->origin);
+        *failure = response->failure;
+        return result;
+}
+
+static void sizes_end(SizesOp *op, int result, const Failure *failure) {
+        Fetch *fetch = op->fetch;
+        Failure copy = *failure;
+
+        if (result >= 0 && op->wants.n_open + op->wants.n_missing > 0) {
+                size_t n = op->wants.n_open + op->wants.n_missing;
+                stat_add(STAT_FETCH_MISSING, (int64_t) n);
+                result = failure_set(
+                        &copy,
+                        FAILURE_NOT_FOUND,
+                        "%s does not have %zu of %zu objects",
+                        op->source->source.url,
+                        n,
+                        fetch->n_oids);
+        }
+        sizes_op_free(op);
+        fetch->done(fetch, result, &copy);
+}
+
+/* The server takes requests, but not this one. */
+static bool refused_by_server(const GitExchange *x, const Failure *failure) {
+        return x->http_code == 200 && failure->class == FAILURE_SERVER;
+}
+
+static void sizes_done(GitExchange *x, int result, const Failure *failure) {
+        SizesOp *op = container_of(x, SizesOp, exchange);
+        Failure copy = *failure;
+
+        if (failure->http_code == 413 && op->max_per_request > 1)
+                op->max_per_request /= 2; /* the same batch again, in smaller pieces */
+        else if (result < 0 && refused_by_server(x, failure)) {
+                /* Advertised, but it does not work: others are to ask in another way from now on.
+                 */
+                op->source->object_info = false;
+                op->source->source.cheap_sizes = false;
+                (void) failure_set(&copy, FAILURE_UNSUPPORTED, "%s", failure->text);
+                sizes_end(op, -EOPNOTSUPP, &copy);
+                return;
+        } else if (result < 0) {
+                sizes_end(op, result, &copy);
+                return;
+        } else
+                op->batch_start = op->batch_end;
+
+        size_t position = op->batch_start;
+        if (!git_wants_next(&op->wants, &position)) {
+                sizes_end(op, 0, &copy);
+                return;
+        }
+        int r = git_exchange_start(x, op->source->source.url);
+        if (r < 0) {
+                (void) failure_set(&copy, FAILURE_LOCAL, "out of memory");
+                sizes_end(op, r, &copy);
+        }
+}
+
+static const GitExchangeOps exchange_ops = {
+        .prepare = sizes_prepare,
+        .data = sizes_data,
+        .verdict = sizes_verdict,
+        .done = sizes_done,
+};
+
+void git_fetch_sizes(GitSource *source, Fetch *fetch) {
+        Failure failure = {0};
+
+        if (!source->object_info) {
+                (void) failure_set(
+                        &failure,
+                        FAILURE_UNSUPPORTED,
+                        "%s does not tell sizes without content",
+                        source->source.url);
+                git_fetch_end(source, fetch, -EOPNOTSUPP, &failure);
+                return;
+        }
+        stat_add(STAT_FETCH_SIZES, 1);
+        if (fetch->n_oids == 0) {
+                git_fetch_end(source, fetch, 0, NULL);
+                return;
+        }
+        SizesOp *op = calloc(1, sizeof(*op));
+        if (!op) {
+                git_fetch_end(source, fetch, -ENOMEM, NULL);
+                return;
+        }
+        *op = (SizesOp){
+                .source = source,
+                .fetch = fetch,
+                .max_per_request = MAX_PER_REQUEST,
+                .exchange =
+                        {
+                                .ops = &exchange_ops,
+                                .context = source->context,
+                                .v2 = true,
+                                .priority = fetch->priority,
+                                .deadline_usec = fetch->deadline_usec,
+                        },
+        };
+        (void) source_ref(&source->source);
+        int r = git_wants_init(&op->wants, fetch->oids, fetch->n_oids);
+        if (r >= 0)
+                r = git_exchange_start(&op->exchange, source->source.url);
+        if (r < 0) {
+                git_fetch_end(source, fetch, r, NULL);
+                sizes_op_free(op);
+        }
+}
