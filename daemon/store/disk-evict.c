@@ -31,6 +31,12 @@ static bool worse(const Segment *a, const Segment *b) {
         return a_use != b_use ? a_use < b_use : a->number < b->number;
 }
 
+void disk_tier_take_segment_locked(DiskTier *tier, Segment *segment) {
+        TAILQ_REMOVE(&tier->segments, segment, entry);
+        tier->n_segments--;
+        tier->n_evicting++;
+}
+
 static Segment *take_victim_locked(DiskTier *tier) {
         Segment *segment, *victim = NULL;
 
@@ -40,10 +46,8 @@ static Segment *take_victim_locked(DiskTier *tier) {
                 if (!victim || worse(segment, victim))
                         victim = segment;
         }
-        if (victim) {
-                TAILQ_REMOVE(&tier->segments, victim, entry);
-                tier->n_segments--;
-        }
+        if (victim)
+                disk_tier_take_segment_locked(tier, victim);
         return victim;
 }
 
@@ -123,15 +127,22 @@ int disk_tier_drop_segment(DiskTier *tier, Segment *segment, bool keep_hot) {
                 segment->charged = 0;
         }
         segment_unref(segment);
+
+        MUTEX_GUARD(&tier->lock);
+        tier->n_evicting--;
+        (void) pthread_cond_broadcast(&tier->changed); /* cannot fail */
         return r;
 }
 
 bool disk_tier_evict_one(DiskTier *tier) {
         mutex_lock(&tier->lock);
         Segment *victim = take_victim_locked(tier);
+        bool wait = !victim && tier->n_evicting > 0;
+        if (wait)
+                mutex_wait(&tier->lock, &tier->changed);
         mutex_unlock(&tier->lock);
         if (!victim)
-                return false;
+                return wait;
         (void) disk_tier_drop_segment(tier, victim, /* keep_hot= */ true); /* accounted for there */
         return true;
 }

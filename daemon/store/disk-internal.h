@@ -19,7 +19,7 @@ struct DiskTier {
         atomic_uint_least64_t clock; /* ticks once per new segment */
 
         Mutex lock;
-        pthread_cond_t grown; /* with lock: `growing` became false */
+        pthread_cond_t changed; /* with lock: `growing` became false, or n_evicting fell */
         /* protected by lock */
         int lock_fd; /* flock()ed while the directory is ours */
         uint64_t limit;
@@ -28,9 +28,10 @@ struct DiskTier {
         uint64_t next_number;
         SegmentList segments; /* each with one reference; without those being evicted */
         uint32_t n_segments;
-        Segment *active; /* the one that takes small objects; NULL before the first and while
-                            growing */
-        bool growing;    /* a thread is making the next active segment */
+        uint32_t n_evicting; /* taken out of the list, and not done with */
+        Segment *active;     /* the one that takes small objects; NULL before the first and while
+                                growing */
+        bool growing;        /* a thread is making the next active segment */
 };
 
 /* disk.c */
@@ -56,12 +57,15 @@ void disk_tier_retire_active(DiskTier *tier);
 int disk_tier_charge(DiskTier *tier, uint64_t bytes);
 /* Gives back what was charged and not handed to a segment. */
 void disk_tier_discharge(DiskTier *tier, uint64_t bytes);
-/* Evicts one segment; false when there is none to evict. */
+/* Evicts one segment, or waits for one that another thread evicts; false when there is none. */
 bool disk_tier_evict_one(DiskTier *tier);
 /* Evicts until `spare` bytes of the limit are free, as far as possible. */
 void disk_tier_keep_free(DiskTier *tier, uint64_t spare);
-/* Ends a segment that is out of the list: its entries, its file, the list's reference. Objects in
- * hot use move to the active segment if `keep_hot`. 0, or why the file is still there. */
+/* Takes a segment out of the list, for disk_tier_drop_segment(). */
+void disk_tier_take_segment_locked(DiskTier *tier, Segment *segment);
+/* Ends a segment that was taken out of the list: its entries, its file, the list's reference.
+ * Objects in hot use move to the active segment if `keep_hot`. 0, or why the file is still there.
+ */
 int disk_tier_drop_segment(DiskTier *tier, Segment *segment, bool keep_hot);
 
 /* disk-recover.c */

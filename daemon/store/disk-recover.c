@@ -147,8 +147,9 @@ static void drop_empty(DiskTier *tier) {
                 next = TAILQ_NEXT(segment, entry);
                 if (atomic_load(&segment->n_live) > 0)
                         continue;
-                TAILQ_REMOVE(&tier->segments, segment, entry);
-                tier->n_segments--;
+                mutex_lock(&tier->lock);
+                disk_tier_take_segment_locked(tier, segment);
+                mutex_unlock(&tier->lock);
                 /* What cannot be removed is tried again by the next start. */
                 (void) disk_tier_drop_segment(tier, segment, /* keep_hot= */ false);
         }

@@ -65,7 +65,7 @@ int disk_tier_open(const StoreConfig *config, DiskTier **ret) {
         if (!new)
                 return -ENOMEM;
         mutex_init(&new->lock, LOCK_RANK_STORE);
-        (void) pthread_cond_init(&new->grown, NULL); /* cannot fail on Linux */
+        (void) pthread_cond_init(&new->changed, NULL); /* cannot fail on Linux */
         TAILQ_INIT(&new->segments);
         index_init(&new->index);
         new->lock_fd = -1;
@@ -100,8 +100,7 @@ static void finish_segment(DiskTier *tier, Segment *segment, bool doomed) {
                 segment->state = SEGMENT_SEALED;
                 if (!segment->doomed)
                         return;
-                TAILQ_REMOVE(&tier->segments, segment, entry);
-                tier->n_segments--;
+                disk_tier_take_segment_locked(tier, segment);
         }
         (void) disk_tier_drop_segment(
                 tier, segment, /* keep_hot= */ false); /* flushing, aborting */
@@ -116,8 +115,7 @@ static void release_hold(DiskTier *tier, Segment *segment) {
         if (last) {
                 segment->state = SEGMENT_SEALING;
                 if (doomed) {
-                        TAILQ_REMOVE(&tier->segments, segment, entry);
-                        tier->n_segments--;
+                        disk_tier_take_segment_locked(tier, segment);
                 }
         }
         mutex_unlock(&tier->lock);
@@ -147,7 +145,7 @@ DiskTier *disk_tier_close(DiskTier *tier) {
         index_done(&tier->index);
         /* Left is what files take that could not be removed. */
         disk_tier_discharge(tier, atomic_load(&tier->bytes));
-        (void) pthread_cond_destroy(&tier->grown); /* nobody waits: cannot fail */
+        (void) pthread_cond_destroy(&tier->changed); /* nobody waits: cannot fail */
         mutex_destroy(&tier->lock);
         tier->lock_fd = safe_close(tier->lock_fd);
         free(tier->directory);
@@ -234,7 +232,7 @@ static int grow(DiskTier *tier, Segment *full) {
                 disk_tier_add_segment_locked(tier, segment);
         }
         tier->growing = false;
-        (void) pthread_cond_broadcast(&tier->grown); /* cannot fail */
+        (void) pthread_cond_broadcast(&tier->changed); /* cannot fail */
         mutex_unlock(&tier->lock);
 
         if (r >= 0)
@@ -264,7 +262,7 @@ static int reserve_shared(DiskTier *tier, uint64_t size, DiskReservation *ret) {
                 bool wait = !done && tier->growing;
                 Segment *full = NULL;
                 if (wait)
-                        mutex_wait(&tier->lock, &tier->grown);
+                        mutex_wait(&tier->lock, &tier->changed);
                 else if (!done) {
                         tier->growing = true;
                         full = TAKE_PTR(tier->active);
@@ -453,8 +451,7 @@ int disk_tier_flush(DiskTier *tier) {
                         segment->doomed = true; /* its last writer drops it */
                         continue;
                 }
-                TAILQ_REMOVE(&tier->segments, segment, entry);
-                tier->n_segments--;
+                disk_tier_take_segment_locked(tier, segment);
                 TAILQ_INSERT_TAIL(&all, segment, entry);
         }
         mutex_unlock(&tier->lock);
