@@ -267,12 +267,13 @@ int http_client_new(const HttpConfig *config, Pool *pool, HttpClient **ret) {
         return 0;
 }
 
-HttpClient *http_client_free(HttpClient *c) {
-        if (!c)
-                return NULL;
+void http_client_stop(HttpClient *c) {
         mutex_lock(&c->mutex);
+        bool stopped = c->shut;
         c->shut = true;
         mutex_unlock(&c->mutex);
+        if (stopped)
+                return;
         (void) curl_multi_wakeup(c->multi); /* as above */
         (void) pthread_join(c->thread, NULL);
 
@@ -280,6 +281,12 @@ HttpClient *http_client_free(HttpClient *c) {
         while (c->n_live > 0)
                 mutex_wait(&c->mutex, &c->all_done);
         mutex_unlock(&c->mutex);
+}
+
+HttpClient *http_client_free(HttpClient *c) {
+        if (!c)
+                return NULL;
+        http_client_stop(c);
         return http_client_unref(c);
 }
 
