@@ -41,7 +41,7 @@ typedef struct Config {
         unsigned workers;            /* Workers=: 0 means by the number of processors */
         unsigned fuse_threads;       /* FuseThreads= */
         int log_level;               /* LogLevel= */
-        uint64_t poll_interval_usec; /* PollIntervalSec=: default of the orgs */
+        uint64_t poll_interval_usec; /* PollIntervalSec=: default of the orgs; 0 never */
 } Config;
 
 typedef enum OrgKind {
@@ -57,8 +57,12 @@ typedef struct OrgConfig {
         OrgKind kind; /* Forge=local|git */
         char *url;    /* Url=: base URL, or an absolute directory for local */
         char **repos; /* Repo=, repeatable; NULL-terminated; NULL when none is named */
-        uint64_t poll_interval_usec; /* PollIntervalSec=; 0 never */
+        uint64_t poll_interval_usec; /* PollIntervalSec=; 0 never; ORG_POLL_DEFAULT when unset */
 } OrgConfig;
+
+#define ORG_POLL_DEFAULT UINT64_MAX /* as the daemon's PollIntervalSec= */
+#define ORG_REPOS_MAX 10000
+#define CONFIG_POLL_MAX UINT64_C(31536000000000) /* a year, in microseconds */
 
 /* One option, for parsing, documentation and tests. */
 typedef struct ConfigOption {
@@ -94,6 +98,7 @@ int org_config_new(const char *name, OrgKind kind, const char *url, OrgConfig **
 OrgConfig *org_config_free(OrgConfig *c);
 DEFINE_CLEANUP(OrgConfig *, org_config_free)
 int org_config_copy(const OrgConfig *c, OrgConfig **ret);
+/* A name that is there already is not added again. -E2BIG over ORG_REPOS_MAX. */
 int org_config_add_repo(OrgConfig *c, const char *name);
 /* Parses one orgs.d file; the name comes from the file name. */
 int org_config_parse(

@@ -1,15 +1,11 @@
 #include "lib/git-fixture.h"
 
 #include <check.h>
-#include <ftw.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "util/clock.h"
-#include "util/fd.h"
-#include "util/path.h"
 #include "util/subprocess.h"
 
 #define ARGS_MAX 24
@@ -29,7 +25,7 @@ static const char *const environment[] = {
 };
 
 static void run_list(GitFixture *f, const Buf *input, Buf *output, va_list ap) {
-        const char *argv[ARGS_MAX] = {"git", "-C", f->path};
+        const char *argv[ARGS_MAX] = {"git", "-C", f->dir.path};
         size_t n = 3;
 
         for (const char *arg; (arg = va_arg(ap, const char *));) {
@@ -70,35 +66,19 @@ char *git_fixture_line(GitFixture *f, ...) {
 }
 
 void git_fixture_init(GitFixture *f, const char *object_format) {
-        char template[] = "/tmp/gitfs-test-XXXXXX", format[40];
+        char format[40];
 
-        ck_assert_ptr_nonnull(mkdtemp(template));
-        f->path = strdup(template);
-        ck_assert_ptr_nonnull(f->path);
+        temp_dir_init(&f->dir);
         (void) snprintf(format, sizeof(format), "--object-format=%s", object_format);
         git_fixture_run(f, NULL, NULL, "init", "-q", "-b", "main", format, NULL);
 }
 
-static int remove_one(const char *path, const struct stat *st, int flag, struct FTW *ftw) {
-        return remove(path);
-}
-
 void git_fixture_done(GitFixture *f) {
-        if (f->path)
-                ck_assert_int_eq(nftw(f->path, remove_one, 16, FTW_DEPTH | FTW_PHYS), 0);
-        free(f->path);
-        *f = (GitFixture){0};
+        temp_dir_done(&f->dir);
 }
 
 void git_fixture_write(GitFixture *f, const char *name, const void *data, size_t len) {
-        _cleanup_free_ char *path = path_join(f->path, name, NULL);
-
-        ck_assert_ptr_nonnull(path);
-        char *slash = strrchr(path, '/');
-        *slash = '\0';
-        ck_assert_int_eq(mkdir_parents(path, 0755), 0);
-        *slash = '/';
-        ck_assert_int_eq(write_file_atomic(path, data, len, 0644), 0);
+        temp_dir_write(&f->dir, name, data, len);
 }
 
 void git_fixture_commit(GitFixture *f, const char *message) {

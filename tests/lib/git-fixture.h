@@ -2,13 +2,14 @@
 
 #include <stddef.h>
 
+#include "lib/temp-dir.h"
 #include "util/buf.h"
 
 /* Real repositories for unit tests, made by the git command in a directory of their own. A failure
  * fails the running test. */
 
 typedef struct GitFixture {
-        char *path; /* owned; the work tree */
+        TempDir dir; /* the work tree */
 } GitFixture;
 
 /* Makes an empty repository. `object_format` is "sha1" or "sha256". */

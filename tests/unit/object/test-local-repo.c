@@ -37,7 +37,7 @@ static void make_commits(void) {
 }
 
 static char *under(const char *name) {
-        char *path = path_join(repo.path, name, NULL);
+        char *path = path_join(repo.dir.path, name, NULL);
 
         ck_assert_ptr_nonnull(path);
         return path;
@@ -101,8 +101,8 @@ START_TEST(test_open_unsupported_formats) {
         LocalRepo *l = NULL;
 
         git_fixture_init(&sha256, "sha256");
-        int r = local_repo_open(sha256.path, &l);
-        bool probed = local_repo_probe(sha256.path);
+        int r = local_repo_open(sha256.dir.path, &l);
+        bool probed = local_repo_probe(sha256.dir.path);
         git_fixture_done(&sha256);
         ck_assert_int_eq(r, -EOPNOTSUPP);
         ck_assert(probed);
@@ -111,7 +111,7 @@ START_TEST(test_open_unsupported_formats) {
         git_fixture_run(&repo, NULL, NULL, "config", "core.repositoryformatversion", "1", NULL);
         git_fixture_run(&repo, NULL, NULL, "config", "extensions.objectFormat", "sha1", NULL);
         git_fixture_run(&repo, NULL, NULL, "config", "extensions.partialClone", "origin", NULL);
-        l = open_repo(repo.path);
+        l = open_repo(repo.dir.path);
         check_resolves(l, "HEAD", "HEAD");
         local_repo_free(l);
 
@@ -120,10 +120,10 @@ START_TEST(test_open_unsupported_formats) {
         ck_assert_int_eq(read_file(config, 65536, &text), 0);
         ck_assert_int_eq(buf_append_str(&text, "[extensions]\nrefStorage = reftable\n"), 0);
         ck_assert_int_eq(write_file_atomic(config, text.data, text.len, 0644), 0);
-        ck_assert_int_eq(local_repo_open(repo.path, &l), -EOPNOTSUPP);
+        ck_assert_int_eq(local_repo_open(repo.dir.path, &l), -EOPNOTSUPP);
         ck_assert_int_eq(buf_append_str(&text, "[broken\n"), 0);
         ck_assert_int_eq(write_file_atomic(config, text.data, text.len, 0644), 0);
-        ck_assert_int_eq(local_repo_open(repo.path, &l), -EIO);
+        ck_assert_int_eq(local_repo_open(repo.dir.path, &l), -EIO);
 }
 END_TEST
 
@@ -133,17 +133,17 @@ START_TEST(test_open_other_owner) {
         make_commits();
         _cleanup_free_ char *git_dir = under(".git");
         if (geteuid() == 0) {
-                ck_assert_int_eq(chown(repo.path, 12345, 12345), 0);
+                ck_assert_int_eq(chown(repo.dir.path, 12345, 12345), 0);
                 ck_assert_int_eq(chown(git_dir, 12345, 12345), 0);
         }
-        ck_assert_int_eq(local_repo_open(repo.path, &l), 0);
+        ck_assert_int_eq(local_repo_open(repo.dir.path, &l), 0);
         local_repo_free(l);
 }
 END_TEST
 
 START_TEST(test_open_not_permitted) {
         make_commits();
-        ck_assert_int_eq(chmod(repo.path, 0), 0);
+        ck_assert_int_eq(chmod(repo.dir.path, 0), 0);
         pid_t child = fork();
         ck_assert_int_ge(child, 0);
         if (child == 0) {
@@ -151,11 +151,11 @@ START_TEST(test_open_not_permitted) {
                 /* root may read everything */
                 if (geteuid() == 0 && setuid(65534) < 0)
                         _exit(2);
-                _exit(local_repo_open(repo.path, &l) == -EACCES ? 0 : 1);
+                _exit(local_repo_open(repo.dir.path, &l) == -EACCES ? 0 : 1);
         }
         int status;
         ck_assert_int_eq(waitpid(child, &status, 0), child);
-        ck_assert_int_eq(chmod(repo.path, 0755), 0);
+        ck_assert_int_eq(chmod(repo.dir.path, 0755), 0);
         ck_assert_int_eq(status, 0);
 }
 END_TEST
@@ -169,7 +169,7 @@ START_TEST(test_resolve) {
         git_fixture_run(&repo, NULL, NULL, "tag", "-am", "x", "deep", NULL);
         git_fixture_run(&repo, NULL, NULL, "tag", "-am", "x", "deeper", "deep", NULL);
         git_fixture_run(&repo, NULL, NULL, "tag", "tree", "HEAD^{tree}", NULL);
-        _cleanup_(local_repo_freep) LocalRepo *l = open_repo(repo.path);
+        _cleanup_(local_repo_freep) LocalRepo *l = open_repo(repo.dir.path);
 
         check_resolves(l, "refs/tags/light", "HEAD~1");
         check_resolves(l, "refs/tags/deeper", "HEAD");
@@ -203,7 +203,7 @@ START_TEST(test_resolve_head_states) {
         char *target = NULL;
         Oid oid;
 
-        _cleanup_(local_repo_freep) LocalRepo *l = open_repo(repo.path);
+        _cleanup_(local_repo_freep) LocalRepo *l = open_repo(repo.dir.path);
         ck_assert_int_eq(local_repo_resolve(l, "HEAD", &oid, &target), 0);
         ck_assert_str_eq(target, "refs/heads/main");
         free(target);
@@ -217,7 +217,7 @@ END_TEST
 
 START_TEST(test_resolve_prefix) {
         make_commits();
-        _cleanup_(local_repo_freep) LocalRepo *l = open_repo(repo.path);
+        _cleanup_(local_repo_freep) LocalRepo *l = open_repo(repo.dir.path);
         Oid head = rev("HEAD"), blob = rev("HEAD:file"), oid;
         char hex[OID_HEX_MAX + 1];
 
@@ -280,7 +280,7 @@ static void check_reads(LocalRepo *l, const char *revision, ObjectType type, con
 START_TEST(test_read) {
         make_commits();
         git_fixture_run(&repo, NULL, NULL, "tag", "-am", "x", "v1", NULL);
-        _cleanup_(local_repo_freep) LocalRepo *l = open_repo(repo.path);
+        _cleanup_(local_repo_freep) LocalRepo *l = open_repo(repo.dir.path);
         for (int packed = 0; packed < 2; packed++) {
                 check_reads(l, "HEAD:file", OBJECT_BLOB, "world\n");
                 check_reads(l, "HEAD~1:file", OBJECT_BLOB, "hello\n");
@@ -300,7 +300,7 @@ START_TEST(test_read_limits) {
         ObjectType type;
 
         make_commits();
-        _cleanup_(local_repo_freep) LocalRepo *l = open_repo(repo.path);
+        _cleanup_(local_repo_freep) LocalRepo *l = open_repo(repo.dir.path);
         Oid oid = rev("HEAD:file");
         ck_assert_int_eq(local_repo_read(l, &oid, 5, &type, &data, &size), -EFBIG);
         ck_assert_ptr_null(data);
@@ -332,7 +332,7 @@ START_TEST(test_read_corrupt) {
         _cleanup_free_ char *victim = under(path[0]);
         _cleanup_free_ char *source = under(path[1]);
         ck_assert_int_eq(rename(source, victim), 0);
-        _cleanup_(local_repo_freep) LocalRepo *l = open_repo(repo.path);
+        _cleanup_(local_repo_freep) LocalRepo *l = open_repo(repo.dir.path);
         ck_assert_int_eq(local_repo_read(l, &oid, NO_LIMIT, &type, &data, &size), -EBADMSG);
 
         ck_assert_int_eq(write_file_atomic(victim, "no zlib", 7, 0444), 0);
@@ -372,7 +372,7 @@ START_TEST(test_threads) {
 
         make_commits();
         git_fixture_run(&repo, NULL, NULL, "repack", "-qad", NULL);
-        _cleanup_(local_repo_freep) LocalRepo *l = open_repo(repo.path);
+        _cleanup_(local_repo_freep) LocalRepo *l = open_repo(repo.dir.path);
         for (size_t i = 0; i < ELEMENTSOF(readers); i++) {
                 readers[i] = (Reader){.repo = l, .oid = rev("HEAD:file")};
                 ck_assert_int_eq(pthread_create(&threads[i], NULL, read_many, &readers[i]), 0);

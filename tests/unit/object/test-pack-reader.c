@@ -152,7 +152,7 @@ static size_t list_offsets(const Buf *pack, uint64_t **ret) {
         git_fixture_write(&repo, "t.pack", pack->data, pack->len);
         git_fixture_run(&repo, NULL, NULL, "index-pack", "-o", "t.idx", "t.pack", NULL);
         _cleanup_free_ char *path = NULL;
-        ck_assert_int_gt(asprintf(&path, "%s/t.idx", repo.path), 0);
+        ck_assert_int_gt(asprintf(&path, "%s/t.idx", repo.dir.path), 0);
         ck_assert_int_eq(read_file(path, 64 << 20, &index), 0);
         git_fixture_run(&repo, &index, &list, "show-index", NULL);
 
