@@ -66,26 +66,28 @@ static void report_absent(const Ctl *ctl) {
                 ctl_error("gitfsd is not running: " START_HINT);
 }
 
-int client_report(const Ctl *ctl, int r, const sd_bus_error *error) {
-        if (sd_bus_error_is_set(error)) {
-                const char *text = error->message ? error->message : error->name;
-                const char *hint = hint_for(error->name);
+static void report_error(const Ctl *ctl, const sd_bus_error *error) {
+        const char *text = error->message ? error->message : error->name;
+        const char *hint = hint_for(error->name);
 
-                if (is_absent(error))
-                        report_absent(ctl);
-                else if (is_failed_start(error))
-                        ctl_error(
-                                "gitfsd could not be started: %s; see `journalctl --user -u "
-                                "gitfsd`",
-                                text);
-                else if (sd_bus_error_has_name(error, SD_BUS_ERROR_NO_REPLY))
-                        ctl_error("gitfsd ended during the call: " START_HINT);
-                else
-                        ctl_error("%s%s%s", text, hint ? "; " : "", hint ? hint : "");
-        } else if (r == -ETIMEDOUT)
-                ctl_error("gitfsd does not answer; restart it: `systemctl --user restart gitfsd`");
-        else if (r == -ECONNRESET || r == -ENOTCONN || r == -EPIPE)
+        if (is_absent(error))
+                report_absent(ctl);
+        else if (is_failed_start(error))
+                ctl_error(
+                        "gitfsd could not be started: %s; see `journalctl --user -u gitfsd`", text);
+        else
+                ctl_error("%s%s%s", text, hint ? "; " : "", hint ? hint : "");
+}
+
+int client_report(const Ctl *ctl, int r, const sd_bus_error *error) {
+        /* NoReply is the bus's word for it; on the private socket the connection breaks. */
+        if (r == -ECONNRESET || r == -ENOTCONN || r == -EPIPE ||
+            sd_bus_error_has_name(error, SD_BUS_ERROR_NO_REPLY))
                 ctl_error("gitfsd ended during the call: " START_HINT);
+        else if (r == -ETIMEDOUT)
+                ctl_error("gitfsd does not answer; restart it: `systemctl --user restart gitfsd`");
+        else if (sd_bus_error_is_set(error))
+                report_error(ctl, error);
         else
                 ctl_error("%s", strerrordesc_np(-r));
         return r;
