@@ -3,7 +3,12 @@
  *
  * Only its owner and root may talk to it: the directory is 0700, the socket 0600, and the peer's
  * credentials are checked besides. A client is closed when it hangs up, when it is one too many,
- * and when it lets signals pile up unread. */
+ * and when it lets signals pile up unread.
+ *
+ * sd-bus (252 at least) can read a client's first call together with the last line of its
+ * authentication, and then waits for the socket to become readable before it looks at what it has.
+ * GDBus is fast enough for that. So each connection is driven, once it is connected, until it has
+ * nothing left. */
 
 #include <errno.h>
 #include <stdio.h>
@@ -28,7 +33,8 @@
 
 struct BusClient {
         Bus *bus;
-        sd_bus *connection; /* owned */
+        sd_bus *connection;         /* owned */
+        sd_event_source *leftovers; /* one shot: see above */
         TAILQ_ENTRY(BusClient) link;
 };
 
@@ -39,6 +45,7 @@ static BusClient *client_free(BusClient *c) {
                 TAILQ_REMOVE(&c->bus->clients, c, link);
                 c->bus->n_clients--;
         }
+        sd_event_source_disable_unref(c->leftovers);
         sd_bus_close_unref(c->connection);
         free(c);
         return NULL;
@@ -73,6 +80,36 @@ static int on_disconnected(sd_bus_message *m, void *userdata, sd_bus_error *erro
         return 0;
 }
 
+static int on_connected(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+        BusClient *c = userdata;
+        return sd_event_source_set_enabled(c->leftovers, SD_EVENT_ONESHOT);
+}
+
+static int on_leftovers(sd_event_source *source, void *userdata) {
+        BusClient *c = userdata;
+        /* The client may hang up in what is handled now, and is freed then: this is the last
+         * reference of the source in that case, and ends it. */
+        _cleanup_(sd_event_source_unrefp) sd_event_source *own = sd_event_source_ref(source);
+
+        int r = sd_bus_process(c->connection, NULL);
+        /* An error has been seen by sd-bus too, which is closing the connection. */
+        return r > 0 ? sd_event_source_set_enabled(own, SD_EVENT_ONESHOT) : 0;
+}
+
+static int
+match_local(sd_bus *bus, const char *member, sd_bus_message_handler_t handler, void *userdata) {
+        return sd_bus_match_signal_async(
+                bus,
+                NULL,
+                "org.freedesktop.DBus.Local",
+                "/org/freedesktop/DBus/Local",
+                "org.freedesktop.DBus.Local",
+                member,
+                handler,
+                NULL,
+                userdata);
+}
+
 static int connection_new(Bus *b, BusClient *c, int *fd, sd_bus **ret) {
         _cleanup_(sd_bus_close_unrefp) sd_bus *bus = NULL;
         sd_id128_t id;
@@ -89,18 +126,19 @@ static int connection_new(Bus *b, BusClient *c, int *fd, sd_bus **ret) {
         (void) TAKE_FD(*fd); /* the connection's from here on */
         r = sd_bus_set_server(bus, true, id);
         if (r >= 0)
+                r = sd_bus_set_close_on_exit(bus, false); /* bus_free() has answers to send */
+        if (r >= 0)
                 r = sd_bus_set_sender(bus, GITFS_BUS_NAME);
         if (r >= 0)
-                r = sd_bus_match_signal_async(
-                        bus,
-                        NULL,
-                        "org.freedesktop.DBus.Local",
-                        "/org/freedesktop/DBus/Local",
-                        "org.freedesktop.DBus.Local",
-                        "Disconnected",
-                        on_disconnected,
-                        NULL,
-                        c);
+                r = match_local(bus, "Disconnected", on_disconnected, c);
+        if (r >= 0)
+                r = match_local(bus, "Connected", on_connected, c);
+        if (r >= 0)
+                r = sd_bus_set_connected_signal(bus, true);
+        if (r >= 0)
+                r = sd_event_add_defer(b->event, &c->leftovers, on_leftovers, c);
+        if (r >= 0)
+                r = sd_event_source_set_enabled(c->leftovers, SD_EVENT_OFF);
         if (r >= 0)
                 r = bus_export(b, bus);
         if (r >= 0)

@@ -12,7 +12,7 @@
 #include "util/clock.h"
 #include "util/log.h"
 
-#define RETRY_USEC (5 * USEC_PER_SEC)
+#define RETRY_USEC (2 * USEC_PER_SEC)
 #define START_TIMEOUT_USEC (10 * USEC_PER_SEC)
 
 static void session_drop(Bus *b) {
@@ -44,6 +44,8 @@ static int session_open(Bus *b) {
         if (r < 0)
                 return r;
         r = sd_bus_set_exit_on_disconnect(bus, false);
+        if (r >= 0)
+                r = sd_bus_set_close_on_exit(bus, false); /* bus_free() has answers to send */
         if (r >= 0)
                 r = sd_bus_match_signal_async(
                         bus,
