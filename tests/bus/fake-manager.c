@@ -1,0 +1,490 @@
+/* manager.h in memory, for the tests of the bus: no mount, no network, and nothing takes time. What
+ * a call does is in its path:
+ *
+ *      Refresh("hold")          waits until Refresh("release")
+ *      Refresh("now")           is done before the function returns
+ *      Refresh("refused")       is not accepted
+ *      Refresh("fail/CLASS")    fails, with that class
+ *      Refresh("flap/ORG")      makes an org fail and tells so a hundred times
+ *      Refresh("ready")         makes the daemon ready
+ *      Prefetch("hold")         runs until it is cancelled
+ *      Prefetch("fail/CLASS")   fails after a step
+ *      Prefetch("forget/...")   is done, and gone as if its minute were over
+ *      Flush(FLAGS, ...)        shows FLAGS as the counter "store-evicted"
+ *      Which("missing")         does not exist
+ *      Reload()                 fails while an org is named "broken"
+ */
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/queue.h>
+
+#include "gitfs/macro.h"
+
+#include "manager/manager.h"
+#include "util/path.h"
+#include "util/stats.h"
+
+#define JOB_STEPS 5
+
+typedef struct FakeOrg {
+        OrgConfig *config; /* owned */
+        OrgState state;
+        Failure failure;
+        TAILQ_ENTRY(FakeOrg) link;
+} FakeOrg;
+
+typedef struct FakeJob {
+        JobInfo info; /* path is owned */
+        TAILQ_ENTRY(FakeJob) link;
+} FakeJob;
+
+/* A call that was accepted and is not done. */
+typedef struct Pending {
+        ManagerDone done;
+        ManagerWhichDone which_done; /* instead of done */
+        char *path;                  /* owned */
+        void *userdata;
+        int result;
+        Failure failure;
+        bool held;
+        TAILQ_ENTRY(Pending) link;
+} Pending;
+
+struct Manager {
+        char *mount_point, *runtime_directory;
+        bool ready;
+        ManagerObserver observer;
+        sd_event_source *work; /* defer: one step of everything */
+        TAILQ_HEAD(, FakeOrg) orgs;
+        TAILQ_HEAD(, FakeJob) jobs;
+        TAILQ_HEAD(, Pending) pending;
+        uint32_t last_job;
+};
+
+/* --- pending calls --- */
+
+static void pending_finish(Manager *m, Pending *p) {
+        TAILQ_REMOVE(&m->pending, p, link);
+        if (p->which_done) {
+                const WhichInfo info = {
+                        .org = "acme",
+                        .repo = "widget",
+                        .ref = "main",
+                        .commit = "0123456789abcdef0123456789abcdef01234567",
+                        .url = "https://example.org/acme/widget",
+                        .oid = "89abcdef0123456789abcdef0123456789abcdef",
+                        .type = "file",
+                        .path = p->path,
+                        .size = 42,
+                        .resident = true,
+                };
+                p->which_done(p->result, &info, &p->failure, p->userdata);
+        } else
+                p->done(p->result, &p->failure, p->userdata);
+        free(p->path);
+        free(p);
+}
+
+static Pending *pending_new(Manager *m, const char *path, void *userdata) {
+        Pending *p = calloc(1, sizeof(*p));
+
+        p->path = strdup(path);
+        p->userdata = userdata;
+        TAILQ_INSERT_TAIL(&m->pending, p, link);
+        (void) sd_event_source_set_enabled(m->work, SD_EVENT_ON);
+        return p;
+}
+
+static FailureClass class_from_name(const char *name) {
+        for (FailureClass c = FAILURE_NONE + 1; c < _FAILURE_CLASS_MAX; c++)
+                if (strcmp(failure_class_name(c), name) == 0)
+                        return c;
+        return FAILURE_LOCAL;
+}
+
+static bool starts_with(const char *s, const char *prefix, const char **ret_rest) {
+        size_t len = strlen(prefix);
+
+        if (strncmp(s, prefix, len) != 0)
+                return false;
+        *ret_rest = s + len;
+        return true;
+}
+
+/* --- jobs --- */
+
+static FakeJob *job_find(Manager *m, uint32_t id) {
+        FakeJob *j;
+
+        TAILQ_FOREACH (j, &m->jobs, link)
+                if (j->info.id == id)
+                        return j;
+        return NULL;
+}
+
+static void job_free(Manager *m, FakeJob *j) {
+        TAILQ_REMOVE(&m->jobs, j, link);
+        free((char *) j->info.path);
+        free(j);
+}
+
+static void job_changed(Manager *m, FakeJob *j, unsigned times) {
+        while (times-- > 0 && m->observer.job_changed)
+                m->observer.job_changed(j->info.id, m->observer.userdata);
+}
+
+static void job_end(Manager *m, FakeJob *j, JobState state) {
+        j->info.state = state;
+        job_changed(m, j, 1);
+}
+
+static bool job_step(Manager *m, FakeJob *j) {
+        const char *rest;
+
+        if (j->info.state != JOB_RUNNING || strcmp(j->info.path, "hold") == 0)
+                return false;
+        j->info.done++;
+        j->info.bytes += 1000;
+        job_changed(m, j, 50);
+        if (starts_with(j->info.path, "fail/", &rest)) {
+                j->info.result = failure_set(
+                        &j->info.failure, class_from_name(rest), "The server said \"%s\"", rest);
+                job_end(m, j, JOB_FAILED);
+        } else if (j->info.done == j->info.total)
+                job_end(m, j, JOB_DONE);
+        return true;
+}
+
+static void forget_jobs(Manager *m) {
+        FakeJob *next;
+
+        for (FakeJob *j = TAILQ_FIRST(&m->jobs); j; j = next) {
+                uint32_t id = j->info.id;
+
+                next = TAILQ_NEXT(j, link);
+                if (j->info.state == JOB_RUNNING || strncmp(j->info.path, "forget", 6) != 0)
+                        continue;
+                job_free(m, j);
+                if (m->observer.job_removed)
+                        m->observer.job_removed(id, m->observer.userdata);
+        }
+}
+
+/* The source is of the lowest priority, so that what one step has told is sent before the next. */
+static int on_work(sd_event_source *source, void *userdata) {
+        Manager *m = userdata;
+        bool more = false;
+        Pending *next;
+        FakeJob *j;
+
+        forget_jobs(m);
+        for (Pending *p = TAILQ_FIRST(&m->pending); p; p = next) {
+                next = TAILQ_NEXT(p, link);
+                if (!p->held)
+                        pending_finish(m, p);
+        }
+        TAILQ_FOREACH (j, &m->jobs, link)
+                more = job_step(m, j) || more;
+        return sd_event_source_set_enabled(source, more ? SD_EVENT_ON : SD_EVENT_OFF);
+}
+
+const char *job_state_name(JobState state) {
+        static const char *const names[] = {"running", "done", "failed", "cancelled"};
+        return names[state];
+}
+
+int manager_prefetch(
+        Manager *m, const char *path, bool contents, uint32_t *ret_job, Failure *ret_failure) {
+        if (strcmp(path, "missing") == 0)
+                return failure_set(ret_failure, FAILURE_NOT_FOUND, "\"%s\" does not exist", path);
+
+        FakeJob *j = calloc(1, sizeof(*j));
+        j->info = (JobInfo){
+                .id = ++m->last_job,
+                .kind = "prefetch",
+                .path = strdup(path),
+                .total = contents ? JOB_STEPS : JOB_STEPS - 2,
+        };
+        TAILQ_INSERT_TAIL(&m->jobs, j, link);
+        if (m->observer.job_added)
+                m->observer.job_added(j->info.id, m->observer.userdata);
+        *ret_job = j->info.id;
+        return sd_event_source_set_enabled(m->work, SD_EVENT_ON);
+}
+
+int manager_get_job(Manager *m, uint32_t id, JobInfo *ret) {
+        const FakeJob *j = job_find(m, id);
+
+        if (!j)
+                return 0;
+        *ret = j->info;
+        return 1;
+}
+
+int manager_each_job(Manager *m, int (*fn)(const JobInfo *info, void *userdata), void *userdata) {
+        FakeJob *j;
+        int r = 0;
+
+        TAILQ_FOREACH (j, &m->jobs, link)
+                if ((r = fn(&j->info, userdata)) < 0)
+                        break;
+        return r;
+}
+
+int manager_cancel_job(Manager *m, uint32_t id) {
+        FakeJob *j = job_find(m, id);
+
+        if (!j)
+                return -ENOENT;
+        if (j->info.state == JOB_RUNNING)
+                job_end(m, j, JOB_CANCELLED);
+        return 0;
+}
+
+/* --- orgs --- */
+
+const char *org_state_name(OrgState state) {
+        static const char *const names[] = {"idle", "ok", "failing"};
+        return names[state];
+}
+
+static FakeOrg *org_find(Manager *m, const char *name) {
+        FakeOrg *o;
+
+        TAILQ_FOREACH (o, &m->orgs, link)
+                if (strcmp(o->config->name, name) == 0)
+                        return o;
+        return NULL;
+}
+
+static void org_free(Manager *m, FakeOrg *o) {
+        TAILQ_REMOVE(&m->orgs, o, link);
+        org_config_free(o->config);
+        free(o);
+}
+
+static OrgInfo org_info(const FakeOrg *o) {
+        return (OrgInfo){
+                .config = o->config,
+                .state = o->state,
+                .failure = o->failure,
+                .n_repos = 3,
+                .n_checkouts = 1,
+        };
+}
+
+int manager_each_org(Manager *m, int (*fn)(const OrgInfo *info, void *userdata), void *userdata) {
+        FakeOrg *o;
+        int r = 0;
+
+        TAILQ_FOREACH (o, &m->orgs, link) {
+                OrgInfo info = org_info(o);
+                if ((r = fn(&info, userdata)) < 0)
+                        break;
+        }
+        return r;
+}
+
+int manager_get_org(Manager *m, const char *name, OrgInfo *ret) {
+        const FakeOrg *o = org_find(m, name);
+
+        if (!o)
+                return 0;
+        *ret = org_info(o);
+        return 1;
+}
+
+int manager_add_org(Manager *m, const OrgConfig *config, Failure *ret_failure) {
+        FakeOrg *before;
+
+        if (!name_is_valid(config->name)) {
+                (void) failure_set(
+                        ret_failure, FAILURE_LOCAL, "\"%s\" cannot be a name", config->name);
+                return -EINVAL;
+        }
+        if (org_find(m, config->name)) {
+                (void) failure_set(
+                        ret_failure, FAILURE_LOCAL, "An org \"%s\" exists already", config->name);
+                return -EEXIST;
+        }
+        FakeOrg *o = calloc(1, sizeof(*o));
+        int r = org_config_copy(config, &o->config);
+        if (r < 0) {
+                free(o);
+                return r;
+        }
+        TAILQ_FOREACH (before, &m->orgs, link)
+                if (strcmp(before->config->name, config->name) > 0)
+                        break;
+        if (before)
+                TAILQ_INSERT_BEFORE(before, o, link);
+        else
+                TAILQ_INSERT_TAIL(&m->orgs, o, link);
+        if (m->observer.org_added)
+                m->observer.org_added(config->name, m->observer.userdata);
+        return 0;
+}
+
+int manager_remove_org(Manager *m, const char *name, Failure *ret_failure) {
+        FakeOrg *o = org_find(m, name);
+
+        if (!o)
+                return -ENOENT;
+        org_free(m, o);
+        if (m->observer.org_removed)
+                m->observer.org_removed(name, m->observer.userdata);
+        return 0;
+}
+
+static void org_flap(Manager *m, const char *name) {
+        FakeOrg *o = org_find(m, name);
+
+        if (!o)
+                return;
+        o->state = ORG_STATE_FAILING;
+        (void) failure_set(&o->failure, FAILURE_AUTH, "The server refused the credentials");
+        o->failure.http_code = 401;
+        for (unsigned i = 0; i < 100 && m->observer.org_changed; i++)
+                m->observer.org_changed(name, m->observer.userdata);
+}
+
+/* --- paths --- */
+
+int manager_normalize_path(Manager *m, const char *path, char **ret, Failure *ret_failure) {
+        size_t len = strlen(m->mount_point);
+
+        if (path[0] == '/') {
+                if (strncmp(path, m->mount_point, len) != 0 || (path[len] && path[len] != '/')) {
+                        (void) failure_set(
+                                ret_failure,
+                                FAILURE_LOCAL,
+                                "\"%s\" is outside of the mount, \"%s\"",
+                                path,
+                                m->mount_point);
+                        return -EINVAL;
+                }
+                path += len + (path[len] == '/');
+        }
+        *ret = strdup(path);
+        return 0;
+}
+
+int manager_which(Manager *m, const char *path, ManagerWhichDone done, void *userdata) {
+        Pending *p = pending_new(m, path, userdata);
+
+        p->which_done = done;
+        if (strcmp(path, "missing") == 0)
+                p->result =
+                        failure_set(&p->failure, FAILURE_NOT_FOUND, "\"%s\" does not exist", path);
+        return 0;
+}
+
+int manager_refresh(Manager *m, const char *path, ManagerDone done, void *userdata) {
+        const char *rest;
+        Pending *p;
+
+        if (strcmp(path, "refused") == 0)
+                return -ENOENT;
+        if (strcmp(path, "now") == 0) {
+                done(0, NULL, userdata);
+                return 0;
+        }
+        if (starts_with(path, "flap/", &rest))
+                org_flap(m, rest);
+        if (strcmp(path, "ready") == 0) {
+                m->ready = true;
+                if (m->observer.ready)
+                        m->observer.ready(m->observer.userdata);
+        }
+        if (strcmp(path, "release") == 0)
+                TAILQ_FOREACH (p, &m->pending, link)
+                        p->held = false;
+
+        p = pending_new(m, path, userdata);
+        p->done = done;
+        p->held = strcmp(path, "hold") == 0;
+        if (starts_with(path, "fail/", &rest))
+                p->result = failure_set(
+                        &p->failure, class_from_name(rest), "The server said \"%s\"", rest);
+        stat_add(STAT_REFRESH_RUNS, 1);
+        return 0;
+}
+
+int manager_flush(Manager *m, unsigned flags, const char *path, ManagerDone done, void *userdata) {
+        pending_new(m, path, userdata)->done = done;
+        stat_add(STAT_STORE_EVICTED, (int64_t) flags - stat_get(STAT_STORE_EVICTED));
+        return 0;
+}
+
+/* --- the rest --- */
+
+int manager_new(sd_event *event, const ManagerOptions *options, Manager **ret) {
+        Manager *m = calloc(1, sizeof(*m));
+
+        m->mount_point = strdup(options->mount_point);
+        m->runtime_directory = strdup(options->runtime_directory);
+        TAILQ_INIT(&m->orgs);
+        TAILQ_INIT(&m->jobs);
+        TAILQ_INIT(&m->pending);
+        int r = sd_event_add_defer(event, &m->work, on_work, m);
+        if (r >= 0)
+                r = sd_event_source_set_priority(m->work, SD_EVENT_PRIORITY_IDLE);
+        if (r >= 0)
+                r = sd_event_source_set_enabled(m->work, SD_EVENT_OFF);
+        if (r < 0) {
+                manager_free(m);
+                return r;
+        }
+        *ret = m;
+        return 0;
+}
+
+Manager *manager_free(Manager *m) {
+        if (!m)
+                return NULL;
+        while (!TAILQ_EMPTY(&m->pending)) {
+                Pending *p = TAILQ_FIRST(&m->pending);
+                p->result = failure_set(&p->failure, FAILURE_CANCELLED, "gitfsd is stopping");
+                pending_finish(m, p);
+        }
+        while (!TAILQ_EMPTY(&m->jobs))
+                job_free(m, TAILQ_FIRST(&m->jobs));
+        while (!TAILQ_EMPTY(&m->orgs))
+                org_free(m, TAILQ_FIRST(&m->orgs));
+        sd_event_source_disable_unref(m->work);
+        free(m->mount_point);
+        free(m->runtime_directory);
+        free(m);
+        return NULL;
+}
+
+const char *manager_mount_point(const Manager *m) {
+        return m->mount_point;
+}
+
+const char *manager_runtime_directory(const Manager *m) {
+        return m->runtime_directory;
+}
+
+bool manager_ready(const Manager *m) {
+        return m->ready;
+}
+
+int manager_reload(Manager *m, Failure *ret_failure) {
+        if (!org_find(m, "broken"))
+                return 0;
+        (void) failure_set(ret_failure, FAILURE_LOCAL, "gitfs.conf:3: unknown option \"Foo\"");
+        return -EINVAL;
+}
+
+void manager_update_stats(Manager *m) {
+        /* As if two threads were moving it. */
+        stat_add(STAT_HTTP_ACTIVE_NOW, -1 - stat_get(STAT_HTTP_ACTIVE_NOW));
+}
+
+void manager_set_observer(Manager *m, const ManagerObserver *observer) {
+        m->observer = observer ? *observer : (ManagerObserver){0};
+}
