@@ -6,7 +6,7 @@
 
 #include "util/text.h"
 
-static void complain(const char *fmt, va_list ap) {
+_printf_(1, 0) static void complain(const char *fmt, va_list ap) {
         char text[2048];
 
         (void) vsnprintf(text, sizeof(text), fmt, ap); /* cut short is fine */

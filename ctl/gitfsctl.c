@@ -291,13 +291,15 @@ int main(int argc, char **argv) {
         }
         /* Column widths; the output is UTF-8 whatever the locale. Without it wide characters count
          * as narrow. */
-        (void) setlocale(LC_CTYPE, "C.UTF-8");
+        (void) setlocale(LC_CTYPE, "C.UTF-8"); // NOLINT(concurrency-mt-unsafe): one thread
         ctl.runtime_directory = getenv("GITFS_RUNTIME_DIRECTORY"); // NOLINT(concurrency-mt-unsafe)
         if (ctl.runtime_directory && !*ctl.runtime_directory)
                 ctl.runtime_directory = NULL;
 
-        while (status == EXIT_SUCCESS && (c = getopt_long(argc, argv, "h", options, NULL)) >=
-                                                 0) { // NOLINT(concurrency-mt-unsafe)
+        while (status == EXIT_SUCCESS) {
+                c = getopt_long(argc, argv, "h", options, NULL); // NOLINT(concurrency-mt-unsafe)
+                if (c < 0)
+                        break;
                 if (c == VALUE_HELP)
                         return help();
                 if (c == VALUE_VERSION)

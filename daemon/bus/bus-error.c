@@ -1,6 +1,7 @@
 #include "bus/bus-error.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -75,9 +76,9 @@ int bus_error_set(sd_bus_error *ret, int r, const Failure *f) {
                 (void) snprintf(
                         message,
                         sizeof(message),
-                        "%s (can be tried again in %llu s)",
+                        "%s (can be tried again in %" PRIu64 " s)",
                         text,
-                        (unsigned long long) ((f->retry_at_usec - now) / USEC_PER_SEC + 1));
+                        (f->retry_at_usec - now) / USEC_PER_SEC + 1);
         else
                 (void) snprintf(message, sizeof(message), "%s", text ? text : "Unknown error");
         text_sanitize(message);

@@ -43,7 +43,7 @@ static void copy_message(char *out, size_t size, const char *data, size_t len) {
         size_t n = 0;
 
         for (size_t i = 0; i < len && n + 1 < size && data[i] != '\0' && data[i] != '\n'; i++)
-                out[n++] = data[i] >= ' ' && data[i] <= '~' ? data[i] : '?';
+                out[n++] = (char) (data[i] >= ' ' && data[i] <= '~' ? data[i] : '?');
         out[n] = '\0';
 }
 

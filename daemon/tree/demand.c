@@ -189,7 +189,7 @@ typedef struct RepoOperation {
 static void repo_found(ForgeLookup *lookup, int result, Source *source, const Failure *failure) {
         RepoOperation *op = container_of(lookup, RepoOperation, lookup);
         Namespace *ns = op->ns;
-        _cleanup_(source_unrefp) Source *owned = source;
+        _cleanup_(source_unrefp) _unused_ Source *owned = source;
 
         if (result >= 0) {
                 _cleanup_(repo_unrefp) Repo *repo = NULL;
