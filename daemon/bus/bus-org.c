@@ -32,7 +32,7 @@ static int append_repos(sd_bus_message *m, const void *info) {
 }
 
 static int append_poll_interval(sd_bus_message *m, const void *info) {
-        return sd_bus_message_append(m, "t", ((const OrgInfo *) info)->config->poll_interval_usec);
+        return sd_bus_message_append(m, "t", ((const OrgInfo *) info)->poll_interval_usec);
 }
 
 static int append_state(sd_bus_message *m, const void *info) {

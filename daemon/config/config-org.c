@@ -224,7 +224,8 @@ static int check_directory(const char *path, ConfigError *e) {
 }
 
 int org_config_check(const OrgConfig *c, ConfigError *ret_error) {
-        if (!name_is_valid(c->name) || c->name[0] == '.' || !survives_a_file(c->name))
+        if (!name_is_valid(c->name) || c->name[0] == '.' || strchr(c->name, '@') ||
+            !survives_a_file(c->name))
                 return config_error_set(
                         ret_error, "\"%s\" is not a valid name for an org", c->name);
         if (c->url[0] == '\0')

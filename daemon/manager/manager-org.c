@@ -212,7 +212,7 @@ static void count_repo(Repo *repo, void *userdata) {
         count->n_checkouts += (unsigned) repo_n_checkouts(repo);
 }
 
-static void fill_info(Org *org, OrgInfo *ret) {
+static void fill_info(Manager *m, Org *org, OrgInfo *ret) {
         Count count = {0};
         char **names;
         size_t n = 0;
@@ -222,6 +222,7 @@ static void fill_info(Org *org, OrgInfo *ret) {
         org_each_repo(org, count_repo, &count);
         *ret = (OrgInfo){
                 .config = org->config,
+                .poll_interval_usec = ns_poll_interval(m->ns, org),
                 .n_repos = (unsigned) n,
                 .n_checkouts = count.n_checkouts,
         };
@@ -233,6 +234,7 @@ static void fill_info(Org *org, OrgInfo *ret) {
 }
 
 typedef struct EachOrg {
+        Manager *manager;
         int (*fn)(const OrgInfo *info, void *userdata);
         void *userdata;
 } EachOrg;
@@ -241,12 +243,12 @@ static int each_org(Org *org, void *userdata) {
         const EachOrg *each = userdata;
         OrgInfo info;
 
-        fill_info(org, &info);
+        fill_info(each->manager, org, &info);
         return each->fn(&info, each->userdata);
 }
 
 int manager_each_org(Manager *m, int (*fn)(const OrgInfo *info, void *userdata), void *userdata) {
-        EachOrg each = {.fn = fn, .userdata = userdata};
+        EachOrg each = {.manager = m, .fn = fn, .userdata = userdata};
 
         return ns_each_org(m->ns, each_org, &each);
 }
@@ -257,7 +259,7 @@ int manager_get_org(Manager *m, const char *name, OrgInfo *ret) {
                 return 0;
         /* The configuration stays valid while this thread, the only one that removes orgs, has not
          * returned to its loop. */
-        fill_info(org, ret);
+        fill_info(m, org, ret);
         return 1;
 }
 

@@ -78,6 +78,7 @@ static NsConfig ns_config(const Config *c) {
                 .request_timeout_usec = c->request_timeout_usec,
                 .negative_timeout_usec = c->negative_timeout_usec,
                 .listing_limit = c->listing_limit,
+                .poll_interval_usec = c->poll_interval_usec,
         };
 }
 

@@ -48,7 +48,8 @@ typedef enum OrgState {
 } OrgState;
 
 typedef struct OrgInfo {
-        const OrgConfig *config; /* valid during the call */
+        const OrgConfig *config;     /* valid during the call */
+        uint64_t poll_interval_usec; /* in force: the daemon's where the org sets none */
         OrgState state;
         Failure failure;      /* of the last request, while FAILING */
         unsigned n_repos;     /* seen so far */

@@ -62,6 +62,13 @@ void ns_set_config(Namespace *ns, const NsConfig *config) {
         listing_cache_set_limit(ns->listings, config->listing_limit);
 }
 
+uint64_t ns_poll_interval(Namespace *ns, const Org *org) {
+        if (org->config->poll_interval_usec != ORG_POLL_DEFAULT)
+                return org->config->poll_interval_usec;
+        MUTEX_GUARD(&ns->lock);
+        return ns->config.poll_interval_usec;
+}
+
 void ns_set_observer(Namespace *ns, const NsObserver *observer) {
         MUTEX_GUARD(&ns->lock);
         ns->observer = observer ? *observer : (NsObserver){0};
@@ -278,7 +285,7 @@ static void poll_listing(const Poll *poll, Org *org) {
 static int poll_org(Org *org, void *userdata) {
         Poll *poll = userdata;
 
-        poll->interval = org->config->poll_interval_usec;
+        poll->interval = ns_poll_interval(poll->ns, org);
         if (poll->interval == 0)
                 return 0;
         poll_listing(poll, org);

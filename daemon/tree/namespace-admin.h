@@ -13,6 +13,7 @@ typedef struct NsConfig {
         uint64_t request_timeout_usec;  /* for what is asked of forges */
         uint64_t negative_timeout_usec; /* "no such repository or ref" */
         uint64_t listing_limit;         /* bytes */
+        uint64_t poll_interval_usec;    /* of orgs that set none; 0 never */
 } NsConfig;
 
 int ns_new(
@@ -24,6 +25,8 @@ void ns_stop(Namespace *ns);
 /* After ns_stop(), when the kernel holds nothing any more. */
 Namespace *ns_free(Namespace *ns);
 DEFINE_CLEANUP(Namespace *, ns_free)
+/* How often this org's branches are polled; 0 never. */
+uint64_t ns_poll_interval(Namespace *ns, const Org *org);
 void ns_set_config(Namespace *ns, const NsConfig *config);
 
 /* -EEXIST, or what forge_open() said. */

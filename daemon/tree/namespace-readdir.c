@@ -108,7 +108,7 @@ static int readdir_org(const Readdir *rd) {
 
         if (atomic_load(&org->removed))
                 return -ENOENT;
-        uint64_t now = now_usec(), age = MAX(org->config->poll_interval_usec, USEC_PER_SEC);
+        uint64_t now = now_usec(), age = MAX(ns_poll_interval(rd->ns, org), USEC_PER_SEC);
         /* The rest of a listing comes from what its start was served from. */
         uint64_t since = rd->offset > 0 || now < age ? 1 : now - age;
         if (!org_was_listed(org, since))

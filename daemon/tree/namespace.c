@@ -142,10 +142,10 @@ static int split_name(const char *name, char *repo, char *refspec) {
 }
 
 /* A checkout nobody looked at was not polled: it may be far behind. */
-static bool needs_check(Checkout *c, uint64_t started) {
-        uint64_t interval = c->repo->org->config->poll_interval_usec;
+static bool needs_check(Namespace *ns, Checkout *c) {
+        uint64_t interval = ns_poll_interval(ns, c->repo->org);
 
-        return c->moves && interval > 0 && checkout_checked(c) + interval < started;
+        return c->moves && interval > 0 && checkout_checked(c) + interval < now_usec();
 }
 
 static int
@@ -185,7 +185,7 @@ child_of_org(Namespace *ns, const NsCall *call, Node *dir, const char *name, Nod
         *ret = node_table_find(ns->nodes, &spec);
         if (*ret)
                 return 1;
-        if (needs_check(c, now_usec()))
+        if (needs_check(ns, c))
                 return demand_check(ns, call, c);
         MUTEX_GUARD(&c->lock);
         spec.oid = c->root;

@@ -52,16 +52,18 @@ uint64_t node_id(const NodeSpec *spec) {
         return salted_id(spec, 0);
 }
 
+/* As a clone under the usual umask has them: it is the mount that is read-only, and programs that
+ * compare or copy modes see what they would see of a clone. */
 uint32_t node_mode(NodeKind kind) {
         switch (kind) {
         case NODE_FILE:
-                return S_IFREG | 0444;
+                return S_IFREG | 0644;
         case NODE_EXEC:
-                return S_IFREG | 0555;
+                return S_IFREG | 0755;
         case NODE_SYMLINK:
                 return S_IFLNK | 0777;
         default:
-                return S_IFDIR | 0555;
+                return S_IFDIR | 0755;
         }
 }
 

@@ -176,16 +176,12 @@ static int fetch_sizes(Prefetch *p, Listing *l) {
                 return 0;
         int r = walk_below(p->ns, l, &limits, &walk);
         size_t missing = walk.n_items;
-        Listing *first = missing > 0 ? listing_ref(walk.items[0].listing) : NULL;
         walk_done(&walk);
-        if (r < 0 || missing == 0 || missing == p->last_missing) {
-                listing_unref(first);
+        if (r < 0 || missing == 0 || missing == p->last_missing)
                 return MIN(r, 0);
-        }
         p->last_missing = missing;
         const NsCall call = {.flags = NS_MAY_BLOCK, .waiter = &p->waiter};
-        r = demand_sizes(p->ns, &call, c, first);
-        listing_unref(first);
+        r = demand_sizes(p->ns, &call, c, l);
         return r == NS_PARKED ? 1 : r;
 }
 
