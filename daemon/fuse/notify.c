@@ -1,0 +1,275 @@
+#include "fuse/notify.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/queue.h>
+
+#include "fuse/lowlevel.h"
+#include "fuse/wait-fd.h"
+#include "util/buf.h"
+#include "util/fd.h"
+#include "util/htable.h"
+#include "util/log.h"
+#include "util/mutex.h"
+#include "util/stats.h"
+
+/* A queue without doubles, drained by one thread. What is told is never more than "ask again", so
+ * it does not matter that two notifications became one, or that one comes late by what is queued
+ * before it; only that each is sent after the state it is about was published.
+ *
+ * The queue is bounded by its length. Instead of growing further, or when memory is short, it is
+ * replaced by one order: drop everything. Names in the root are few and known, and the kernel drops
+ * with a directory's name all that it has below. */
+
+typedef struct Notice Notice;
+struct Notice {
+        HTableLink link;
+        STAILQ_ENTRY(Notice) entry;
+        uint64_t id; /* of the parent where there is a name */
+        bool has_name;
+        char name[];
+};
+
+typedef STAILQ_HEAD(NoticeQueue, Notice) NoticeQueue;
+
+struct Notifier {
+        struct fuse_session *se;
+        Namespace *ns;
+        pthread_t thread;
+        bool started;  /* by the thread that starts and frees */
+        int exited_fd; /* eventfd, written by the thread when it ends */
+
+        Mutex mutex;
+        pthread_cond_t changed; /* with mutex: something was queued, sent, or stop was set */
+        /* all guarded by mutex */
+        NoticeQueue queue;
+        HTable queued; /* the same notices */
+        bool everything;
+        bool stop;
+        uint64_t n_queued, n_sent; /* ever; with an overflow n_sent jumps */
+};
+
+static uint64_t notice_hash(uint64_t id, const char *name) {
+        return name ? hash_bytes(name, strlen(name), id) : hash_bytes(&id, sizeof(id), 0);
+}
+
+static bool is_queued_locked(Notifier *n, uint64_t hash, uint64_t id, const char *name) {
+        HTABLE_FOREACH (l, &n->queued, hash) {
+                Notice *notice = container_of(l, Notice, link);
+                if (notice->id == id && notice->has_name == (name != NULL) &&
+                    (!name || strcmp(notice->name, name) == 0))
+                        return true;
+        }
+        return false;
+}
+
+static Notice *take_first_locked(Notifier *n) {
+        Notice *notice = STAILQ_FIRST(&n->queue);
+        if (notice) {
+                STAILQ_REMOVE_HEAD(&n->queue, entry);
+                htable_remove(&n->queued, &notice->link);
+        }
+        return notice;
+}
+
+static void clear_locked(Notifier *n) {
+        Notice *notice;
+
+        while ((notice = take_first_locked(n)))
+                free(notice);
+}
+
+static int add_locked(Notifier *n, uint64_t id, const char *name) {
+        uint64_t hash = notice_hash(id, name);
+
+        if (is_queued_locked(n, hash, id, name))
+                return 0;
+        if (n->queued.n_entries >= NOTIFY_QUEUE_MAX)
+                return -ENOSPC;
+        size_t name_size = name ? strlen(name) + 1 : 0;
+        Notice *notice = calloc(1, sizeof(*notice) + name_size);
+        if (!notice)
+                return -ENOMEM;
+        int r = htable_add(&n->queued, &notice->link, hash);
+        if (r < 0) {
+                free(notice);
+                return r;
+        }
+        notice->id = id;
+        notice->has_name = name != NULL;
+        if (name)
+                memcpy(notice->name, name, name_size);
+        STAILQ_INSERT_TAIL(&n->queue, notice, entry);
+        n->n_queued++;
+        return 1;
+}
+
+static void drop_everything_locked(Notifier *n) {
+        clear_locked(n);
+        n->everything = true;
+        n->n_queued++;
+}
+
+static void enqueue(Notifier *n, uint64_t id, const char *name) {
+        MUTEX_GUARD(&n->mutex);
+        if (n->stop || n->everything)
+                return;
+        if (add_locked(n, id, name) < 0)
+                drop_everything_locked(n);
+        (void) pthread_cond_broadcast(&n->changed); /* cannot fail */
+}
+
+void notifier_entry(Notifier *n, uint64_t parent, const char *name) {
+        enqueue(n, parent, name);
+}
+
+void notifier_inode(Notifier *n, uint64_t id) {
+        enqueue(n, id, NULL);
+}
+
+void notifier_everything(Notifier *n) {
+        MUTEX_GUARD(&n->mutex);
+        if (n->stop || n->everything)
+                return;
+        drop_everything_locked(n);
+        (void) pthread_cond_broadcast(&n->changed); /* cannot fail */
+}
+
+/* ENOENT: the kernel did not hold it. ENOTEMPTY: a mount lies below. After the end of the session
+ * ENODEV or the like: nothing is cached any more. */
+static void check_sent(int r, const char *what) {
+        if (r < 0 && r != -ENOENT)
+                log_debug("Notifying the kernel of %s failed: %s", what, strerrordesc_np(-r));
+}
+
+static void send_entry(Notifier *n, uint64_t parent, const char *name) {
+        stat_add(STAT_NOTIFY_ENTRY, 1);
+        check_sent(fuse_lowlevel_notify_inval_entry(n->se, parent, name, strlen(name)), "an entry");
+}
+
+static void send_inode(Notifier *n, uint64_t id) {
+        stat_add(STAT_NOTIFY_INODE, 1);
+        check_sent(fuse_lowlevel_notify_inval_inode(n->se, id, 0, 0), "an inode");
+}
+
+static bool collect_name(const char *name, const NsAttr *attr, uint64_t next, void *userdata) {
+        Buf *names = userdata;
+        /* Out of memory ends the listing: the names so far are dropped, the others stay. */
+        return buf_append(names, name, strlen(name) + 1) >= 0;
+}
+
+static void send_everything(Notifier *n) {
+        const NsCall call = {.flags = NS_MAY_BLOCK};
+        _cleanup_buf_ Buf names = {0};
+
+        int r = ns_readdir(n->ns, &call, NS_ROOT_ID, 0, /* plus= */ false, collect_name, &names);
+        if (r < 0)
+                log_debug("Listing the root to invalidate it failed: %s", strerrordesc_np(-r));
+        for (size_t at = 0; at < names.len;) {
+                const char *name = (const char *) names.data + at;
+                at += strlen(name) + 1;
+                if (strcmp(name, ".") != 0 && strcmp(name, "..") != 0)
+                        send_entry(n, NS_ROOT_ID, name);
+        }
+        send_inode(n, NS_ROOT_ID);
+}
+
+static void *notifier_main(void *userdata) {
+        Notifier *n = userdata;
+
+        mutex_lock(&n->mutex);
+        while (!n->stop) {
+                uint64_t upto = n->n_sent + 1;
+                bool everything = n->everything;
+                Notice *notice = take_first_locked(n);
+                if (!everything && !notice) {
+                        mutex_wait(&n->mutex, &n->changed);
+                        continue;
+                }
+                if (everything)
+                        upto = n->n_queued;
+                n->everything = false;
+                mutex_unlock(&n->mutex);
+
+                if (everything)
+                        send_everything(n);
+                else if (notice->has_name)
+                        send_entry(n, notice->id, notice->name);
+                else
+                        send_inode(n, notice->id);
+                free(notice);
+
+                mutex_lock(&n->mutex);
+                n->n_sent = MAX(n->n_sent, upto);
+                (void) pthread_cond_broadcast(&n->changed); /* cannot fail */
+        }
+        mutex_unlock(&n->mutex);
+        (void) eventfd_write(n->exited_fd, 1); /* once: cannot overflow */
+        return NULL;
+}
+
+void notifier_flush(Notifier *n) {
+        MUTEX_GUARD(&n->mutex);
+        uint64_t upto = n->n_queued;
+        while (!n->stop && n->n_sent < upto)
+                mutex_wait(&n->mutex, &n->changed);
+}
+
+int notifier_new(struct fuse_session *se, Namespace *ns, Notifier **ret) {
+        _cleanup_(notifier_freep) Notifier *n = calloc(1, sizeof(*n));
+        if (!n)
+                return -ENOMEM;
+        n->se = se;
+        n->ns = ns;
+        mutex_init(&n->mutex, LOCK_RANK_NOTIFY);
+        (void) pthread_cond_init(&n->changed, NULL); /* cannot fail on Linux */
+        STAILQ_INIT(&n->queue);
+        n->exited_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+        if (n->exited_fd < 0)
+                return -errno;
+        *ret = TAKE_PTR(n);
+        return 0;
+}
+
+int notifier_start(Notifier *n) {
+        sigset_t all, before;
+
+        /* Signals are the main thread's. */
+        (void) sigfillset(&all); /* cannot fail, nor can setting a valid mask */
+        (void) pthread_sigmask(SIG_SETMASK, &all, &before);
+        int e = pthread_create(&n->thread, NULL, notifier_main, n);
+        (void) pthread_sigmask(SIG_SETMASK, &before, NULL);
+        if (e != 0)
+                return -e;
+        n->started = true;
+        (void) pthread_setname_np(n->thread, "gitfs-notify"); /* a name is only for people */
+        return 0;
+}
+
+void notifier_stop(Notifier *n) {
+        MUTEX_GUARD(&n->mutex);
+        n->stop = true;
+        clear_locked(n);
+        (void) pthread_cond_broadcast(&n->changed); /* cannot fail */
+}
+
+bool notifier_wait(Notifier *n, uint64_t deadline_usec) {
+        return !n->started || wait_readable(n->exited_fd, deadline_usec);
+}
+
+Notifier *notifier_free(Notifier *n) {
+        if (!n)
+                return NULL;
+        if (n->started)
+                (void) pthread_join(n->thread, NULL); /* ours and not detached */
+        clear_locked(n);
+        htable_done(&n->queued);
+        (void) pthread_cond_destroy(&n->changed); /* nobody waits: cannot fail */
+        mutex_destroy(&n->mutex);
+        (void) safe_close(n->exited_fd);
+        free(n);
+        return NULL;
+}

@@ -1,0 +1,36 @@
+#pragma once
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+/* The threads that read requests from the kernel. Each reads one, runs its operation to the end or
+ * to the point where it is parked, and reads the next. */
+
+#define READERS_MAX 16
+
+typedef struct MountSession MountSession;
+
+typedef struct Readers {
+        unsigned n; /* threads started */
+        pthread_t threads[READERS_MAX];
+        int stop_fd;          /* eventfd; readable from the moment they are to end */
+        int exited_fd;        /* eventfd, semaphore: one for each thread that ended */
+        atomic_bool stop;     /* the same as stop_fd, without a system call */
+        atomic_bool spinning; /* one thread at a time looks again instead of sleeping */
+        atomic_bool ended;    /* somebody has reported that the session ended */
+} Readers;
+
+/* 0 or a negative errno; readers_done() in either case. */
+int readers_init(Readers *r);
+/* Answers the kernel's first request on this thread. 0; -ETIMEDOUT, -EPROTO or another errno. */
+int readers_negotiate(MountSession *s);
+int readers_start(MountSession *s);
+/* Tells the threads to end. */
+void readers_stop(Readers *r);
+/* True when all have ended before the deadline. */
+bool readers_wait(Readers *r, uint64_t deadline_usec);
+/* Joins; may wait for ever for a thread that has not been told to stop. */
+void readers_join(Readers *r);
+void readers_done(Readers *r);

@@ -1,0 +1,277 @@
+#include "fuse/request.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/eventfd.h>
+
+#include "fuse/session-internal.h"
+#include "fuse/wait-fd.h"
+#include "util/clock.h"
+#include "util/fd.h"
+#include "util/ref.h"
+#include "util/stats.h"
+
+/* How a request lives. The reader runs its operation on its own stack, without a waiter: what is
+ * resident is answered there and then. Only what would wait becomes a Request: it goes onto the
+ * list of those pending and its operation runs again, this time with the waiter, and from then on
+ * whenever the flight it joined has landed or the pool has time for it.
+ *
+ * Who may reply. At each moment a request has one owner, who alone may run its operation, reply and
+ * end it:
+ *      - the thread that runs it (reader, then pool);
+ *      - the pool's queue, when it was submitted; the next owner is the thread that runs the task;
+ *      - the flight that it joined; the next owner is the thread on which landed() runs, or whoever
+ *        takes it out: flight_leave() says true to one caller only.
+ * So there is exactly one reply (R25), without a lock around it.
+ *
+ * Interrupt, timeout and stop do not own the request. They set `cancel`, the errno to reply with,
+ * and then try to take the request out of its flight. If they fail, an owner is under way who looks
+ * at `cancel` before it runs the operation, and again after it has parked: either the canceller saw
+ * it in the flight, or it sees the canceller's mark.
+ *
+ * How long its memory lives. One reference is the owner's and passes with the ownership. Others who
+ * touch the request take their own under the list's lock, or from the owner: a thread that has
+ * parked a request has lost it, but still has to look at `cancel`.
+ *
+ * libfuse calls the interrupt function with the lock of its own request held, on another reader or
+ * from within fuse_req_interrupt_func(). A reply frees that lock, so the function only marks and
+ * submits. It is unregistered before the reply, which waits for one that is running: the Request it
+ * gets is alive. */
+
+/* A directory or object that is evicted faster than it is read would be fetched for ever. */
+#define ROUNDS_MAX 32
+#define CANCEL_BATCH 64
+
+struct Request {
+        Op op; /* op.name is owned */
+        Reply reply;
+        FlightWaiter waiter;
+        Task task;
+        RequestTable *table;
+        uint64_t deadline_usec;
+        unsigned n_rounds; /* the owner's */
+        atomic_int cancel; /* 0, or the negative errno to end with; set once */
+        Ref ref;
+        TAILQ_ENTRY(Request) entry; /* guarded by table->mutex */
+};
+
+static void request_unref(Request *r) {
+        if (!ref_put(&r->ref))
+                return;
+        free((char *) r->op.name);
+        free(r);
+}
+DEFINE_CLEANUP(Request *, request_unref)
+
+int requests_init(
+        RequestTable *t,
+        Pool *pool,
+        FlightTable *flights,
+        uint64_t timeout_usec,
+        uint64_t max_pending) {
+        *t = (RequestTable){
+                .pool = pool,
+                .flights = flights,
+                .timeout_usec = timeout_usec,
+                .max_pending = max_pending,
+                .pending = TAILQ_HEAD_INITIALIZER(t->pending),
+        };
+        mutex_init(&t->mutex, LOCK_RANK_REQUEST);
+        t->drained_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+        return t->drained_fd < 0 ? -errno : 0;
+}
+
+void requests_done(RequestTable *t) {
+        mutex_lock(&t->mutex);
+        assert(TAILQ_EMPTY(&t->pending));
+        mutex_unlock(&t->mutex);
+        t->drained_fd = safe_close(t->drained_fd);
+        mutex_destroy(&t->mutex);
+}
+
+/* The owner's last act, after the reply. */
+static void request_end(Request *r) {
+        RequestTable *t = r->table;
+
+        mutex_lock(&t->mutex);
+        TAILQ_REMOVE(&t->pending, r, entry);
+        bool drained = --t->n_pending == 0 && t->stopping;
+        mutex_unlock(&t->mutex);
+        stat_add(STAT_FUSE_PARKED_NOW, -1);
+        request_unref(r);
+        if (drained)
+                (void) eventfd_write(t->drained_fd, 1); /* happens once: cannot overflow */
+}
+
+static void request_fail(Request *r, int error, const Failure *failure) {
+        if (atomic_load(&r->cancel) == -ETIMEDOUT)
+                stat_add(STAT_FUSE_TIMED_OUT, 1);
+        reply_error(&r->reply, error, failure);
+        request_end(r);
+}
+
+/* Runs the operation as far as it gets. The caller owns the request and loses it here. */
+static void request_run(Request *r, unsigned flags) {
+        RequestTable *t = r->table;
+        const NsCall call = {
+                .flags = flags, .waiter = &r->waiter, .deadline_usec = r->deadline_usec};
+
+        ref_get(&r->ref);
+        for (;;) {
+                int k = atomic_load(&r->cancel);
+                if (k == 0 && r->n_rounds++ >= ROUNDS_MAX)
+                        k = -EIO;
+                if (k == 0)
+                        k = r->op.run(&r->op, &call, &r->reply);
+                if (k == NS_PARKED) {
+                        /* Not ours any more, unless it was cancelled meanwhile and is still there.
+                         */
+                        if (atomic_load(&r->cancel) == 0 || !flight_leave(t->flights, &r->waiter))
+                                break;
+                } else if (k == NS_BLOCKS) {
+                        if (!(flags & NS_MAY_BLOCK)) {
+                                pool_submit(t->pool, &r->task, TASK_NORMAL);
+                                break;
+                        }
+                } else {
+                        if (k < 0)
+                                request_fail(r, k, NULL);
+                        else
+                                request_end(r);
+                        break;
+                }
+        }
+        request_unref(r);
+}
+
+static void request_task(Task *task) {
+        request_run(container_of(task, Request, task), NS_MAY_BLOCK);
+}
+
+static void request_landed(FlightWaiter *waiter, int result, const Failure *failure) {
+        Request *r = container_of(waiter, Request, waiter);
+
+        if (result < 0 && atomic_load(&r->cancel) == 0)
+                request_fail(r, result, failure);
+        else
+                request_run(r, NS_MAY_BLOCK);
+}
+
+/* Marks a request to be ended with `error`. True: the caller owns it now. The first mark counts. */
+static bool request_cancel(Request *r, int error) {
+        int none = 0;
+
+        (void) atomic_compare_exchange_strong(&r->cancel, &none, error);
+        return flight_leave(r->table->flights, &r->waiter);
+}
+
+static void request_interrupted(fuse_req_t req, void *userdata) {
+        Request *r = userdata;
+
+        stat_add(STAT_FUSE_INTERRUPT, 1);
+        if (request_cancel(r, -EINTR))
+                pool_submit(r->table->pool, &r->task, TASK_NORMAL);
+}
+
+/* 0 if the table took it; or why no more requests may wait. */
+static int request_enlist(RequestTable *t, Request *r) {
+        MUTEX_GUARD(&t->mutex);
+        if (t->stopping)
+                return -ENOTCONN;
+        if (t->n_pending >= t->max_pending)
+                return -EAGAIN;
+        /* One timeout for all, and taken under the lock: the list is in order. */
+        r->deadline_usec = now_usec() + t->timeout_usec;
+        TAILQ_INSERT_TAIL(&t->pending, r, entry);
+        t->n_pending++;
+        return 0;
+}
+
+static int request_new(RequestTable *t, const Op *op, const Reply *reply, Request **ret) {
+        _cleanup_(request_unrefp) Request *r = calloc(1, sizeof(*r));
+        if (!r)
+                return -ENOMEM;
+        r->ref = REF_INIT;
+        r->table = t;
+        r->reply = *reply;
+        r->reply.interruptible = true;
+        r->waiter.landed = request_landed;
+        r->task.run = request_task;
+        r->op = *op;
+        if (op->name) {
+                r->op.name = strdup(op->name);
+                if (!r->op.name)
+                        return -ENOMEM;
+        }
+        int k = request_enlist(t, r);
+        if (k < 0)
+                return k;
+        *ret = TAKE_PTR(r);
+        return 0;
+}
+
+void request_dispatch(MountSession *s, fuse_req_t req, const Op *op) {
+        Reply reply = {.session = s, .req = req, .what = op->what, .id = op->id};
+        const NsCall resident = {0};
+        Request *r;
+
+        int k = op->run(op, &resident, &reply);
+        if (k >= 0)
+                return;
+        if (k == NS_PARKED || k == NS_BLOCKS) {
+                k = request_new(&s->requests, op, &reply, &r);
+                if (k == 0) {
+                        stat_add(STAT_FUSE_PARKED, 1);
+                        stat_add(STAT_FUSE_PARKED_NOW, 1);
+                        fuse_req_interrupt_func(req, request_interrupted, r);
+                        request_run(r, 0);
+                        return;
+                }
+        }
+        reply_error(&reply, k, NULL);
+}
+
+/* Ends everything whose deadline is not after `now`. In batches: nothing is replied to under the
+ * lock, and a request that could not be taken out is marked and not looked at again. */
+static void cancel_until(RequestTable *t, uint64_t now, int error) {
+        Request *batch[CANCEL_BATCH];
+        size_t n;
+
+        do {
+                Request *r;
+                n = 0;
+                mutex_lock(&t->mutex);
+                TAILQ_FOREACH (r, &t->pending, entry) {
+                        if (r->deadline_usec > now || n == CANCEL_BATCH)
+                                break;
+                        if (atomic_load(&r->cancel) != 0)
+                                continue;
+                        ref_get(&r->ref);
+                        batch[n++] = r;
+                }
+                mutex_unlock(&t->mutex);
+                for (size_t i = 0; i < n; i++) {
+                        if (request_cancel(batch[i], error))
+                                request_run(batch[i], 0);
+                        request_unref(batch[i]);
+                }
+        } while (n == CANCEL_BATCH);
+}
+
+void requests_expire(RequestTable *t, uint64_t now) {
+        cancel_until(t, now, -ETIMEDOUT);
+}
+
+void requests_stop(RequestTable *t) {
+        mutex_lock(&t->mutex);
+        bool drained = t->n_pending == 0 && !t->stopping;
+        t->stopping = true;
+        mutex_unlock(&t->mutex);
+        if (drained)
+                (void) eventfd_write(t->drained_fd, 1); /* happens once: cannot overflow */
+        cancel_until(t, UINT64_MAX, -ENOTCONN);
+}
+
+bool requests_wait(RequestTable *t, uint64_t deadline_usec) {
+        return wait_readable(t->drained_fd, deadline_usec);
+}

@@ -1,0 +1,66 @@
+#pragma once
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/queue.h>
+
+#include "fuse/reply.h"
+#include "tree/namespace.h"
+#include "util/mutex.h"
+#include "work/flight.h"
+#include "work/pool.h"
+
+/* Requests that cannot be answered at once: see request.c for how they live and end. */
+
+typedef struct Op Op;
+typedef struct Request Request;
+
+/* One system call as the name space sees it: which function, and its arguments. Lives on the
+ * reader's stack; a request that waits has a copy. */
+struct Op {
+        /* Asks the name space. Replies and returns 0, or returns NS_PARKED, NS_BLOCKS or a negative
+         * errno without having replied. May be run again. */
+        int (*run)(const Op *op, const NsCall *call, Reply *reply);
+        const char *what; /* static, for the log */
+        uint64_t id;
+        const char *name; /* lookup only, else NULL */
+        uint64_t offset;
+        size_t size;
+};
+
+typedef struct RequestTable {
+        Pool *pool;
+        FlightTable *flights;
+        uint64_t timeout_usec;
+        uint64_t max_pending;
+        int drained_fd; /* eventfd, written when the last request ends while stopping */
+
+        Mutex mutex;
+        TAILQ_HEAD(, Request) pending; /* by deadline; guarded by mutex */
+        uint64_t n_pending;            /* guarded by mutex */
+        bool stopping;                 /* guarded by mutex */
+} RequestTable;
+
+/* 0 or a negative errno; requests_done() in either case. */
+int requests_init(
+        RequestTable *t,
+        Pool *pool,
+        FlightTable *flights,
+        uint64_t timeout_usec,
+        uint64_t max_pending);
+/* All requests must have ended. */
+void requests_done(RequestTable *t);
+
+/* Runs op now, on this thread, and replies; or sees to it that it is replied to later. Consumes
+ * req. */
+void request_dispatch(MountSession *s, fuse_req_t req, const Op *op);
+
+/* Ends those whose deadline is not after `now` with ETIMEDOUT. */
+void requests_expire(RequestTable *t, uint64_t now);
+
+/* Ends all with ENOTCONN; from now on none waits. */
+void requests_stop(RequestTable *t);
+/* After requests_stop(): true when all have been replied to before the deadline. */
+bool requests_wait(RequestTable *t, uint64_t deadline_usec);

@@ -1,0 +1,345 @@
+#include "fuse/session.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/fuse.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include "fuse/lowlevel.h"
+#include "fuse/mount.h"
+#include "fuse/ops.h"
+#include "fuse/session-internal.h"
+#include "util/clock.h"
+#include "util/fd.h"
+#include "util/log.h"
+
+/* From mount to unmount. The order of the stop is what keeps it from hanging: requests that wait
+ * are answered first, because a notification may wait for them; the notify thread ends while the
+ * readers still answer, for the same reason; the readers serve until the mount is gone, because
+ * whoever walks it now must get an answer too; the descriptor is closed last. */
+
+#define MAX_BACKGROUND 64
+
+/* --- agreeing with the kernel --- */
+
+static void op_init(void *userdata, struct fuse_conn_info *conn) {
+        MountSession *s = userdata;
+
+        /* The whole set, so that libfuse's defaults do not matter. In particular: no
+         * READDIRPLUS_AUTO, which goes back to one LOOKUP per name; no AUTO_INVAL_DATA, which drops
+         * pages for a changed mtime, as a node's content never changes; no splice, which does not
+         * pay for requests of this size; no EXPORT_SUPPORT, as "." and ".." are not looked up. */
+        const unsigned want = FUSE_CAP_ASYNC_READ | FUSE_CAP_READDIRPLUS |
+                              FUSE_CAP_PARALLEL_DIROPS | FUSE_CAP_CACHE_SYMLINKS |
+                              FUSE_CAP_EXPLICIT_INVAL_DATA | FUSE_CAP_NO_OPEN_SUPPORT |
+                              (s->config.kernel_dir_cache ? FUSE_CAP_NO_OPENDIR_SUPPORT : 0);
+
+        conn->want = want & conn->capable;
+        conn->max_background = MAX_BACKGROUND;
+        conn->congestion_threshold = MAX_BACKGROUND * 3 / 4;
+        s->no_open = conn->want & FUSE_CAP_NO_OPEN_SUPPORT;
+        s->no_opendir = conn->want & FUSE_CAP_NO_OPENDIR_SUPPORT;
+        s->parallel_dirops = conn->want & FUSE_CAP_PARALLEL_DIROPS;
+        s->negotiated = true;
+}
+
+/* libfuse before 3.17 never passes FUSE_CAP_PARALLEL_DIROPS on, so that the kernel would hold a
+ * directory's lock over each LOOKUP and READDIR: one that waits for the network would stop all
+ * others in its directory. What it writes first is the reply to INIT. */
+static void complete_init_reply(MountSession *s, const struct iovec *iov, int count) {
+        if (!s->parallel_dirops || count != 2 ||
+            iov[1].iov_len < offsetof(struct fuse_init_out, flags) + sizeof(uint32_t))
+                return;
+        struct fuse_init_out *out = iov[1].iov_base;
+        out->flags |= FUSE_PARALLEL_DIROPS;
+}
+
+static ssize_t io_writev(int fd, struct iovec *iov, int count, void *userdata) {
+        MountSession *s = userdata;
+
+        if (!s->init_replied) {
+                complete_init_reply(s, iov, count);
+                s->init_replied = true;
+        }
+        return writev(fd, iov, count);
+}
+
+static ssize_t io_read(int fd, void *data, size_t size, void *userdata) {
+        return read(fd, data, size);
+}
+
+static const struct fuse_custom_io device_io = {.writev = io_writev, .read = io_read};
+
+static const struct fuse_lowlevel_ops operations = {
+        .init = op_init,
+        .lookup = op_lookup,
+        .forget = op_forget,
+        .forget_multi = op_forget_multi,
+        .getattr = op_getattr,
+        .readlink = op_readlink,
+        .open = op_open,
+        .read = op_read,
+        .opendir = op_opendir,
+        .readdir = op_readdir,
+        .readdirplus = op_readdirplus,
+        .statfs = op_statfs,
+        .getxattr = op_getxattr,
+        .listxattr = op_listxattr,
+};
+
+/* --- mounting --- */
+
+/* What libfuse said last on this thread: the reason why mounting failed. */
+static _Thread_local char libfuse_said[128];
+
+static void log_libfuse(enum fuse_log_level level, const char *fmt, va_list ap) {
+        (void) vsnprintf(libfuse_said, sizeof(libfuse_said), fmt, ap);
+        libfuse_said[strcspn(libfuse_said, "\n")] = '\0';
+        if (log_max_level() >= LOG_DEBUG)
+                log_full(LOG_DEBUG, NULL, "libfuse: %s", libfuse_said);
+}
+
+static struct fuse_session *new_fuse_session(MountSession *s) {
+        char *argv[] = {
+                (char *) "gitfsd",
+                (char *) "-o",
+                (char *) "ro,nosuid,nodev,default_permissions,fsname=gitfs,subtype=gitfs",
+                NULL,
+        };
+        struct fuse_args args = FUSE_ARGS_INIT(3, argv);
+
+        fuse_set_log_func(log_libfuse);
+        struct fuse_session *se = fuse_session_new(&args, &operations, sizeof(operations), s);
+        fuse_opt_free_args(&args);
+        return se;
+}
+
+/* `where` is a directory, or "/dev/fd/N" for a descriptor that somebody else has mounted. */
+static int attach(MountSession *s, const char *where, Failure *f) {
+        libfuse_said[0] = '\0';
+        if (fuse_session_mount(s->se, where) != 0) {
+                (void) failure_set(
+                        f,
+                        FAILURE_LOCAL,
+                        "cannot mount at \"%s\": %s",
+                        where,
+                        libfuse_said[0] ? libfuse_said : "fusermount3 failed");
+                return -EIO;
+        }
+        int fd = fuse_session_fd(s->se);
+        int flags = fcntl(fd, F_GETFL);
+        if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0)
+                return -errno;
+        return fuse_session_custom_io(s->se, &device_io, fd);
+}
+
+static int mount_it(MountSession *s, Failure *f) {
+        int r = mount_prepare(s->config.mount_point, &s->mount_point, f);
+        if (r < 0)
+                return r;
+        s->config.mount_point = s->mount_point;
+        r = attach(s, s->mount_point, f);
+        if (r < 0)
+                return r;
+        r = mount_connection(s->mount_point, &s->connection);
+        if (r < 0)
+                (void) failure_set(
+                        f,
+                        FAILURE_LOCAL,
+                        "mounted at \"%s\", but not there: is a private mount namespace in use?",
+                        s->mount_point);
+        return r;
+}
+
+int mount_session_new(
+        const MountConfig *config,
+        Namespace *ns,
+        Pool *pool,
+        FlightTable *flights,
+        MountEnded ended,
+        void *userdata,
+        MountSession **ret,
+        Failure *ret_failure) {
+        _cleanup_(mount_session_freep) MountSession *s = calloc(1, sizeof(*s));
+        Failure ignored;
+        Failure *f = ret_failure ? ret_failure : &ignored;
+
+        *f = (Failure){0};
+        if (!s)
+                return -ENOMEM;
+        s->config = *config;
+        if (s->config.n_threads == 0)
+                s->config.n_threads = MOUNT_THREADS_DEFAULT;
+        s->config.n_threads = MIN(s->config.n_threads, (unsigned) READERS_MAX);
+        s->ns = ns;
+        s->ended = ended;
+        s->ended_userdata = userdata;
+        s->uid = geteuid();
+        s->gid = getegid();
+
+        /* Both leave something to clean up when they fail. */
+        int r = readers_init(&s->readers);
+        int k = requests_init(
+                &s->requests, pool, flights, config->request_timeout_usec, config->max_pending);
+        if (r >= 0)
+                r = k;
+        if (r >= 0)
+                r = (s->se = new_fuse_session(s)) ? notifier_new(s->se, ns, &s->notifier) : -EINVAL;
+        if (r >= 0)
+                r = mount_it(s, f);
+        if (r < 0) {
+                if (f->class == FAILURE_NONE)
+                        (void) failure_set(
+                                f,
+                                FAILURE_LOCAL,
+                                "cannot set up the FUSE session: %s",
+                                strerrordesc_np(-r));
+                return r;
+        }
+        *ret = TAKE_PTR(s);
+        return 0;
+}
+
+int mount_session_start(MountSession *s, Failure *ret_failure) {
+        int r = readers_negotiate(s);
+        if (r >= 0)
+                r = notifier_start(s->notifier);
+        if (r >= 0)
+                r = readers_start(s);
+        if (r < 0)
+                (void) failure_set(
+                        ret_failure,
+                        FAILURE_LOCAL,
+                        "cannot serve \"%s\": %s",
+                        s->mount_point,
+                        strerrordesc_np(-r));
+        return r;
+}
+
+/* --- the end --- */
+
+/* For what did not end in time: whatever waits in the kernel fails, and so do the threads that wait
+ * with it. */
+static void give_up(MountSession *s, const char *what) {
+        log_warning("%s did not end in time, aborting the FUSE connection", what);
+        int r = mount_abort(s->mount_point, s->connection);
+        if (r < 0)
+                log_warning(
+                        "Cannot abort FUSE connection %u: %s, ignoring",
+                        s->connection,
+                        strerrordesc_np(-r));
+}
+
+int mount_session_stop(MountSession *s, uint64_t timeout_usec) {
+        uint64_t deadline = now_usec() + timeout_usec;
+        const char *stuck = NULL;
+
+        if (s->stopped)
+                return 0;
+        s->stopped = true;
+        /* From here on the end is ours, not from outside. */
+        atomic_store(&s->readers.ended, true);
+
+        requests_stop(&s->requests);
+        if (!requests_wait(&s->requests, deadline))
+                stuck = "A request";
+        notifier_stop(s->notifier);
+        if (!notifier_wait(s->notifier, deadline) && !stuck)
+                stuck = "A notification";
+        if (stuck)
+                give_up(s, stuck);
+
+        if (s->connection > 0) {
+                int r = mount_remove(s->mount_point, s->connection);
+                s->unmounted = r >= 0;
+                if (r < 0)
+                        log_warning(
+                                "Cannot unmount \"%s\": %s, ignoring",
+                                s->mount_point,
+                                strerrordesc_np(-r));
+        }
+        readers_stop(&s->readers);
+        if (!readers_wait(&s->readers, MAX(deadline, now_usec() + USEC_PER_SEC))) {
+                if (!stuck)
+                        give_up(s, "A reader");
+                stuck = "A reader";
+        }
+        readers_join(&s->readers);
+        /* An operation of the pool may still be on its way to its reply: the session is freed only
+         * after it. */
+        (void) requests_wait(&s->requests, UINT64_MAX);
+        return stuck ? -ETIMEDOUT : 0;
+}
+
+/* Closes the connection, which ends what a lazy unmount has left, and leaves libfuse a descriptor
+ * that looks like a connection that is gone: otherwise it would unmount the path once more, and
+ * whatever is mounted there by then. */
+static void sever(MountSession *s) {
+        int fds[2];
+
+        if (pipe2(fds, O_CLOEXEC) < 0)
+                return;
+        (void) close(fds[0]);
+        /* Where this fails libfuse's attempt is only noise. */
+        (void) dup3(fds[1], fuse_session_fd(s->se), O_CLOEXEC);
+        (void) close(fds[1]);
+}
+
+MountSession *mount_session_free(MountSession *s) {
+        if (!s)
+                return NULL;
+        if (s->notifier)
+                (void) mount_session_stop(s, 5 * USEC_PER_SEC); /* logged where it is slow */
+        s->notifier = notifier_free(s->notifier);
+        if (s->se) {
+                if (s->unmounted)
+                        sever(s);
+                fuse_session_unmount(s->se);
+                fuse_session_destroy(s->se);
+        }
+        readers_done(&s->readers);
+        requests_done(&s->requests);
+        free(s->mount_point);
+        free(s);
+        return NULL;
+}
+
+/* --- for the manager --- */
+
+static void on_entry_changed(uint64_t parent, const char *name, void *userdata) {
+        MountSession *s = userdata;
+        notifier_entry(s->notifier, parent, name);
+}
+
+static void on_inode_changed(uint64_t id, void *userdata) {
+        MountSession *s = userdata;
+        notifier_inode(s->notifier, id);
+}
+
+void mount_session_observer(MountSession *s, NsObserver *ret) {
+        *ret = (NsObserver){
+                .entry_changed = on_entry_changed,
+                .inode_changed = on_inode_changed,
+                .userdata = s,
+        };
+}
+
+void mount_session_tick(MountSession *s, uint64_t now) {
+        requests_expire(&s->requests, now);
+}
+
+void mount_session_invalidate_all(MountSession *s) {
+        notifier_everything(s->notifier);
+}
+
+void mount_session_flush_notifications(MountSession *s) {
+        notifier_flush(s->notifier);
+}
+
+int mount_session_fd(const MountSession *s) {
+        return fuse_session_fd(s->se);
+}

@@ -1,0 +1,79 @@
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "gitfs/macro.h"
+
+#include "tree/namespace.h"
+#include "util/failure.h"
+#include "work/flight.h"
+#include "work/pool.h"
+
+/* A name space mounted into the file system: the mount, the threads that read its requests, the
+ * requests that wait and the notifications to the kernel. */
+typedef struct MountSession MountSession;
+
+typedef struct MountConfig {
+        const char *mount_point;       /* absolute; created if missing */
+        unsigned n_threads;            /* readers; 0: MOUNT_THREADS_DEFAULT */
+        uint64_t request_timeout_usec; /* how long a request may wait */
+        uint64_t max_pending;          /* requests that may wait at once; more get EAGAIN */
+        uint64_t spin_usec;    /* how long a reader looks again before it sleeps; 0: not at all */
+        bool kernel_dir_cache; /* the kernel may keep listings */
+} MountConfig;
+
+#define MOUNT_THREADS_DEFAULT 3
+#define MOUNT_SPIN_USEC_DEFAULT 50
+
+/* The session ended although nobody called mount_session_stop(): unmounted or aborted from outside.
+ * Called at most once, on a reader thread; must not block and must not stop or free the session
+ * there. */
+typedef void (*MountEnded)(void *userdata);
+
+/* Prepares the mount point (fuse/mount.h) and mounts. Until mount_session_start() everybody who
+ * touches the mount waits. The name space, the pool and the table must outlive the session; the
+ * flights that name space calls join are those of `flights`. `ended` may be NULL. 0, or a negative
+ * errno with the reason. */
+int mount_session_new(
+        const MountConfig *config,
+        Namespace *ns,
+        Pool *pool,
+        FlightTable *flights,
+        MountEnded ended,
+        void *userdata,
+        MountSession **ret,
+        Failure *ret_failure);
+
+/* Agrees on a protocol with the kernel and starts the threads. 0 or a negative errno with the
+ * reason; then the session can only be freed. */
+int mount_session_start(MountSession *s, Failure *ret_failure);
+
+/* Answers every request that waits with ENOTCONN, lets no new one wait, unmounts (lazily when files
+ * are open) and joins all threads. The pool must still run: requests end on it. What does not end
+ * within timeout_usec is ended by aborting the connection. Idempotent; not on a reader or pool
+ * thread. 0, or -ETIMEDOUT where an abort was needed. */
+int mount_session_stop(MountSession *s, uint64_t timeout_usec);
+
+/* Stops if that was not done. NULL-safe, returns NULL. */
+MountSession *mount_session_free(MountSession *s);
+DEFINE_CLEANUP(MountSession *, mount_session_free)
+
+/* Where the name space's observer calls go: they queue a notification to the kernel and return.
+ * Valid until the session is freed. */
+void mount_session_observer(MountSession *s, NsObserver *ret);
+
+/* Ends the requests whose time is up with ETIMEDOUT. To be called a few times a second; any thread.
+ * `now` is on the monotonic clock. */
+void mount_session_tick(MountSession *s, uint64_t now);
+
+/* Queues the dropping of everything that the kernel caches: names, attributes, contents. Any
+ * thread. */
+void mount_session_invalidate_all(MountSession *s);
+
+/* Returns when the notifications queued before have been given to the kernel (or the session
+ * stopped). Not on a reader or notify thread. */
+void mount_session_flush_notifications(MountSession *s);
+
+/* The /dev/fuse descriptor, owned by the session. */
+int mount_session_fd(const MountSession *s);

@@ -1,0 +1,566 @@
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <sys/xattr.h>
+#include <unistd.h>
+
+#include "lib/check-main.h"
+#include "mount/fixture.h"
+#include "util/clock.h"
+#include "util/stats.h"
+
+/* Requests through a real mount: what is answered, what waits, and how waiting ends. */
+
+static Fixture f;
+
+static void start(void) {
+        const MountConfig config = fixture_config();
+        fixture_init(&f);
+        fixture_mount(&f, &config);
+}
+
+START_TEST(resident_names_and_contents_are_answered_at_once_R31) {
+        Call call;
+        struct stat st;
+        char value[64];
+
+        start();
+        uint64_t dir = fake_add_dir(f.ns, NS_ROOT_ID, "dir");
+        uint64_t file = fake_add_file(f.ns, dir, "file", "content");
+        fake_add_link(f.ns, dir, "link", "file");
+        int64_t parked = stat_get(STAT_FUSE_PARKED);
+
+        ck_assert_int_eq(call_now(&call, CALL_READ, fixture_path(&f, "dir/file")), 0);
+        ck_assert_str_eq(call.result.text, "content");
+        ck_assert_int_eq(call_now(&call, CALL_READLINK, fixture_path(&f, "dir/link")), 0);
+        ck_assert_str_eq(call.result.text, "file");
+        ck_assert_int_eq(call_now(&call, CALL_LIST, fixture_path(&f, "dir")), 0);
+        ck_assert_str_eq(call.result.text, ". .. file link ");
+        ck_assert_int_eq(call_now(&call, CALL_STAT, fixture_path(&f, "dir/nothing")), ENOENT);
+
+        ck_assert_int_eq(lstat(fixture_path(&f, "dir/file"), &st), 0);
+        ck_assert_uint_eq(st.st_ino, file);
+        ck_assert_uint_eq(st.st_mode, S_IFREG | 0444);
+        ck_assert_int_eq(st.st_size, 7);
+        ck_assert_int_ge(st.st_blocks * 512, st.st_size);
+        ck_assert_uint_eq(st.st_nlink, 1);
+        ck_assert_uint_eq(st.st_uid, geteuid());
+        ck_assert_int_eq(st.st_mtime, 1000000000 + (int64_t) file);
+        ck_assert_int_eq(st.st_mtime, st.st_ctime);
+
+        ck_assert_int_eq(getxattr(fixture_path(&f, "dir"), "user.gitfs.fake", NULL, 0), 5);
+        ck_assert_int_eq(getxattr(fixture_path(&f, "dir"), "user.gitfs.fake", value, 64), 5);
+        ck_assert_int_eq(memcmp(value, "value", 5), 0);
+        ck_assert_int_eq(getxattr(fixture_path(&f, "dir"), "user.gitfs.fake", value, 2), -1);
+        ck_assert_int_eq(errno, ERANGE);
+        ck_assert_int_eq(getxattr(fixture_path(&f, "dir"), "user.other", value, 64), -1);
+        ck_assert_int_eq(errno, ENODATA);
+        ck_assert_int_eq(listxattr(fixture_path(&f, "dir"), value, 64), 16);
+
+        ck_assert_int_eq(stat_get(STAT_FUSE_PARKED), parked);
+        ck_assert_uint_eq(fake_n_blocking(f.ns), 0);
+        fixture_done(&f);
+}
+END_TEST
+
+START_TEST(the_file_system_is_read_only) {
+        struct statvfs st;
+
+        start();
+        fake_add_file(f.ns, NS_ROOT_ID, "file", "content");
+        ck_assert_int_eq(open(fixture_path(&f, "file"), O_WRONLY | O_CLOEXEC), -1);
+        ck_assert_int_eq(errno, EROFS);
+        ck_assert_int_eq(mkdir(fixture_path(&f, "new"), 0700), -1);
+        ck_assert_int_eq(errno, EROFS);
+        ck_assert_int_eq(statvfs(f.mnt, &st), 0);
+        ck_assert(st.f_flag & ST_RDONLY);
+        ck_assert(st.f_flag & ST_NOSUID);
+        ck_assert(st.f_flag & ST_NODEV);
+        ck_assert_uint_eq(st.f_namemax, 255);
+        fixture_done(&f);
+}
+END_TEST
+
+START_TEST(a_warm_pass_makes_no_requests) {
+        Call call;
+        int64_t before, after;
+
+        start();
+        uint64_t dir = fake_add_dir(f.ns, NS_ROOT_ID, "dir");
+        fake_add_file(f.ns, dir, "file", "content");
+        for (int i = 0; i < 2; i++) {
+                before = stat_get(STAT_FUSE_LOOKUP) + stat_get(STAT_FUSE_GETATTR) +
+                         stat_get(STAT_FUSE_OPEN) + stat_get(STAT_FUSE_READ) +
+                         stat_get(STAT_FUSE_READDIR) + stat_get(STAT_FUSE_READDIRPLUS) +
+                         stat_get(STAT_FUSE_OTHER);
+                ck_assert_int_eq(call_now(&call, CALL_LIST, fixture_path(&f, "dir")), 0);
+                ck_assert_int_eq(call_now(&call, CALL_READ, fixture_path(&f, "dir/file")), 0);
+                after = stat_get(STAT_FUSE_LOOKUP) + stat_get(STAT_FUSE_GETATTR) +
+                        stat_get(STAT_FUSE_OPEN) + stat_get(STAT_FUSE_READ) +
+                        stat_get(STAT_FUSE_READDIR) + stat_get(STAT_FUSE_READDIRPLUS) +
+                        stat_get(STAT_FUSE_OTHER);
+        }
+        ck_assert_int_eq(after - before, 0);
+        fixture_done(&f);
+}
+END_TEST
+
+START_TEST(a_listing_brings_the_attributes_of_its_children_R12) {
+        Call call;
+
+        start();
+        uint64_t dir = fake_add_dir(f.ns, NS_ROOT_ID, "dir");
+        for (char name[2] = "a"; name[0] <= 'z'; name[0]++)
+                fake_add_file(f.ns, dir, name, "content");
+        ck_assert_int_eq(call_now(&call, CALL_LIST, fixture_path(&f, "dir")), 0);
+        int64_t asked = stat_get(STAT_FUSE_LOOKUP) + stat_get(STAT_FUSE_GETATTR);
+        for (char name[6] = "dir/a"; name[4] <= 'z'; name[4]++)
+                ck_assert_int_eq(call_now(&call, CALL_STAT, fixture_path(&f, name)), 0);
+        ck_assert_int_eq(stat_get(STAT_FUSE_LOOKUP) + stat_get(STAT_FUSE_GETATTR), asked);
+        fixture_done(&f);
+}
+END_TEST
+
+START_TEST(listings_are_asked_for_again_where_the_kernel_must_not_keep_them) {
+        MountConfig config = fixture_config();
+        Call call;
+
+        config.kernel_dir_cache = false;
+        fixture_init(&f);
+        fixture_mount(&f, &config);
+        uint64_t dir = fake_add_dir(f.ns, NS_ROOT_ID, "dir");
+        ck_assert_int_eq(call_now(&call, CALL_LIST, fixture_path(&f, "dir")), 0);
+        ck_assert_str_eq(call.result.text, ". .. ");
+        fake_add_file(f.ns, dir, "new", "");
+        ck_assert_int_eq(call_now(&call, CALL_LIST, fixture_path(&f, "dir")), 0);
+        ck_assert_str_eq(call.result.text, ". .. new ");
+        fixture_done(&f);
+}
+END_TEST
+
+START_TEST(a_parked_request_is_answered_after_landing) {
+        Call lookup, read, list, link;
+
+        start();
+        uint64_t dir = fake_add_dir(f.ns, NS_ROOT_ID, "dir");
+        uint64_t file = fake_add_file(f.ns, NS_ROOT_ID, "file", "content");
+        uint64_t target = fake_add_link(f.ns, NS_ROOT_ID, "link", "target");
+        uint64_t listed = fake_add_dir(f.ns, NS_ROOT_ID, "listed");
+        uint64_t inner = fake_add_file(f.ns, dir, "inner", "");
+        fake_set_mode(f.ns, dir, FAKE_PARKS, 0);
+        fake_set_mode(f.ns, file, FAKE_PARKS, 0);
+        fake_set_mode(f.ns, target, FAKE_PARKS, 0);
+        fake_set_mode(f.ns, listed, FAKE_PARKS, 0);
+
+        call_start(&lookup, CALL_STAT, fixture_path(&f, "dir/inner"));
+        call_start(&read, CALL_READ, fixture_path(&f, "file"));
+        call_start(&link, CALL_READLINK, fixture_path(&f, "link"));
+        call_start(&list, CALL_LIST, fixture_path(&f, "listed"));
+        fake_wait_parked(f.ns, 4);
+        ck_assert_int_eq(stat_get(STAT_FUSE_PARKED_NOW), 4);
+        fake_land(f.ns, dir, 0, NULL);
+        fake_land(f.ns, file, 0, NULL);
+        fake_land(f.ns, target, 0, NULL);
+        fake_land(f.ns, listed, 0, NULL);
+
+        ck_assert_int_eq(call_join(&lookup), 0);
+        ck_assert_uint_eq(lookup.result.ino, inner);
+        ck_assert_int_eq(call_join(&read), 0);
+        ck_assert_str_eq(read.result.text, "content");
+        ck_assert_int_eq(call_join(&link), 0);
+        ck_assert_str_eq(link.result.text, "target");
+        ck_assert_int_eq(call_join(&list), 0);
+        ck_assert_str_eq(list.result.text, ". .. ");
+        fixture_done(&f);
+}
+END_TEST
+
+START_TEST(others_are_answered_while_requests_are_parked_R9) {
+        Call slow[8], quick;
+
+        start();
+        uint64_t dir = fake_add_dir(f.ns, NS_ROOT_ID, "slow");
+        fake_add_file(f.ns, NS_ROOT_ID, "quick", "content");
+        for (int i = 0; i < 8; i++) {
+                char name[16];
+                (void) snprintf(name, sizeof(name), "%d", i);
+                uint64_t id = fake_add_file(f.ns, dir, name, "");
+                fake_set_mode(f.ns, id, FAKE_PARKS, 0);
+                char path[32];
+                (void) snprintf(path, sizeof(path), "slow/%d", i);
+                /* An empty file is not read: ask for a link's target instead. */
+                id = fake_add_link(f.ns, dir, name, "x");
+                fake_set_mode(f.ns, id, FAKE_PARKS, 0);
+                call_start(&slow[i], CALL_READLINK, fixture_path(&f, path));
+        }
+        fake_wait_parked(f.ns, 8); /* more than there are readers */
+        ck_assert_int_eq(call_now(&quick, CALL_READ, fixture_path(&f, "quick")), 0);
+        ck_assert_str_eq(quick.result.text, "content");
+        mount_session_tick(f.session, now_usec() + 7200 * USEC_PER_SEC);
+        for (int i = 0; i < 8; i++)
+                ck_assert_int_eq(call_join(&slow[i]), ETIMEDOUT);
+        fixture_done(&f);
+}
+END_TEST
+
+START_TEST(what_blocks_runs_on_the_pool) {
+        Call call;
+
+        start();
+        uint64_t file = fake_add_file(f.ns, NS_ROOT_ID, "file", "content");
+        fake_set_mode(f.ns, file, FAKE_BLOCKS, 0);
+        ck_assert_int_eq(call_now(&call, CALL_READ, fixture_path(&f, "file")), 0);
+        ck_assert_str_eq(call.result.text, "content");
+        ck_assert_uint_ge(fake_n_blocking(f.ns), 1);
+        fixture_done(&f);
+}
+END_TEST
+
+START_TEST(an_error_is_answered_and_not_kept_R32) {
+        Failure failure = {0};
+        Call call;
+
+        start();
+        uint64_t file = fake_add_file(f.ns, NS_ROOT_ID, "file", "content");
+        fake_set_mode(f.ns, file, FAKE_PARKS, 0);
+        call_start(&call, CALL_READ, fixture_path(&f, "file"));
+        fake_wait_parked(f.ns, 1);
+        int r = failure_set(&failure, FAILURE_OFFLINE, "no route to forge.example");
+        int64_t errors = stat_get(STAT_FUSE_ERRORS);
+        fake_land(f.ns, file, r, &failure);
+        ck_assert_int_eq(call_join(&call), EHOSTDOWN);
+        ck_assert_int_gt(stat_get(STAT_FUSE_ERRORS), errors);
+
+        fake_set_mode(f.ns, file, FAKE_FAILS, -EBADMSG);
+        ck_assert_int_eq(call_now(&call, CALL_READ, fixture_path(&f, "file")), EIO);
+        fake_set_mode(f.ns, file, FAKE_RESIDENT, 0);
+        ck_assert_int_eq(call_now(&call, CALL_READ, fixture_path(&f, "file")), 0);
+        ck_assert_str_eq(call.result.text, "content");
+        fixture_done(&f);
+}
+END_TEST
+
+START_TEST(what_never_becomes_resident_fails_in_the_end) {
+        Call call;
+
+        start();
+        uint64_t file = fake_add_file(f.ns, NS_ROOT_ID, "file", "content");
+        fake_set_mode(f.ns, file, FAKE_BOUNCES, 0);
+        ck_assert_int_eq(call_now(&call, CALL_READ, fixture_path(&f, "file")), EIO);
+        fixture_done(&f);
+}
+END_TEST
+
+START_TEST(a_signal_ends_the_wait_of_one_and_not_of_others) {
+        Call leaves, stays;
+
+        start();
+        uint64_t link = fake_add_link(f.ns, NS_ROOT_ID, "link", "target");
+        fake_set_mode(f.ns, link, FAKE_PARKS, 0);
+        call_start(&leaves, CALL_READLINK, fixture_path(&f, "link"));
+        fake_wait_parked(f.ns, 1);
+        call_interrupt(&leaves);
+        ck_assert_int_eq(call_join(&leaves), EINTR);
+
+        ck_assert_uint_eq(flight_count(f.flights), 1);
+        call_start(&stays, CALL_READLINK, fixture_path(&f, "link"));
+        fake_wait_parked(f.ns, 2);
+        fake_land(f.ns, link, 0, NULL);
+        ck_assert_int_eq(call_join(&stays), 0);
+        ck_assert_str_eq(stays.result.text, "target");
+        fixture_done(&f);
+}
+END_TEST
+
+START_TEST(signals_landings_and_timeouts_may_meet_R25) {
+        Call calls[8];
+        char path[32];
+
+        start();
+        uint64_t dir = fake_add_dir(f.ns, NS_ROOT_ID, "dir");
+        for (unsigned round = 1; round <= 200; round++) {
+                fake_set_mode(f.ns, dir, FAKE_PARKS, 0);
+                for (size_t i = 0; i < ELEMENTSOF(calls); i++) {
+                        (void) snprintf(path, sizeof(path), "dir/%u-%zu", round, i);
+                        call_start(&calls[i], CALL_STAT, fixture_path(&f, path));
+                }
+                fake_wait_parked(f.ns, round * (unsigned) ELEMENTSOF(calls));
+                for (size_t i = 0; i < ELEMENTSOF(calls); i++)
+                        call_interrupt(&calls[i]);
+                if (round % 2)
+                        mount_session_tick(f.session, now_usec() + 7200 * USEC_PER_SEC);
+                fake_land(f.ns, dir, 0, NULL);
+                for (size_t i = 0; i < ELEMENTSOF(calls); i++) {
+                        int error = call_join(&calls[i]);
+                        ck_assert(error == ENOENT || error == EINTR || error == ETIMEDOUT);
+                }
+        }
+        fixture_done(&f);
+}
+END_TEST
+
+START_TEST(a_request_that_waits_too_long_times_out) {
+        Call call;
+
+        start();
+        uint64_t link = fake_add_link(f.ns, NS_ROOT_ID, "link", "target");
+        fake_set_mode(f.ns, link, FAKE_PARKS, 0);
+        call_start(&call, CALL_READLINK, fixture_path(&f, "link"));
+        fake_wait_parked(f.ns, 1);
+        int64_t timed_out = stat_get(STAT_FUSE_TIMED_OUT);
+        mount_session_tick(f.session, now_usec()); /* its time is not up */
+        ck_assert_int_eq(stat_get(STAT_FUSE_PARKED_NOW), 1);
+        mount_session_tick(f.session, now_usec() + 7200 * USEC_PER_SEC);
+        ck_assert_int_eq(call_join(&call), ETIMEDOUT);
+        ck_assert_int_eq(stat_get(STAT_FUSE_TIMED_OUT), timed_out + 1);
+        fixture_done(&f);
+}
+END_TEST
+
+START_TEST(the_number_of_waiting_requests_is_bounded) {
+        MountConfig config = fixture_config();
+        Call waits, refused;
+
+        config.max_pending = 1;
+        fixture_init(&f);
+        fixture_mount(&f, &config);
+        uint64_t dir = fake_add_dir(f.ns, NS_ROOT_ID, "dir");
+        fake_set_mode(f.ns, dir, FAKE_PARKS, 0);
+        call_start(&waits, CALL_STAT, fixture_path(&f, "dir/a"));
+        fake_wait_parked(f.ns, 1);
+        ck_assert_int_eq(call_now(&refused, CALL_STAT, fixture_path(&f, "dir/b")), EAGAIN);
+        fake_land(f.ns, dir, 0, NULL);
+        ck_assert_int_eq(call_join(&waits), ENOENT);
+        fixture_done(&f);
+}
+END_TEST
+
+START_TEST(sixty_four_callers_get_one_inode_R27) {
+        enum { N = 64 };
+        static Call calls[N];
+
+        start();
+        uint64_t dir = fake_add_dir(f.ns, NS_ROOT_ID, "dir");
+        uint64_t id = fake_add_file(f.ns, dir, "new", "content");
+        fake_set_mode(f.ns, dir, FAKE_PARKS, 0);
+        for (int i = 0; i < N; i++)
+                call_start(&calls[i], CALL_STAT, fixture_path(&f, "dir/new"));
+        fake_wait_parked(f.ns, 1);
+        fake_land(f.ns, dir, 0, NULL);
+        for (int i = 0; i < N; i++) {
+                ck_assert_int_eq(call_join(&calls[i]), 0);
+                ck_assert_uint_eq(calls[i].result.ino, id);
+        }
+        fixture_done(&f);
+}
+END_TEST
+
+START_TEST(a_stop_answers_all_who_wait_R25) {
+        enum { N = 100 };
+        static Call calls[N];
+        char name[16];
+
+        start();
+        for (int i = 0; i < N; i++) {
+                (void) snprintf(name, sizeof(name), "%d", i);
+                uint64_t id = fake_add_link(f.ns, NS_ROOT_ID, name, "target");
+                fake_set_mode(f.ns, id, FAKE_PARKS, 0);
+                call_start(&calls[i], CALL_READLINK, fixture_path(&f, name));
+        }
+        fake_wait_parked(f.ns, N);
+        ck_assert(fixture_is_mounted(&f));
+        ck_assert_int_eq(mount_session_stop(f.session, 60 * USEC_PER_SEC), 0);
+        ck_assert(!fixture_is_mounted(&f));
+        for (int i = 0; i < N; i++)
+                ck_assert_int_eq(call_join(&calls[i]), ENOTCONN);
+        fixture_done(&f);
+}
+END_TEST
+
+START_TEST(a_stop_succeeds_while_files_are_open) {
+        char byte;
+
+        start();
+        fake_add_file(f.ns, NS_ROOT_ID, "file", "content");
+        int fd = open(fixture_path(&f, "file"), O_RDONLY | O_CLOEXEC);
+        ck_assert_int_ge(fd, 0);
+        ck_assert_int_eq(mount_session_stop(f.session, 60 * USEC_PER_SEC), 0);
+        ck_assert(!fixture_is_mounted(&f));
+        f.session = mount_session_free(f.session);
+        ck_assert_int_eq(pread(fd, &byte, 1, 0), -1);
+        ck_assert(errno == ENOTCONN || errno == ECONNABORTED);
+        (void) close(fd);
+        fixture_done(&f);
+}
+END_TEST
+
+START_TEST(the_kernel_gives_back_every_reference_R21) {
+        Call call;
+        char path[32];
+
+        start();
+        uint64_t dir = fake_add_dir(f.ns, NS_ROOT_ID, "dir");
+        for (int i = 0; i < 500; i++) {
+                (void) snprintf(path, sizeof(path), "%d", i);
+                fake_add_file(f.ns, dir, path, "content");
+        }
+        /* By listing, by name, and both. */
+        ck_assert_int_eq(call_now(&call, CALL_STAT, fixture_path(&f, "dir/7")), 0);
+        ck_assert_int_eq(call_now(&call, CALL_LIST, fixture_path(&f, "dir")), 0);
+        for (int i = 0; i < 500; i++) {
+                (void) snprintf(path, sizeof(path), "dir/%d", i);
+                ck_assert_int_eq(call_now(&call, CALL_STAT, fixture_path(&f, path)), 0);
+        }
+        ck_assert_uint_ge(fake_kernel_refs(f.ns), 501);
+        mount_session_invalidate_all(f.session);
+        fake_wait_kernel_refs(f.ns, 0);
+        /* And it can look again. */
+        ck_assert_int_eq(call_now(&call, CALL_READ, fixture_path(&f, "dir/7")), 0);
+        ck_assert_str_eq(call.result.text, "content");
+        fixture_done(&f);
+}
+END_TEST
+
+/* Reads the whole directory and counts each name "0".."n-1"; -1 for one that is wrong. */
+static int count_names(DIR *dir, unsigned char *seen, int n) {
+        struct dirent *e;
+        int count = 0;
+
+        while ((e = readdir(dir))) { // NOLINT(concurrency-mt-unsafe): this function's own stream
+                if (e->d_name[0] == '.')
+                        continue;
+                int i = (int) strtol(e->d_name, NULL, 10);
+                if (i < 0 || i >= n || e->d_type != DT_REG || e->d_ino == 0)
+                        return -1;
+                seen[i]++;
+                count++;
+        }
+        return count;
+}
+
+START_TEST(a_large_directory_streams_R30) {
+        enum { N = 10000 };
+        static unsigned char seen[N];
+        char name[16];
+        struct dirent *e;
+
+        start();
+        uint64_t id = fake_add_dir(f.ns, NS_ROOT_ID, "dir");
+        for (int i = 0; i < N; i++) {
+                (void) snprintf(name, sizeof(name), "%d", i);
+                fake_add_file(f.ns, id, name, "");
+        }
+        DIR *dir = opendir(fixture_path(&f, "dir"));
+        ck_assert_ptr_nonnull(dir);
+        memset(seen, 0, sizeof(seen));
+        ck_assert_int_eq(count_names(dir, seen, N), N);
+        for (int i = 0; i < N; i++)
+                ck_assert_uint_eq(seen[i], 1);
+
+        /* Back to a place in the middle. */
+        rewinddir(dir);
+        for (int i = 0; i < N / 2; i++)
+                ck_assert_ptr_nonnull(readdir(dir)); // NOLINT(concurrency-mt-unsafe)
+        long place = telldir(dir);
+        e = readdir(dir); // NOLINT(concurrency-mt-unsafe)
+        ck_assert_ptr_nonnull(e);
+        long expected = strtol(e->d_name, NULL, 10);
+        rewinddir(dir);
+        seekdir(dir, place);
+        e = readdir(dir); // NOLINT(concurrency-mt-unsafe)
+        ck_assert_ptr_nonnull(e);
+        ck_assert_int_eq(strtol(e->d_name, NULL, 10), expected);
+        ck_assert_int_eq(closedir(dir), 0);
+        fixture_done(&f);
+}
+END_TEST
+
+START_TEST(a_replaced_name_is_seen_at_once) {
+        NsObserver observer;
+        Call call;
+        char old[16] = "";
+
+        start();
+        mount_session_observer(f.session, &observer);
+        uint64_t dir = fake_add_dir(f.ns, NS_ROOT_ID, "dir");
+        fake_add_file(f.ns, dir, "file", "old");
+        ck_assert_int_eq(call_now(&call, CALL_READ, fixture_path(&f, "dir/file")), 0);
+        ck_assert_int_eq(call_now(&call, CALL_STAT, fixture_path(&f, "dir/new")), ENOENT);
+        ck_assert_int_eq(call_now(&call, CALL_LIST, fixture_path(&f, "dir")), 0);
+        int fd = open(fixture_path(&f, "dir/file"), O_RDONLY | O_CLOEXEC);
+        ck_assert_int_ge(fd, 0);
+
+        fake_add_file(f.ns, dir, "file", "other");
+        fake_add_file(f.ns, dir, "new", "");
+        observer.entry_changed(dir, "file", observer.userdata);
+        observer.entry_changed(dir, "new", observer.userdata);
+        observer.inode_changed(dir, observer.userdata);
+        mount_session_flush_notifications(f.session);
+
+        ck_assert_int_eq(call_now(&call, CALL_READ, fixture_path(&f, "dir/file")), 0);
+        ck_assert_str_eq(call.result.text, "other");
+        ck_assert_int_eq(call_now(&call, CALL_STAT, fixture_path(&f, "dir/new")), 0);
+        ck_assert_int_eq(call_now(&call, CALL_LIST, fixture_path(&f, "dir")), 0);
+        ck_assert_str_eq(call.result.text, ". .. file new ");
+        /* Who has the old one open keeps it. */
+        ck_assert_int_eq(pread(fd, old, sizeof(old), 0), 3);
+        ck_assert_str_eq(old, "old");
+        (void) close(fd);
+        fixture_done(&f);
+}
+END_TEST
+
+START_TEST(too_many_notifications_become_one) {
+        NsObserver observer;
+        Call call;
+
+        start();
+        mount_session_observer(f.session, &observer);
+        uint64_t dir = fake_add_dir(f.ns, NS_ROOT_ID, "dir");
+        fake_add_file(f.ns, dir, "file", "old");
+        ck_assert_int_eq(call_now(&call, CALL_READ, fixture_path(&f, "dir/file")), 0);
+        fake_add_file(f.ns, dir, "file", "other");
+        int64_t sent = stat_get(STAT_NOTIFY_ENTRY) + stat_get(STAT_NOTIFY_INODE);
+        enum { N = 300000 };
+        for (uint64_t i = 0; i < N; i++)
+                observer.inode_changed(1000000 + i, observer.userdata);
+        observer.entry_changed(dir, "file", observer.userdata);
+        mount_session_flush_notifications(f.session);
+        /* However many were merged, the last one arrived. */
+        ck_assert_int_le(stat_get(STAT_NOTIFY_ENTRY) + stat_get(STAT_NOTIFY_INODE) - sent, N + 2);
+        ck_assert_int_eq(call_now(&call, CALL_READ, fixture_path(&f, "dir/file")), 0);
+        ck_assert_str_eq(call.result.text, "other");
+        fixture_done(&f);
+}
+END_TEST
+
+static void add_tests(TCase *tc) {
+        tcase_add_test(tc, resident_names_and_contents_are_answered_at_once_R31);
+        tcase_add_test(tc, the_file_system_is_read_only);
+        tcase_add_test(tc, a_warm_pass_makes_no_requests);
+        tcase_add_test(tc, a_listing_brings_the_attributes_of_its_children_R12);
+        tcase_add_test(tc, listings_are_asked_for_again_where_the_kernel_must_not_keep_them);
+        tcase_add_test(tc, a_parked_request_is_answered_after_landing);
+        tcase_add_test(tc, others_are_answered_while_requests_are_parked_R9);
+        tcase_add_test(tc, what_blocks_runs_on_the_pool);
+        tcase_add_test(tc, an_error_is_answered_and_not_kept_R32);
+        tcase_add_test(tc, what_never_becomes_resident_fails_in_the_end);
+        tcase_add_test(tc, a_signal_ends_the_wait_of_one_and_not_of_others);
+        tcase_add_test(tc, signals_landings_and_timeouts_may_meet_R25);
+        tcase_add_test(tc, a_request_that_waits_too_long_times_out);
+        tcase_add_test(tc, the_number_of_waiting_requests_is_bounded);
+        tcase_add_test(tc, sixty_four_callers_get_one_inode_R27);
+        tcase_add_test(tc, a_stop_answers_all_who_wait_R25);
+        tcase_add_test(tc, a_stop_succeeds_while_files_are_open);
+        tcase_add_test(tc, the_kernel_gives_back_every_reference_R21);
+        tcase_add_test(tc, a_large_directory_streams_R30);
+        tcase_add_test(tc, a_replaced_name_is_seen_at_once);
+        tcase_add_test(tc, too_many_notifications_become_one);
+        skip_without_fuse();
+}
+
+CHECK_MAIN("mount-session", add_tests)
