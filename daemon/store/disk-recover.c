@@ -8,7 +8,6 @@
 #include <unistd.h>
 
 #include "store/disk-internal.h"
-#include "util/buf.h"
 #include "util/fd.h"
 #include "util/log.h"
 #include "util/stats.h"
@@ -27,7 +26,7 @@ int disk_tier_lock_directory(DiskTier *tier) {
                 path = NULL;
                 return -ENOMEM;
         }
-        _cleanup_close_ int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+        _cleanup_close_ int fd = open(path, O_RDONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
         if (fd < 0)
                 return -errno;
         /* Also busy for the second of two threads that find the directory deleted at the same time:
@@ -49,32 +48,16 @@ static bool parse_name(const char *name, uint64_t *ret) {
 
         if (sscanf(name, "%16" SCNx64 ".seg", &number) != 1)
                 return false;
-        (void) snprintf(check, sizeof(check), "%016" PRIx64 ".seg", number);
+        (void) snprintf(check, sizeof(check), "%016" PRIx64 ".seg", number); /* always fits */
         if (strcmp(check, name) != 0)
                 return false;
         *ret = number;
         return true;
 }
 
-/* Appends the numbers of all segments in the directory. */
-static int list_numbers(const DiskTier *tier, Buf *ret) {
-        DIR *dir = opendir(tier->directory);
-        if (!dir)
-                return -errno;
-
-        int r = 0;
-        for (struct dirent *entry; r >= 0 && (entry = readdir(dir));) {
-                uint64_t number;
-                if (parse_name(entry->d_name, &number))
-                        r = buf_append(ret, &number, sizeof(number));
-        }
-        (void) closedir(dir); /* was only read */
-        return r;
-}
-
-static int compare_numbers(const void *a, const void *b) {
-        const uint64_t *x = a, *y = b;
-        return (*x > *y) - (*x < *y);
+static int is_segment(const struct dirent *entry) {
+        uint64_t number;
+        return parse_name(entry->d_name, &number);
 }
 
 typedef struct Loader {
@@ -107,28 +90,32 @@ static void load_record(const SegmentRecord *record, void *userdata) {
                 loader->error = r;
 }
 
-/* Takes the segment over. */
+/* Takes the segment over. They come in the order of their numbers. */
 static int load_segment(DiskTier *tier, Segment *segment) {
         Loader loader = {tier, segment, 0};
 
         mutex_lock(&tier->lock);
         disk_tier_add_segment_locked(tier, segment);
+        tier->next_number = segment->number + 1;
         mutex_unlock(&tier->lock);
         (void) segment_each(segment, load_record, &loader); /* up to the damage, if there is any */
         return loader.error;
 }
 
 static int open_segment(DiskTier *tier, uint64_t number) {
-        Segment *segment;
+        Segment *segment = NULL;
 
         _cleanup_free_ char *path = disk_segment_path(tier, number);
         if (!path)
                 return -ENOMEM;
-        int fd = open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NOCTTY);
+        const int flags = O_CLOEXEC | O_NOFOLLOW | O_NOCTTY;
+        int fd = open(path, O_RDWR | flags);
+        if (fd < 0 && errno == EROFS)
+                fd = open(path, O_RDONLY | flags);
         int r = fd < 0 ? -errno : segment_open(fd, number, &segment);
         if (r == -ENOMEM)
                 return r;
-        if (r < 0) {
+        if (!segment) {
                 stat_add(STAT_STORE_CORRUPT, 1);
                 log_debug("\"%s\" is no usable segment: %s", path, strerrorname_np(-r));
                 if (unlink(path) < 0)
@@ -156,22 +143,21 @@ static void drop_empty(DiskTier *tier) {
 }
 
 int disk_tier_recover(DiskTier *tier) {
-        _cleanup_buf_ Buf buf = {0};
+        struct dirent **entries;
+        int r = 0;
 
-        int r = list_numbers(tier, &buf);
-        if (r < 0)
-                return r;
-        size_t n = buf.len / sizeof(uint64_t);
-        if (n > 0)
-                qsort(buf.data, n, sizeof(uint64_t), compare_numbers);
-        for (size_t i = 0; i < n; i++) {
+        /* Names are numbers with leading zeros: sorted, the oldest is first. */
+        int n = scandir(tier->directory, &entries, is_segment, alphasort);
+        if (n < 0)
+                return -errno;
+        for (int i = 0; i < n; i++) {
                 uint64_t number;
-                memcpy(&number, buf.data + i * sizeof(number), sizeof(number));
-                tier->next_number = number + 1;
-                r = open_segment(tier, number);
-                if (r < 0)
-                        return r;
+                if (r >= 0 && parse_name(entries[i]->d_name, &number))
+                        r = open_segment(tier, number);
+                free(entries[i]);
         }
-        drop_empty(tier);
-        return 0;
+        free(entries);
+        if (r >= 0)
+                drop_empty(tier);
+        return r;
 }

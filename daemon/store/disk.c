@@ -28,10 +28,10 @@
 #define SEGMENTS_WANTED 8 /* at least, where the limit allows segments of that size */
 #define SEGMENTS_FEWEST 4 /* at least, however small the limit */
 #define LARGE_FRACTION 8  /* of a segment: larger objects get their own */
-#define PAGE 4096
+#define PAGE UINT64_C(4096)
 
 static uint64_t page_up(uint64_t n) {
-        return (n + PAGE - 1) & ~(uint64_t) (PAGE - 1);
+        return (n + PAGE - 1) & ~(PAGE - 1);
 }
 
 void disk_tier_apply_limits(DiskTier *tier, const StoreConfig *config) {
@@ -41,7 +41,7 @@ void disk_tier_apply_limits(DiskTier *tier, const StoreConfig *config) {
         size = MIN(size, config->disk_limit / SEGMENTS_FEWEST);
         tier->limit = config->disk_limit;
         tier->free_space_floor = config->free_space_floor;
-        tier->segment_size = size & ~(uint64_t) (PAGE - 1);
+        tier->segment_size = size & ~(PAGE - 1);
 }
 
 char *disk_segment_path(const DiskTier *tier, uint64_t number) {

@@ -418,15 +418,19 @@ static bool read_trailer(Segment *segment) {
         return true;
 }
 
-/* Of what a crash left, everything that has an intact header is kept. */
+/* Of what a crash left, everything that has an intact header is kept. Where it cannot be sealed, on
+ * a file system that is full or read-only, it is used as it is. */
 static int recover(Segment *segment) {
         uint64_t size;
 
         int r = write_footer(segment, segment->map_size, &size);
-        if (r < 0)
-                return r;
-        if (ftruncate(segment->fd, (off_t) size) < 0)
-                return -errno;
+        if (r >= 0 && ftruncate(segment->fd, (off_t) size) < 0)
+                r = -errno;
+        if (r < 0) {
+                segment->footer = 0;
+                segment->used = segment->map_size;
+                return r == -ENOMEM ? r : 0;
+        }
         segment_unmap(segment);
         return segment_map(segment, size, PROT_READ);
 }

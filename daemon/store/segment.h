@@ -27,28 +27,28 @@ typedef enum SegmentState {
 struct Segment {
         StoreOwner owner;
         uint64_t number; /* part of the file's name; never used twice */
-        int fd;          /* until sealed, then -1 */
         uint8_t *map;
         size_t map_size;
         uint64_t salt;
         uint64_t footer; /* offset; 0 while there is none */
-        uint32_t n_footer;
 
         /* Bytes of the limit that this file takes. Given back to *account, when the mapping is gone
          * and with it the file's blocks. */
         uint64_t charged;
         atomic_uint_least64_t *account;
 
-        atomic_uint_least32_t n_live;   /* index entries that point here: see index.h */
         atomic_uint_least64_t last_use; /* ticks of the disk tier's clock */
+        atomic_uint_least32_t n_live;   /* index entries that point here: see index.h */
+        uint32_t n_footer;
+        int fd; /* until sealed, then -1 */
 
         /* protected by the disk tier's lock */
-        SegmentState state;
-        bool doomed;        /* evict it as soon as the last writer is gone */
         unsigned n_writers; /* one for each reservation, and one while it is the active segment */
         uint64_t used;      /* bytes handed out, from the start */
-        uint32_t n_records;
         TAILQ_ENTRY(Segment) entry;
+        uint32_t n_records;
+        SegmentState state;
+        bool doomed; /* evict it as soon as the last writer is gone */
 };
 
 /* A record as it is found in a segment. */
