@@ -66,7 +66,7 @@ int sample_put(Store *store, StoreTier tier, const Sample *sample) {
 }
 
 char *scratch_new(void) {
-        const char *base = getenv("TMPDIR");
+        const char *base = getenv("TMPDIR"); // NOLINT(concurrency-mt-unsafe): nobody calls setenv
         char *path;
 
         must(asprintf(&path, "%s/gitfs-store-XXXXXX", base ? base : "/tmp") > 0, "asprintf");
@@ -79,6 +79,7 @@ static int remove_one(const char *path, const struct stat *st, int type, struct 
 }
 
 void scratch_remove(const char *path) {
+        // NOLINTNEXTLINE(concurrency-mt-unsafe): it is in glibc as long as the cwd stays
         must(nftw(path, remove_one, 16, FTW_DEPTH | FTW_PHYS) == 0 || errno == ENOENT, "nftw");
 }
 
@@ -91,6 +92,7 @@ static void each_file(
         DIR *dir = opendir(path);
         if (!dir)
                 return;
+        // NOLINTNEXTLINE(concurrency-mt-unsafe): the stream is ours alone
         for (struct dirent *e; (e = readdir(dir));)
                 if (fstatat(dirfd(dir), e->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
                     S_ISREG(st.st_mode))

@@ -330,7 +330,7 @@ START_TEST(files_are_private_and_foreign_ones_stay) {
         store_close(store);
 
         _cleanup_free_ char *segment = NULL;
-        ck_assert_int_gt(asprintf(&segment, "%s/0000000000000101.seg", directory), 0);
+        ck_assert_int_gt(asprintf(&segment, "%s/0000000000000001.seg", directory), 0);
         ck_assert_int_eq(stat(segment, &st), 0);
         ck_assert_uint_eq(st.st_mode & 07777, 0600);
 }
