@@ -86,7 +86,7 @@ int client_report(const Ctl *ctl, int r, const sd_bus_error *error) {
                 ctl_error("gitfsd ended during the call: " START_HINT);
         else if (r == -ETIMEDOUT)
                 ctl_error("gitfsd does not answer; restart it: `systemctl --user restart gitfsd`");
-        else if (sd_bus_error_is_set(error))
+        else if (error && sd_bus_error_is_set(error))
                 report_error(ctl, error);
         else
                 ctl_error("%s", strerrordesc_np(-r));

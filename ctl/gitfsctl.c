@@ -14,7 +14,7 @@
 #include "util/clock.h"
 #include "version.h"
 
-#define MAX_POLL_INTERVAL_SEC (366 * 24 * 60 * 60ull)
+#define MAX_POLL_INTERVAL_SEC (366ull * 24 * 60 * 60)
 
 typedef struct Verb {
         const char *group; /* "org" in `org add`; NULL */
@@ -283,7 +283,7 @@ static int run_verb(Ctl *ctl, char **args) {
 int main(int argc, char **argv) {
         _cleanup_free_ const char **repos = calloc((size_t) argc, sizeof(*repos));
         Ctl ctl = {.repos = repos};
-        int c, status = EXIT_SUCCESS;
+        int status = EXIT_SUCCESS;
 
         if (!repos) {
                 ctl_error("out of memory");
@@ -292,12 +292,14 @@ int main(int argc, char **argv) {
         /* Column widths; the output is UTF-8 whatever the locale. Without it wide characters count
          * as narrow. */
         (void) setlocale(LC_CTYPE, "C.UTF-8"); // NOLINT(concurrency-mt-unsafe): one thread
-        ctl.runtime_directory = getenv("GITFS_RUNTIME_DIRECTORY"); // NOLINT(concurrency-mt-unsafe)
+        // NOLINTNEXTLINE(concurrency-mt-unsafe): one thread
+        ctl.runtime_directory = getenv("GITFS_RUNTIME_DIRECTORY");
         if (ctl.runtime_directory && !*ctl.runtime_directory)
                 ctl.runtime_directory = NULL;
 
         while (status == EXIT_SUCCESS) {
-                c = getopt_long(argc, argv, "h", options, NULL); // NOLINT(concurrency-mt-unsafe)
+                // NOLINTNEXTLINE(concurrency-mt-unsafe): one thread
+                int c = getopt_long(argc, argv, "h", options, NULL);
                 if (c < 0)
                         break;
                 if (c == VALUE_HELP)

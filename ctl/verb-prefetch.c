@@ -11,6 +11,9 @@
 #include "ctl/bus-client.h"
 #include "ctl/progress.h"
 #include "ctl/verbs.h"
+#include "util/clock.h"
+
+#define ASK_AGAIN_USEC (5 * USEC_PER_SEC)
 
 static int on_job_changed(sd_bus_message *m, void *userdata, sd_bus_error *error) {
         bool *changed = userdata;
@@ -31,12 +34,15 @@ static int watch_jobs(Ctl *ctl, bool *changed) {
         return r < 0 ? client_report(ctl, r, NULL) : 0;
 }
 
-/* Until something is told of a job, ours or another's. */
+/* Until something is told of a job, ours or another's; or for a while, as nobody tells over a bus
+ * that the daemon is gone: asking for the job does. */
 static int wait_for_change(Ctl *ctl, bool *changed) {
-        while (!*changed) {
+        for (bool waited = false; !*changed && !waited;) {
                 int r = sd_bus_process(ctl->bus, NULL);
-                if (r == 0)
-                        r = sd_bus_wait(ctl->bus, UINT64_MAX);
+                if (r == 0) {
+                        r = sd_bus_wait(ctl->bus, ASK_AGAIN_USEC);
+                        waited = r == 0;
+                }
                 if (r < 0)
                         return client_report(ctl, r, NULL);
         }

@@ -68,7 +68,7 @@ const char *bus_error_name(int r, const Failure *f) {
 }
 
 int bus_error_set(sd_bus_error *ret, int r, const Failure *f) {
-        char message[sizeof(f->text) + 64];
+        char message[sizeof((Failure){0}.text) + 64];
         const char *text = f && f->text[0] ? f->text : strerrordesc_np(-r);
         uint64_t now = now_usec();
 

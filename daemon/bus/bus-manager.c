@@ -29,7 +29,7 @@ static_assert(
 
 static int refuse(sd_bus_error *error, const char *fmt, ...) _printf_(2, 3);
 static int refuse(sd_bus_error *error, const char *fmt, ...) {
-        char text[sizeof(((Failure *) NULL)->text)];
+        char text[sizeof((Failure){0}.text)];
         va_list ap;
         Failure f;
 

@@ -1,6 +1,7 @@
 /* The bus layer as it ships, on the fake manager: test-busd RUNTIME-DIRECTORY MOUNT-POINT. Says
  * "ready" on stdout once it serves; SIGTERM ends it in the order of the real daemon. */
 
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,7 +18,7 @@ static int block_sigterm(void) {
 
         if (sigemptyset(&set) < 0 || sigaddset(&set, SIGTERM) < 0)
                 return -1;
-        return sigprocmask(SIG_BLOCK, &set, NULL);
+        return pthread_sigmask(SIG_BLOCK, &set, NULL);
 }
 
 int main(int argc, char **argv) {
@@ -25,7 +26,7 @@ int main(int argc, char **argv) {
         _cleanup_(manager_freep) Manager *m = NULL;
         _cleanup_(bus_freep) Bus *bus = NULL;
 
-        if (argc != 3 || block_sigterm() < 0)
+        if (argc != 3 || block_sigterm() != 0)
                 return 2;
         log_set_max_level(LOG_DEBUG);
         const ManagerOptions options = {.runtime_directory = argv[1], .mount_point = argv[2]};

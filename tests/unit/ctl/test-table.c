@@ -74,7 +74,7 @@ START_TEST(progress_is_a_bar_once_the_total_is_known) {
 END_TEST
 
 static void add_tests(TCase *tc) {
-        (void) setlocale(LC_CTYPE, "C.UTF-8");
+        (void) setlocale(LC_CTYPE, "C.UTF-8"); // NOLINT(concurrency-mt-unsafe): one thread
         tcase_add_test(tc, columns_are_aligned);
         tcase_add_test(tc, widths_are_terminal_columns);
         tcase_add_test(tc, cells_cannot_harm_the_terminal);
