@@ -271,6 +271,7 @@ static OrgInfo org_info(const FakeOrg *o) {
                 .config = o->config,
                 .state = o->state,
                 .failure = o->failure,
+                .poll_interval_usec = o->config->poll_interval_usec,
                 .n_repos = 3,
                 .n_checkouts = 1,
         };
