@@ -34,7 +34,6 @@ static const struct {
         {GITFS_BUS_ERROR_OFFLINE, "check the network, and the URL with `gitfsctl org list`"},
         {GITFS_BUS_ERROR_TIMEOUT, "try again; `gitfsctl status` shows which org does not answer"},
         {GITFS_BUS_ERROR_BUSY, "try again when other calls have ended"},
-        {GITFS_BUS_ERROR_INVALID, "see `gitfsctl --help`"},
         {GITFS_BUS_ERROR_FAILED, "the log may tell more: `journalctl --user -u gitfsd`"},
 };
 

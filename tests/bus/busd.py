@@ -146,17 +146,22 @@ class Env:
         }
         self.environment["XDG_RUNTIME_DIR"] = os.path.join(directory, "run")
 
-    def start_bus(self):
-        """A session bus of the test's own, which starts no services."""
+    def start_bus(self, command=None):
+        """A session bus of the test's own. It starts the daemon with the command, if any, and no other service."""
         if not shutil.which("dbus-daemon"):
             print("SKIP: dbus-daemon is not installed")
             sys.exit(77)
+        services = os.path.join(self.directory, "services")
+        os.makedirs(services, exist_ok=True)
+        if command:
+            with open(os.path.join(services, NAME + ".service"), "w", encoding="utf-8") as f:
+                f.write(f"[D-BUS Service]\nName={NAME}\nExec={command}\n")
         config = os.path.join(self.directory, "bus.conf")
         with open(config, "w", encoding="utf-8") as f:
             f.write(
                 '<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN" '
                 '"http://www.freedesktop.org/standards/dbus/1.0/busconfig.dtd"><busconfig><type>session</type>'
-                f"<listen>unix:path={self.directory}/bus</listen>"
+                f"<listen>unix:path={self.directory}/bus</listen><servicedir>{services}</servicedir>"
                 '<policy context="default"><allow send_destination="*" eavesdrop="true"/>'
                 '<allow eavesdrop="true"/><allow own="*"/></policy></busconfig>'
             )
@@ -164,6 +169,7 @@ class Env:
             ["dbus-daemon", f"--config-file={config}", "--nofork", "--print-address=1"],
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
+            env=self.environment,
             text=True,
         )
         # Without the id that a restarted bus would not have.

@@ -6,6 +6,7 @@ import os
 import pty
 import re
 import select
+import signal
 import subprocess
 
 import busd
@@ -74,6 +75,26 @@ def the_daemon_is_found(t):
     assert t.ctl("path", "--runtime-directory", t.runtime, environment=elsewhere) == t.mount + "\n"
     assert t.ctl("path", environment={"GITFS_RUNTIME_DIRECTORY": t.runtime}) == t.mount + "\n"
     t.ctl("path", environment={"GITFS_RUNTIME_DIRECTORY": t.directory}, status=FAILURE)
+
+
+@case
+def the_bus_starts_the_daemon(t):
+    t.start_bus(f"{busd.BUSD} {t.runtime} {t.mount}")
+    pid = json.loads(t.ctl("status", "--json"))["pid"]
+    try:
+        # It is there to stay, and is found on its socket now.
+        elsewhere = {"DBUS_SESSION_BUS_ADDRESS": "unix:path=/nowhere"}
+        assert json.loads(t.ctl("status", "--json", environment=elsewhere))["pid"] == pid
+    finally:
+        os.kill(pid, signal.SIGTERM)
+    wait_for(lambda: not os.path.exists(t.socket), "the daemon ends")
+
+
+@case
+def a_daemon_that_cannot_be_started_is_told(t):
+    t.start_bus("/bin/false")
+    error = t.ctl("status", status=FAILURE)
+    assert "gitfsd could not be started" in error and "journalctl --user -u gitfsd" in error, error
 
 
 @case
