@@ -290,6 +290,40 @@ START_TEST(segments_are_swapped_or_missing) {
 }
 END_TEST
 
+/* A blob that looks like a record, in a segment whose headers are damaged: the scan must not take
+ * it for one. The record is a real one, of another segment. */
+START_TEST(payload_that_looks_like_a_record) {
+        static uint8_t forged[64 + sizeof(sizes)];
+        _cleanup_free_ char *from = segment_path(directory, 0), *to = segment_path(copy, 0);
+        Store *store = NULL;
+        Oid oid;
+
+        ck_assert_int_eq(store_open(&config, &store), 0);
+        put_sizes(store);
+        store_close(store);
+        _cleanup_close_ int fd = open(from, O_RDONLY | O_CLOEXEC);
+        ck_assert_int_ge(fd, 0);
+        ck_assert_int_eq(pread_all(fd, forged, sizeof(forged), 64), 0);
+
+        ck_assert_int_eq(object_hash(OID_SHA1, OBJECT_BLOB, forged, sizeof(forged), &oid), 0);
+        ck_assert_int_eq(store_open(&copy_config, &store), 0);
+        ck_assert_int_eq(
+                store_put(
+                        store, STORE_DISK, STORE_OBJECT, &oid, OBJECT_BLOB, forged, sizeof(forged)),
+                0);
+        put_samples(store, 1, 2);
+        store_close(store);
+        flip(to, 64, 1);                 /* the header of the blob */
+        flip(to, file_size(to) - 32, 1); /* the trailer, so that the records are looked for */
+
+        ck_assert_int_eq(store_open(&copy_config, &store), 0);
+        ck_assert_int_eq(sample_check(store, &samples[1]), 1); /* it was found by the scan */
+        ck_assert(!store_has(store, STORE_OBJECT, &oid));
+        ck_assert_int_eq(check_sizes(store), 0);
+        store_close(store);
+}
+END_TEST
+
 static void add_tests(TCase *tc) {
         tcase_add_checked_fixture(tc, set_up, tear_down);
         tcase_add_test(tc, process_dies);
@@ -299,6 +333,7 @@ static void add_tests(TCase *tc) {
         tcase_add_test(tc, damage_is_found_and_counted);
         tcase_add_test(tc, pages_are_missing);
         tcase_add_test(tc, segments_are_swapped_or_missing);
+        tcase_add_test(tc, payload_that_looks_like_a_record);
 }
 
 CHECK_MAIN("store/crash", add_tests)
