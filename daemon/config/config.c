@@ -97,7 +97,7 @@ static int parse_u64(const OptionRow *row, const char *value, void *field, Confi
 }
 
 static int parse_uint(const OptionRow *row, const char *value, void *field, ConfigError *e) {
-        uint64_t v;
+        uint64_t v = 0;
 
         assert(row->max <= UINT_MAX);
         int r = parse_u64(row, value, &v, e);
@@ -250,15 +250,13 @@ static int config_copy(const Config *c, Config **ret) {
                 if (rows[i].parse == parse_path)
                         *(char **) field_of(copy, &rows[i]) = NULL;
         for (size_t i = 0; i < ELEMENTSOF(rows); i++) {
-                char *s = rows[i].parse == parse_path
-                                  ? *(char *const *) ((const char *) c + rows[i].offset)
-                                  : NULL;
-                if (!s)
+                const void *from = (const char *) c + rows[i].offset;
+                char **to = field_of(copy, &rows[i]);
+                if (rows[i].parse != parse_path || !*(char *const *) from)
                         continue;
-                char *dup = strdup(s);
-                if (!dup)
+                *to = strdup(*(char *const *) from);
+                if (!*to)
                         return -ENOMEM;
-                *(char **) field_of(copy, &rows[i]) = dup;
         }
         *ret = TAKE_PTR(copy);
         return 0;

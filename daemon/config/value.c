@@ -11,6 +11,11 @@
 #include "util/clock.h"
 #include "util/path.h"
 
+#define MINUTE (60 * USEC_PER_SEC)
+#define HOUR (60 * MINUTE)
+#define DAY (24 * HOUR)
+#define WEEK (7 * DAY)
+
 int value_parse_bool(const char *s, bool *ret) {
         static const char *const yes[] = {"yes", "true", "on", "1", "y", "t"};
         static const char *const no[] = {"no", "false", "off", "0", "n", "f"};
@@ -83,20 +88,20 @@ static uint64_t unit_usec(const char *unit, size_t len) {
                 {"sec", USEC_PER_SEC},
                 {"second", USEC_PER_SEC},
                 {"seconds", USEC_PER_SEC},
-                {"m", 60 * USEC_PER_SEC},
-                {"min", 60 * USEC_PER_SEC},
-                {"minute", 60 * USEC_PER_SEC},
-                {"minutes", 60 * USEC_PER_SEC},
-                {"h", 3600 * USEC_PER_SEC},
-                {"hr", 3600 * USEC_PER_SEC},
-                {"hour", 3600 * USEC_PER_SEC},
-                {"hours", 3600 * USEC_PER_SEC},
-                {"d", 86400 * USEC_PER_SEC},
-                {"day", 86400 * USEC_PER_SEC},
-                {"days", 86400 * USEC_PER_SEC},
-                {"w", 7 * 86400 * USEC_PER_SEC},
-                {"week", 7 * 86400 * USEC_PER_SEC},
-                {"weeks", 7 * 86400 * USEC_PER_SEC},
+                {"m", MINUTE},
+                {"min", MINUTE},
+                {"minute", MINUTE},
+                {"minutes", MINUTE},
+                {"h", HOUR},
+                {"hr", HOUR},
+                {"hour", HOUR},
+                {"hours", HOUR},
+                {"d", DAY},
+                {"day", DAY},
+                {"days", DAY},
+                {"w", WEEK},
+                {"week", WEEK},
+                {"weeks", WEEK},
         };
 
         for (size_t i = 0; i < ELEMENTSOF(units); i++)

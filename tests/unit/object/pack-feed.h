@@ -32,7 +32,7 @@ static inline int feed_pack_limited(
                 n = piece > 0 ? piece : 1 + (size_t) rand_r(&seed) % 5000;
                 n = n < len - at ? n : len - at;
                 /* An exact copy, so that ASan sees a read outside of the piece. */
-                uint8_t *copy = malloc(n);
+                uint8_t *copy = malloc(MAX(n, (size_t) 1));
                 if (!copy) /* a ck_assert() is a system call, too slow for every byte */
                         ck_abort_msg("out of memory");
                 memcpy(copy, pack + at, n);
