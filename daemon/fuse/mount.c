@@ -114,6 +114,10 @@ static int probe(const char *path) {
         return -ETIMEDOUT;
 }
 
+static bool is_dead(int probe_result) {
+        return probe_result == -ENOTCONN || probe_result == -ECONNABORTED;
+}
+
 static int run_fusermount(const char *path, bool lazy) {
         const char *const argv[] = {"fusermount3", lazy ? "-uz" : "-u", "--", path, NULL};
         _cleanup_buf_ Buf output = {0};
@@ -163,7 +167,7 @@ static int clear_mounts(const char *path, Failure *f) {
                                 path);
                         return -EBUSY;
                 }
-                if (r != -ENOTCONN && r != -ECONNABORTED) {
+                if (!is_dead(r)) {
                         (void) failure_set(f, FAILURE_LOCAL, "another gitfsd serves \"%s\"", path);
                         return -EBUSY;
                 }
@@ -270,6 +274,17 @@ int mount_remove(const char *path, unsigned connection) {
         if (r < 0)
                 r = unmount(path, /* lazy= */ true);
         return r;
+}
+
+int mount_remove_dead(const char *path, unsigned connection) {
+        unsigned there;
+
+        int r = mount_connection(path, &there);
+        if (r == -ENOENT || (r == 0 && there != connection))
+                return 0;
+        if (r < 0)
+                return r;
+        return is_dead(probe(path)) ? unmount(path, /* lazy= */ true) : 0;
 }
 
 static int abort_by_fusectl(unsigned connection) {

@@ -24,6 +24,10 @@ int mount_connection(const char *path, unsigned *ret);
  * while a helper program runs. */
 int mount_remove(const char *path, unsigned connection);
 
+/* Detaches what is mounted there if it is a mount of ours with that number and nobody serves it:
+ * for a connection that was aborted, whose number may already be a successor's. */
+int mount_remove_dead(const char *path, unsigned connection);
+
 /* Ends a connection the hard way: everybody who waits in it gets an error. Where fusectl is not
  * mounted only root can, and only while the mount is still in its place. */
 int mount_abort(const char *path, unsigned connection);

@@ -95,12 +95,13 @@ static void request_end(Request *r) {
 
         mutex_lock(&t->mutex);
         TAILQ_REMOVE(&t->pending, r, entry);
-        bool drained = --t->n_pending == 0 && t->stopping;
-        mutex_unlock(&t->mutex);
+        /* After the unlock, or this write, the table may be gone. */
+        int drained_fd = --t->n_pending == 0 && t->stopping ? t->drained_fd : -1;
         stat_add(STAT_FUSE_PARKED_NOW, -1);
+        mutex_unlock(&t->mutex);
         request_unref(r);
-        if (drained)
-                (void) eventfd_write(t->drained_fd, 1); /* happens once: cannot overflow */
+        if (drained_fd >= 0)
+                (void) eventfd_write(drained_fd, 1); /* happens once: cannot overflow */
 }
 
 static void request_fail(Request *r, int error, const Failure *failure) {
@@ -184,6 +185,8 @@ static int request_enlist(RequestTable *t, Request *r) {
         r->deadline_usec = now_usec() + t->timeout_usec;
         TAILQ_INSERT_TAIL(&t->pending, r, entry);
         t->n_pending++;
+        stat_add(STAT_FUSE_PARKED, 1);
+        stat_add(STAT_FUSE_PARKED_NOW, 1);
         return 0;
 }
 
@@ -221,8 +224,6 @@ void request_dispatch(MountSession *s, fuse_req_t req, const Op *op) {
         if (k == NS_PARKED || k == NS_BLOCKS) {
                 k = request_new(&s->requests, op, &reply, &r);
                 if (k == 0) {
-                        stat_add(STAT_FUSE_PARKED, 1);
-                        stat_add(STAT_FUSE_PARKED_NOW, 1);
                         fuse_req_interrupt_func(req, request_interrupted, r);
                         request_run(r, 0);
                         return;

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/fuse.h>
+#include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -96,7 +97,7 @@ static const struct fuse_lowlevel_ops operations = {
 /* What libfuse said last on this thread: the reason why mounting failed. */
 static _Thread_local char libfuse_said[128];
 
-static void log_libfuse(enum fuse_log_level level, const char *fmt, va_list ap) {
+static void _printf_(2, 0) log_libfuse(enum fuse_log_level level, const char *fmt, va_list ap) {
         (void) vsnprintf(libfuse_said, sizeof(libfuse_said), fmt, ap);
         libfuse_said[strcspn(libfuse_said, "\n")] = '\0';
         if (log_max_level() >= LOG_DEBUG)
@@ -234,6 +235,23 @@ static void give_up(MountSession *s, const char *what) {
                         strerrordesc_np(-r));
 }
 
+/* True after an unmount or an abort, by whomever. */
+static bool is_disconnected(const MountSession *s) {
+        struct pollfd pfd = {.fd = fuse_session_fd(s->se), .events = POLLIN};
+        return poll(&pfd, 1, 0) == 1 && (pfd.revents & POLLERR);
+}
+
+static void unmount_it(MountSession *s, bool disconnected) {
+        if (s->connection == 0) /* did not get that far */
+                return;
+        int r = disconnected ? mount_remove_dead(s->mount_point, s->connection)
+                             : mount_remove(s->mount_point, s->connection);
+        s->unmounted = r >= 0;
+        if (r < 0)
+                log_warning(
+                        "Cannot unmount \"%s\": %s, ignoring", s->mount_point, strerrordesc_np(-r));
+}
+
 int mount_session_stop(MountSession *s, uint64_t timeout_usec) {
         uint64_t deadline = now_usec() + timeout_usec;
         const char *stuck = NULL;
@@ -243,6 +261,8 @@ int mount_session_stop(MountSession *s, uint64_t timeout_usec) {
         s->stopped = true;
         /* From here on the end is ours, not from outside. */
         atomic_store(&s->readers.ended, true);
+        /* Before an abort of our own makes it true. */
+        bool disconnected = is_disconnected(s);
 
         requests_stop(&s->requests);
         if (!requests_wait(&s->requests, deadline))
@@ -253,15 +273,7 @@ int mount_session_stop(MountSession *s, uint64_t timeout_usec) {
         if (stuck)
                 give_up(s, stuck);
 
-        if (s->connection > 0) {
-                int r = mount_remove(s->mount_point, s->connection);
-                s->unmounted = r >= 0;
-                if (r < 0)
-                        log_warning(
-                                "Cannot unmount \"%s\": %s, ignoring",
-                                s->mount_point,
-                                strerrordesc_np(-r));
-        }
+        unmount_it(s, disconnected);
         readers_stop(&s->readers);
         if (!readers_wait(&s->readers, MAX(deadline, now_usec() + USEC_PER_SEC))) {
                 if (!stuck)

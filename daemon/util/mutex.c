@@ -53,8 +53,9 @@ void mutex_lock(Mutex *m) {
 }
 
 void mutex_unlock(Mutex *m) {
-        MUST(pthread_mutex_unlock(&m->m));
+        /* First: once it is unlocked, whoever locks it next may destroy it. */
         rank_pop(m);
+        MUST(pthread_mutex_unlock(&m->m));
 }
 
 void mutex_wait(Mutex *m, pthread_cond_t *cond) {

@@ -30,7 +30,7 @@ struct Namespace {
         Node nodes[NODES_MAX];
         uint64_t n_nodes;
         unsigned n_parked;
-        uint64_t kernel_refs;
+        uint64_t kernel_refs, refs_given;
         atomic_uint n_blocking;
 };
 
@@ -154,9 +154,9 @@ void fake_wait_kernel_refs(Namespace *ns, uint64_t n) {
         unlock(ns);
 }
 
-uint64_t fake_kernel_refs(Namespace *ns) {
+uint64_t fake_refs_given(Namespace *ns) {
         lock(ns);
-        uint64_t n = ns->kernel_refs;
+        uint64_t n = ns->refs_given;
         unlock(ns);
         return n;
 }
@@ -230,6 +230,7 @@ int ns_getattr(Namespace *ns, uint64_t id, NsAttr *ret) {
 static void add_refs_locked(Namespace *ns, uint64_t id, uint64_t n) {
         ns->nodes[id].kernel_refs += n;
         ns->kernel_refs += n;
+        ns->refs_given += n;
 }
 
 int ns_lookup(Namespace *ns, const NsCall *call, uint64_t parent, const char *name, NsAttr *ret) {

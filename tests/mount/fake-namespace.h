@@ -40,7 +40,8 @@ void fake_wait_parked(Namespace *ns, unsigned n);
 /* Returns when the kernel holds no more than n references altogether. */
 void fake_wait_kernel_refs(Namespace *ns, uint64_t n);
 
-uint64_t fake_kernel_refs(Namespace *ns);
+/* References that the kernel ever got. */
+uint64_t fake_refs_given(Namespace *ns);
 /* ObjectRefs handed out and not given back. */
 unsigned fake_contents_in_use(Namespace *ns);
 /* Calls that were allowed to block. */

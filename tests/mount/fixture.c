@@ -9,6 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -52,10 +54,47 @@ static void on_ended(void *userdata) {
         (void) sem_post(&f->ended);
 }
 
+/* Runs until the test has died, which leaves a dead mount behind. */
+static _Noreturn void guard_main(const char *mnt, const char *dir, pid_t parent) {
+        sigset_t set;
+        int number;
+
+        (void) setsid(); /* libcheck kills a failed test's process group */
+        (void) sigemptyset(&set);
+        (void) sigaddset(&set, SIGTERM);
+        if (close_range(0, ~0U, 0) < 0 || sigprocmask(SIG_SETMASK, &set, NULL) < 0 ||
+            prctl(PR_SET_PDEATHSIG, SIGTERM) < 0)
+                _exit(1);
+        if (getppid() == parent)
+                (void) sigwait(&set, &number);
+        (void) umount2(mnt, MNT_FORCE);
+        (void) umount2(mnt, MNT_DETACH);
+        (void) rmdir(mnt);
+        (void) rmdir(dir);
+        _exit(0);
+}
+
+static void start_guard(Fixture *f) {
+        pid_t self = getpid();
+
+        f->guard = fork();
+        ck_assert_int_ge(f->guard, 0);
+        if (f->guard == 0)
+                guard_main(f->mnt, f->dir, self);
+}
+
+static void stop_guard(Fixture *f) {
+        if (f->guard == 0)
+                return;
+        ck_assert_int_eq(kill(f->guard, SIGKILL), 0);
+        ck_assert_int_eq(waitpid(f->guard, NULL, 0), f->guard);
+}
+
 void fixture_mount(Fixture *f, const MountConfig *config) {
         MountConfig c = *config;
         Failure failure = {0};
 
+        start_guard(f);
         c.mount_point = f->mnt;
         int r = mount_session_new(
                 &c, f->ns, f->pool, f->flights, on_ended, f, &f->session, &failure);
@@ -66,6 +105,7 @@ void fixture_mount(Fixture *f, const MountConfig *config) {
 
 void fixture_done(Fixture *f) {
         f->session = mount_session_free(f->session);
+        stop_guard(f);
         ck_assert_uint_eq(fake_contents_in_use(f->ns), 0);
         ck_assert_int_eq(stat_get(STAT_FUSE_PARKED_NOW), 0);
         fake_land_all(f->ns);

@@ -17,6 +17,7 @@ typedef struct Fixture {
         Namespace *ns;
         MountSession *session;
         sem_t ended;  /* posted by the session's callback */
+        pid_t guard;  /* cleans up where the test cannot any more */
         char dir[64]; /* temporary; the mount point is in it */
         char mnt[80];
 } Fixture;
