@@ -1,0 +1,350 @@
+#include "component/forge-fixture.h"
+
+#include <check.h>
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "forge/credential.h"
+#include "forge/host-gate.h"
+#include "forge/http.h"
+#include "store/store.h"
+#include "util/clock.h"
+#include "util/fd.h"
+#include "util/path.h"
+#include "util/subprocess.h"
+
+#define OUTPUT_MAX (4u << 20)
+#define TICK_USEC (20 * USEC_PER_MSEC)
+
+/* --- programs --- */
+
+static char *run(const char *const *argv) {
+        Buf output = {0};
+
+        int r = subprocess_run(argv, NULL, NULL, 0, OUTPUT_MAX, 60 * USEC_PER_SEC, &output);
+        ck_assert_msg(r == 0, "%s %s: %d", argv[0], argv[1], r);
+        ck_assert_ptr_nonnull(buf_str(&output));
+        return (char *) output.data;
+}
+
+static char *first_line(char *text) {
+        text[strcspn(text, "\n")] = '\0';
+        return text;
+}
+
+static char *sub_directory(ForgeFixture *f, const char *name) {
+        char *path = path_join(f->dir.path, name, NULL);
+        ck_assert_ptr_nonnull(path);
+        return path;
+}
+
+char *forge_fixture_serve(ForgeFixture *f, ...) {
+        _cleanup_free_ char *directory = sub_directory(f, "git-server");
+        _cleanup_free_ char *root = sub_directory(f, "root");
+        const char *argv[24] = {TESTS_LIB "/git-server", "start", directory, "--root", root};
+        size_t n = 5;
+        va_list ap;
+
+        va_start(ap, f);
+        for (const char *arg; (arg = va_arg(ap, const char *));) {
+                ck_assert_uint_lt(n, ELEMENTSOF(argv) - 1);
+                argv[n++] = arg;
+        }
+        va_end(ap);
+        char *url = first_line(run(argv));
+        f->git_server = true;
+        return url;
+}
+
+char *forge_fixture_misbehave(ForgeFixture *f, const char *upstream) {
+        _cleanup_free_ char *directory = sub_directory(f, "bad-server");
+        const char *const argv[] = {
+                TESTS_LIB "/bad-server", "start", directory, "--upstream", upstream, NULL};
+
+        char *url = first_line(run(argv));
+        f->bad_server = true;
+        return url;
+}
+
+static void stop_server(ForgeFixture *f, const char *program) {
+        _cleanup_free_ char *directory = sub_directory(f, program);
+        char path[256];
+
+        (void) snprintf(path, sizeof(path), "%s/%s", TESTS_LIB, program);
+        const char *const argv[] = {path, "stop", directory, NULL};
+        free(run(argv));
+}
+
+char *forge_fixture_requests(ForgeFixture *f, bool bad) {
+        const char *program = bad ? "bad-server" : "git-server";
+        _cleanup_free_ char *directory = sub_directory(f, program);
+        char path[256];
+
+        (void) snprintf(path, sizeof(path), "%s/%s", TESTS_LIB, program);
+        const char *const argv[] = {path, "requests", directory, NULL};
+        return run(argv);
+}
+
+unsigned forge_fixture_count(ForgeFixture *f, bool bad, const char *what) {
+        _cleanup_free_ char *text = forge_fixture_requests(f, bad);
+        unsigned n = 0;
+
+        for (const char *p = text; (p = strstr(p, what)); p += strlen(what))
+                n++;
+        return n;
+}
+
+/* --- life --- */
+
+static void make_repositories(ForgeFixture *f) {
+        _cleanup_free_ char *root = sub_directory(f, "root");
+        _cleanup_free_ char *link = path_join(root, "work", NULL);
+        _cleanup_free_ char *bare = path_join(root, "empty.git", NULL);
+        _cleanup_free_ char *other = path_join(root, "sha256.git", NULL);
+        const char *const init[] = {"git", "init", "-q", "--bare", "-b", "main", bare, NULL};
+        const char *const init256[] = {
+                "git", "init", "-q", "--bare", "-b", "main", "--object-format=sha256", other, NULL};
+
+        git_fixture_init(&f->repo, "sha1");
+        git_fixture_write(&f->repo, "README", "hello\n", 6);
+        git_fixture_write(&f->repo, "src/main.c", "int main;\n", 10);
+        git_fixture_write(&f->repo, "src/deep/er/file", "deep\n", 5);
+        git_fixture_write(&f->repo, "doc/text", "text\n", 5);
+        git_fixture_write(&f->repo, "empty", "", 0);
+        git_fixture_commit(&f->repo, "first");
+        git_fixture_run(&f->repo, NULL, NULL, "tag", "-a", "-m", "one", "v1", NULL);
+        git_fixture_run(&f->repo, NULL, NULL, "branch", "feature/x", NULL);
+        git_fixture_write(&f->repo, "doc/text", "text, changed\n", 14);
+        git_fixture_commit(&f->repo, "second");
+
+        ck_assert_int_eq(mkdir_parents(root, 0755), 0);
+        ck_assert_int_eq(symlink(f->repo.dir.path, link), 0);
+        free(run(init));
+        free(run(init256));
+}
+
+static void make_context(ForgeFixture *f) {
+        const StoreConfig store = {.memory_limit = (uint64_t) 256 << 20};
+        const HttpConfig http = {
+                .connect_timeout_usec = 5 * USEC_PER_SEC,
+                .stall_timeout_usec = f->config.stall_timeout_usec,
+                .ca_file = f->config.ca_file,
+                .user_agent = "git/gitfs-test",
+        };
+
+        f->context = (ForgeContext){.config = &f->config};
+        ck_assert_int_eq(pool_new(4, &f->context.pool), 0);
+        ck_assert_int_eq(http_client_new(&http, f->context.pool, &f->context.http), 0);
+        ck_assert_int_eq(store_open(&store, &f->context.store), 0);
+        ck_assert_int_eq(
+                host_gates_new(
+                        f->context.pool,
+                        f->config.max_per_host,
+                        f->config.max_total,
+                        &f->context.gates),
+                0);
+        ck_assert_int_eq(credentials_new(true, &f->context.credentials), 0);
+}
+
+void forge_fixture_init(ForgeFixture *f) {
+        *f = (ForgeFixture){
+                .config =
+                        {
+                                .request_timeout_usec = 60 * USEC_PER_SEC,
+                                .stall_timeout_usec = 30 * USEC_PER_SEC,
+                                .max_per_host = 4,
+                                .max_total = 8,
+                                .retries = 2,
+                                .max_object_size = (uint64_t) 64 << 20,
+                        },
+        };
+        temp_dir_init(&f->dir);
+        make_repositories(f);
+        /* No helper of the machine or of the user is asked. */
+        ck_assert_int_eq(setenv("GIT_CONFIG_NOSYSTEM", "1", 1), 0);
+        ck_assert_int_eq(setenv("GIT_CONFIG_GLOBAL", "/dev/null", 1), 0);
+        ck_assert_int_eq(unsetenv("GIT_CONFIG_COUNT"), 0);
+}
+
+void forge_fixture_forget(ForgeFixture *f) {
+        if (!f->context.pool)
+                return;
+        host_gates_shut(f->context.gates);
+        http_client_stop(f->context.http);
+        pool_free(f->context.pool);
+        http_client_free(f->context.http);
+        host_gates_free(f->context.gates);
+        credentials_free(f->context.credentials);
+        store_close(f->context.store);
+        f->context = (ForgeContext){0};
+}
+
+void forge_fixture_done(ForgeFixture *f) {
+        forge_fixture_forget(f);
+        if (f->bad_server)
+                stop_server(f, "bad-server");
+        if (f->git_server)
+                stop_server(f, "git-server");
+        git_fixture_done(&f->repo);
+        temp_dir_done(&f->dir);
+        free(f->config.ca_file);
+        *f = (ForgeFixture){0};
+}
+
+void forge_fixture_use_helper(void) {
+        ck_assert_int_eq(setenv("GIT_CONFIG_COUNT", "1", 1), 0);
+        ck_assert_int_eq(setenv("GIT_CONFIG_KEY_0", "credential.helper", 1), 0);
+        ck_assert_int_eq(
+                setenv("GIT_CONFIG_VALUE_0",
+                       "!f() { test $1 = get && printf 'username=alice\\npassword=s3cret\\n'; }; f",
+                       1),
+                0);
+}
+
+/* --- waiting --- */
+
+/* Waits for *done as the daemon does, whose main loop drives the gates. */
+static void
+wait_done(ForgeFixture *f, pthread_mutex_t *mutex, pthread_cond_t *cond, const bool *done) {
+        (void) pthread_mutex_lock(mutex);
+        while (!*done) {
+                struct timespec ts;
+                ck_assert_int_eq(clock_gettime(CLOCK_REALTIME, &ts), 0);
+                ts.tv_nsec += (long) (TICK_USEC * 1000);
+                ts.tv_sec += ts.tv_nsec / 1000000000;
+                ts.tv_nsec %= 1000000000;
+                (void) pthread_cond_timedwait(cond, mutex, &ts);
+                (void) pthread_mutex_unlock(mutex);
+                host_gates_tick(f->context.gates);
+                (void) pthread_mutex_lock(mutex);
+        }
+        (void) pthread_mutex_unlock(mutex);
+}
+
+typedef struct LookupRun {
+        ForgeLookup lookup;
+        pthread_mutex_t mutex;
+        pthread_cond_t ended;
+        bool done;
+        int result;
+        Source *source;
+        Failure failure;
+} LookupRun;
+
+static void on_found(ForgeLookup *lookup, int result, Source *source, const Failure *failure) {
+        LookupRun *l = container_of(lookup, LookupRun, lookup);
+
+        (void) pthread_mutex_lock(&l->mutex);
+        l->result = result;
+        l->source = source;
+        l->failure = *failure;
+        l->done = true;
+        (void) pthread_cond_signal(&l->ended);
+        (void) pthread_mutex_unlock(&l->mutex);
+}
+
+int forge_fixture_lookup(
+        ForgeFixture *f, const char *url, const char *name, Source **ret, Failure *ret_failure) {
+        _cleanup_(forge_unrefp) Forge *forge = NULL;
+        OrgConfig *org;
+        LookupRun l = {
+                .lookup = {.name = name, .done = on_found},
+                .mutex = PTHREAD_MUTEX_INITIALIZER,
+                .ended = PTHREAD_COND_INITIALIZER,
+        };
+
+        if (!f->context.pool)
+                make_context(f);
+        OrgKind kind = url[0] == '/' ? ORG_LOCAL : ORG_GIT;
+        ck_assert_int_eq(org_config_new("org", kind, url, &org), 0);
+        int r = forge_open(org, &f->context, &forge, ret_failure);
+        org_config_free(org);
+        ck_assert_int_eq(r, 0);
+
+        forge_lookup(forge, &l.lookup);
+        wait_done(f, &l.mutex, &l.ended, &l.done);
+        if (ret)
+                *ret = l.source;
+        else
+                (void) source_unref(l.source);
+        if (ret_failure)
+                *ret_failure = l.failure;
+        ck_assert_int_eq(l.result == 0, l.source != NULL);
+        return l.result;
+}
+
+static void on_object(Fetch *fetch, const Oid *oid, ObjectType type, uint64_t size) {
+        container_of(fetch, FetchRun, fetch)->n_objects++;
+}
+
+static void on_size(Fetch *fetch, const Oid *oid, uint64_t size) {
+        FetchRun *r = container_of(fetch, FetchRun, fetch);
+
+        r->n_sizes++;
+        r->last_size = size;
+}
+
+static void on_fetched(Fetch *fetch, int result, const Failure *failure) {
+        FetchRun *r = container_of(fetch, FetchRun, fetch);
+
+        (void) pthread_mutex_lock(&r->mutex);
+        r->result = result;
+        r->failure = *failure;
+        r->done = true;
+        (void) pthread_cond_signal(&r->ended);
+        (void) pthread_mutex_unlock(&r->mutex);
+}
+
+void fetch_run_init(FetchRun *run, FetchKind kind, const Oid *oids, size_t n_oids) {
+        *run = (FetchRun){
+                .fetch =
+                        {
+                                .kind = kind,
+                                .deadline_usec = now_usec() + 60 * USEC_PER_SEC,
+                                .oids = oids,
+                                .n_oids = n_oids,
+                                .object = on_object,
+                                .size = on_size,
+                                .done = on_fetched,
+                        },
+                .mutex = PTHREAD_MUTEX_INITIALIZER,
+                .ended = PTHREAD_COND_INITIALIZER,
+        };
+}
+
+int fetch_run(ForgeFixture *f, Source *source, FetchRun *r, Failure *ret_failure) {
+        source_fetch(source, &r->fetch);
+        wait_done(f, &r->mutex, &r->ended, &r->done);
+        if (ret_failure)
+                *ret_failure = r->failure;
+        return r->result;
+}
+
+int fetch_ref(ForgeFixture *f, Source *source, const char *name, FetchRun *r) {
+        fetch_run_init(r, FETCH_REF, NULL, 0);
+        r->fetch.refname = name;
+        return fetch_run(f, source, r, NULL);
+}
+
+int fetch_objects(
+        ForgeFixture *f, Source *source, FetchKind kind, const Oid *oids, size_t n, FetchRun *r) {
+        fetch_run_init(r, kind, oids, n);
+        return fetch_run(f, source, r, NULL);
+}
+
+/* --- objects --- */
+
+Oid forge_fixture_oid(ForgeFixture *f, const char *rev) {
+        _cleanup_free_ char *hex = git_fixture_line(&f->repo, "rev-parse", rev, NULL);
+        Oid oid;
+
+        ck_assert_int_eq(oid_from_hex(&oid, hex, strlen(hex)), 0);
+        return oid;
+}
+
+bool forge_fixture_has(ForgeFixture *f, const Oid *oid) {
+        return store_has(f->context.store, STORE_OBJECT, oid);
+}
