@@ -6,18 +6,25 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "util/mutex.h"
 #include "util/path.h"
 
 /* Objects are read through one git_odb, which libgit2 allows from several threads. It does not
- * promise that for a git_repository, whose references are looked up rarely: each look-up opens the
- * repository anew, and so sees its references and configuration as they are.
+ * promise that for a git_repository, through which references are looked up: a look-up takes one of
+ * the idle handles for itself, or opens another. Handles are kept because opening is slow, and
+ * because libgit2 1.5 leaks some memory each time it opens a repository of format version 1.
  */
 
 #define PREFIX_MIN 4 /* as git's own minimum */
 
+#define IDLE_MAX 4
+
 struct LocalRepo {
         char *path;
         git_odb *odb;
+        Mutex lock; /* protects what follows */
+        git_repository *idle[IDLE_MAX];
+        size_t n_idle;
 };
 
 DEFINE_CLEANUP(git_repository *, git_repository_free)
@@ -110,12 +117,14 @@ int local_repo_open(const char *path, LocalRepo **ret) {
         l = calloc(1, sizeof(*l));
         if (!l)
                 return -ENOMEM;
+        mutex_init(&l->lock, LOCK_RANK_LEAF);
         l->path = strdup(path);
         if (!l->path)
                 return -ENOMEM;
         int g = git_repository_odb(&l->odb, repo);
         if (g < 0)
                 return git_errno(g);
+        l->idle[l->n_idle++] = TAKE_PTR(repo);
         *ret = TAKE_PTR(l);
         return 0;
 }
@@ -123,10 +132,36 @@ int local_repo_open(const char *path, LocalRepo **ret) {
 LocalRepo *local_repo_free(LocalRepo *repo) {
         if (!repo)
                 return NULL;
+        while (repo->n_idle > 0)
+                git_repository_free(repo->idle[--repo->n_idle]);
+        mutex_destroy(&repo->lock);
         git_odb_free(repo->odb);
         free(repo->path);
         free(repo);
         return NULL;
+}
+
+/* A handle that nobody else uses, until give_handle(). */
+static int take_handle(LocalRepo *repo, git_repository **ret) {
+        {
+                MUTEX_GUARD(&repo->lock);
+                if (repo->n_idle > 0) {
+                        *ret = repo->idle[--repo->n_idle];
+                        return 0;
+                }
+        }
+        return open_repository(repo->path, ret);
+}
+
+static void give_handle(LocalRepo *repo, git_repository *handle) {
+        {
+                MUTEX_GUARD(&repo->lock);
+                if (repo->n_idle < IDLE_MAX) {
+                        repo->idle[repo->n_idle++] = handle;
+                        return;
+                }
+        }
+        git_repository_free(handle);
 }
 
 static bool has(const char *path, const char *name, mode_t type) {
@@ -164,19 +199,16 @@ static int peel_to_commit(git_reference *ref, Oid *ret) {
         return 1;
 }
 
-int local_repo_resolve(LocalRepo *repo, const char *refname, Oid *ret_commit, char **ret_target) {
-        _cleanup_(git_repository_freep) git_repository *fresh = NULL;
+static int
+resolve(git_repository *handle, const char *refname, Oid *ret_commit, char **ret_target) {
         _cleanup_(git_reference_freep) git_reference *ref = NULL;
         _cleanup_free_ char *target = NULL;
 
-        int r = open_repository(repo->path, &fresh);
-        if (r < 0)
-                return r;
-        int g = git_reference_lookup(&ref, fresh, refname);
+        int g = git_reference_lookup(&ref, handle, refname);
         if (g < 0 && g != GIT_ENOTFOUND && g != GIT_EINVALIDSPEC)
                 return git_errno(g);
 
-        r = 0;
+        int r = 0;
         if (ref) {
                 const char *symbolic = git_reference_symbolic_target(ref);
                 if (symbolic && strcmp(refname, "HEAD") == 0) {
@@ -190,6 +222,19 @@ int local_repo_resolve(LocalRepo *repo, const char *refname, Oid *ret_commit, ch
         }
         if (ret_target)
                 *ret_target = TAKE_PTR(target);
+        return r;
+}
+
+int local_repo_resolve(LocalRepo *repo, const char *refname, Oid *ret_commit, char **ret_target) {
+        _cleanup_(git_repository_freep) git_repository *handle = NULL;
+
+        int r = take_handle(repo, &handle);
+        if (r < 0)
+                return r;
+        r = resolve(handle, refname, ret_commit, ret_target);
+        /* After an error the next call starts with a fresh one. */
+        if (r >= 0)
+                give_handle(repo, TAKE_PTR(handle));
         return r;
 }
 
