@@ -161,6 +161,7 @@ void forge_fixture_init(ForgeFixture *f) {
                                 .max_object_size = (uint64_t) 64 << 20,
                         },
         };
+        ck_assert_int_eq(object_library_init(), 0);
         temp_dir_init(&f->dir);
         make_repositories(f);
         /* No helper of the machine or of the user is asked. */
@@ -190,6 +191,7 @@ void forge_fixture_done(ForgeFixture *f) {
                 stop_server(f, "git-server");
         git_fixture_done(&f->repo);
         temp_dir_done(&f->dir);
+        object_library_done();
         free(f->config.ca_file);
         *f = (ForgeFixture){0};
 }
@@ -246,25 +248,32 @@ static void on_found(ForgeLookup *lookup, int result, Source *source, const Fail
         (void) pthread_mutex_unlock(&l->mutex);
 }
 
+static Forge *open_forge(ForgeFixture *f, const char *url, const char *const *repos) {
+        Forge *forge = NULL;
+        OrgConfig *org;
+
+        if (!f->context.pool)
+                make_context(f);
+        OrgKind kind = url[0] == '/' ? ORG_LOCAL : ORG_GIT;
+        ck_assert_int_eq(org_config_new("org", kind, url, &org), 0);
+        for (; repos && *repos; repos++)
+                ck_assert_int_eq(org_config_add_repo(org, *repos), 0);
+        ck_assert_int_eq(forge_open(org, &f->context, &forge, NULL), 0);
+        org_config_free(org);
+        return forge;
+}
+
 int forge_fixture_lookup(
         ForgeFixture *f, const char *url, const char *name, Source **ret, Failure *ret_failure) {
-        _cleanup_(forge_unrefp) Forge *forge = NULL;
-        OrgConfig *org;
         LookupRun l = {
                 .lookup = {.name = name, .done = on_found},
                 .mutex = PTHREAD_MUTEX_INITIALIZER,
                 .ended = PTHREAD_COND_INITIALIZER,
         };
 
-        if (!f->context.pool)
-                make_context(f);
-        OrgKind kind = url[0] == '/' ? ORG_LOCAL : ORG_GIT;
-        ck_assert_int_eq(org_config_new("org", kind, url, &org), 0);
-        int r = forge_open(org, &f->context, &forge, ret_failure);
-        org_config_free(org);
-        ck_assert_int_eq(r, 0);
-
+        Forge *forge = open_forge(f, url, NULL);
         forge_lookup(forge, &l.lookup);
+        (void) forge_unref(forge); /* the operation keeps it */
         wait_done(f, &l.mutex, &l.ended, &l.done);
         if (ret)
                 *ret = l.source;
@@ -274,6 +283,49 @@ int forge_fixture_lookup(
                 *ret_failure = l.failure;
         ck_assert_int_eq(l.result == 0, l.source != NULL);
         return l.result;
+}
+
+typedef struct ListRun {
+        ForgeList list;
+        pthread_mutex_t mutex;
+        pthread_cond_t ended;
+        bool done;
+        int result;
+        Buf names;
+        unsigned left;
+} ListRun;
+
+static bool on_name(ForgeList *list, const char *name) {
+        ListRun *l = container_of(list, ListRun, list);
+
+        return buf_appendf(&l->names, "%s\n", name) >= 0 && --l->left > 0;
+}
+
+static void on_listed(ForgeList *list, int result, const Failure *failure) {
+        ListRun *l = container_of(list, ListRun, list);
+
+        (void) pthread_mutex_lock(&l->mutex);
+        l->result = result;
+        l->done = true;
+        (void) pthread_cond_signal(&l->ended);
+        (void) pthread_mutex_unlock(&l->mutex);
+}
+
+char *forge_fixture_list(ForgeFixture *f, const char *url, const char *const *repos, unsigned max) {
+        ListRun l = {
+                .list = {.found = on_name, .done = on_listed},
+                .mutex = PTHREAD_MUTEX_INITIALIZER,
+                .ended = PTHREAD_COND_INITIALIZER,
+                .left = max,
+        };
+
+        Forge *forge = open_forge(f, url, repos);
+        forge_list(forge, &l.list);
+        (void) forge_unref(forge); /* the operation keeps it */
+        wait_done(f, &l.mutex, &l.ended, &l.done);
+        ck_assert_int_eq(l.result, 0);
+        ck_assert_ptr_nonnull(buf_str(&l.names));
+        return (char *) l.names.data;
 }
 
 static void on_object(Fetch *fetch, const Oid *oid, ObjectType type, uint64_t size) {

@@ -40,6 +40,10 @@ unsigned forge_fixture_count(ForgeFixture *f, bool bad, const char *what);
 int forge_fixture_lookup(
         ForgeFixture *f, const char *url, const char *name, Source **ret, Failure *ret_failure);
 
+/* The names that an org at url lists, each with a newline behind it; owned by the caller. It stops
+ * after `max` names. `repos` are those that its configuration names; NULL-terminated, or NULL. */
+char *forge_fixture_list(ForgeFixture *f, const char *url, const char *const *repos, unsigned max);
+
 /* A fetch that is waited for. */
 typedef struct FetchRun {
         Fetch fetch;

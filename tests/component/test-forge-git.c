@@ -365,7 +365,20 @@ START_TEST(an_object_over_the_limit_is_refused) {
 }
 END_TEST
 
+START_TEST(the_list_is_what_the_configuration_names) {
+        static const char *const repos[] = {"work", "empty", NULL};
+        _cleanup_forge_fixture_ ForgeFixture f;
+
+        forge_fixture_init(&f);
+        _cleanup_free_ char *named = forge_fixture_list(&f, "http://127.0.0.1:1", repos, 10);
+        ck_assert_str_eq(named, "work\nempty\n");
+        _cleanup_free_ char *none = forge_fixture_list(&f, "http://127.0.0.1:1", NULL, 10);
+        ck_assert_str_eq(none, "");
+}
+END_TEST
+
 static void add_tests(TCase *tc) {
+        tcase_add_test(tc, the_list_is_what_the_configuration_names);
         tcase_add_test(tc, a_cold_file_costs_four_requests);
         tcase_add_test(tc, names_are_resolved);
         tcase_add_test(tc, an_empty_repository_has_no_commit);
