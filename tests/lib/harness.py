@@ -168,6 +168,8 @@ class Env:
         self.environment = {
             **repo.clean_environment(),
             "XDG_RUNTIME_DIR": os.path.join(directory, "run"),
+            "XDG_CONFIG_HOME": os.path.join(directory, "home", "config"),
+            "XDG_CACHE_HOME": os.path.join(directory, "home", "cache"),
             "HOME": os.path.join(directory, "home"),
             "GIT_CONFIG_GLOBAL": os.path.join(directory, "gitconfig"),
             "NO_PROXY": "*",
@@ -223,8 +225,10 @@ class Env:
 
     # --- the daemon ---
 
-    def start(self, *options, wait=True, mount=None):
-        """Starts gitfsd and waits until it says that it is ready."""
+    def start(self, *options, wait=True, mount=None, defaults=False):
+        """Starts gitfsd and waits until it says that it is ready.
+
+        With `defaults` it gets no options: where things go is the configuration's and the environment's."""
         assert self._daemon is None, "already started"
         notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         address = self.path("notify")
@@ -232,10 +236,11 @@ class Env:
             os.unlink(address)
         notify.bind(address)
         os.chmod(address, 0o666)
-        command = [
-            GITFSD, "--mount", mount or self.mount, "--runtime-directory", self.runtime,
-            "--config-home", self.config, "--cache-directory", self.cache, "--log-level", "debug", *options,
+        private = [
+            "--mount", mount or self.mount, "--runtime-directory", self.runtime,
+            "--config-home", self.config, "--cache-directory", self.cache, "--log-level", "debug",
         ]  # fmt: skip
+        command = [GITFSD, *([] if defaults else private), *options]
         with open(self.log_path, "ab") as log:
             self._daemon = subprocess.Popen(
                 [*self.user_prefix(), *command],

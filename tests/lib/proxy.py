@@ -108,6 +108,7 @@ class Proxy:
         self.fault = lambda request: None
         self.requests = []  # every Request that arrived, in order
         self.stalled = 0  # answers that wait for release()
+        self.active = self.peak = 0  # requests that are not answered yet, now and at most
         self._changed = threading.Condition()
         self._released = threading.Event()
         self._listener = None
@@ -182,9 +183,15 @@ class Proxy:
                 while request := self._read(stream, connection):
                     with self._changed:
                         self.requests.append(request)
+                        self.active += 1
+                        self.peak = max(self.peak, self.active)
                         self._changed.notify_all()
-                    if not self._answer(connection, request):
-                        break
+                    try:
+                        if not self._answer(connection, request):
+                            break
+                    finally:
+                        with self._changed:
+                            self.active -= 1
         finally:
             with self._changed:
                 self._connections.discard(connection)

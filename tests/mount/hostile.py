@@ -48,6 +48,20 @@ def duplicate_is_not_shown_twice(t, kind):
 
 
 @harness.both_kinds()
+def name_that_the_kernel_cannot_hold(t, kind):
+    """A name of 300 bytes is left out, or the directory refused; what is listed can be opened."""
+    directory = harness.fixture("hostile")
+    t.start_org(kind, os.path.join(directory, "repos"))
+    try:
+        names = t.names("o/long/bad")
+    except OSError as e:
+        assert e.errno in BROKEN, e
+    else:
+        assert names == ["innocent"] and t.read("o/long/bad/innocent") == b"innocent\n"
+    assert t.errno_of(os.stat, t.at("o/long/bad/" + "l" * 300)) == errno.ENAMETOOLONG
+
+
+@harness.both_kinds()
 def unsorted_and_legacy_trees(t, kind):
     """A wrong order and the modes of old versions of git do no harm: what is listed can be opened."""
     directory = harness.fixture("hostile")

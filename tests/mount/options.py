@@ -1,0 +1,334 @@
+#!/usr/bin/env python3
+"""Every option does what gitfs.conf(5) says (R22), the limits among them hold (R1, R3, R35).
+
+RequestTimeoutSec and NegativeTimeoutSec are shown by failure.py, GitCredential by auth.py, PollIntervalSec of
+an org by refs.py.
+"""
+
+import errno
+import os
+import sys
+import threading
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
+import harness  # noqa: E402
+import proxy  # noqa: E402
+import repo  # noqa: E402
+import walk  # noqa: E402
+
+
+def many_repos(t, n, name="repos"):
+    root = t.path(name)
+    os.mkdir(root)
+    for i in range(n):
+        repo.simple_repo(os.path.join(root, f"r{i}.git"), {"f": f"{i}\n"})
+    return root
+
+
+def in_threads(function, arguments):
+    results = {}
+
+    def run(argument):
+        try:
+            results[argument] = function(argument)
+        except OSError as e:
+            results[argument] = e
+
+    threads = [threading.Thread(target=run, args=(a,)) for a in arguments]
+    for thread in threads:
+        thread.start()
+    return threads, results
+
+
+def join(threads):
+    for thread in threads:
+        thread.join()
+
+
+def tree_bytes(directory):
+    total = 0
+    for top, _, files in os.walk(directory):
+        for name in files:
+            total += os.lstat(os.path.join(top, name)).st_blocks * 512
+    return total
+
+
+def threads_named(pid):
+    names = []
+    for task in os.listdir(f"/proc/{pid}/task"):
+        with open(f"/proc/{pid}/task/{task}/comm", encoding="ascii") as f:
+            names.append(f.read().strip())
+    return sorted(names)
+
+
+@harness.case()
+def where_things_go(t):
+    """MountPoint= and Directory=, and the defaults of the runtime directory and of ~/.config."""
+    root = many_repos(t, 1)
+    config = t.path("home/config/gitfs")
+    t.write("home/config/gitfs/gitfs.conf", f"[Mount]\nMountPoint={t.path('elsewhere')}\n")
+    t.write("home/config/gitfs/gitfs.conf.d/50-cache.conf", f"[Cache]\nDirectory={t.path('objects')}\n")
+    t.write("home/config/gitfs/orgs.d/o.conf", f"[Org]\nForge=git\nUrl={t.serve(root).url}\n")
+    t.start(defaults=True)
+    with open(t.path("elsewhere/o/r0/f"), "rb") as f:
+        assert f.read() == b"0\n"
+    assert os.path.exists(os.path.join(t.runtime, "control"))
+    assert t.ctl("path").stdout.strip() == t.path("elsewhere")
+    assert os.listdir(t.path("objects")), "nothing in the cache"
+    assert os.stat(t.path("objects")).st_mode & 0o077 == 0
+    assert os.listdir(config + "/orgs.d") == ["o.conf"]
+
+
+@harness.case()
+def later_files_win(t):
+    """Drop-ins are read in the order of their names, after the file itself."""
+    t.configure(f"[Mount]\nMountPoint={t.path('first')}\n[Daemon]\nLogLevel=info\n")
+    t.write("config/gitfs.conf.d/90-last.conf", f"[Mount]\nMountPoint={t.path('last')}\n")
+    t.write("config/gitfs.conf.d/10-early.conf", f"[Mount]\nMountPoint={t.path('early')}\n")
+    t.write("config/gitfs.conf.d/ignored.txt", "[Mount]\nNonsense\n")
+    t.start("--config-home", t.config, "--runtime-directory", t.runtime, "--cache-directory", t.cache, defaults=True)
+    assert t.ctl("path").stdout.strip() == t.path("last")
+
+
+@harness.case()
+def max_requests_per_host(t):
+    """However many wait, no more than so many requests are under way to a host (R1)."""
+    root = many_repos(t, 20)
+    between = proxy.Proxy(t.serve(root).url).start()
+    between.fault = lambda r: proxy.Stall(0)
+    t.configure("[Mount]\nRequestTimeoutSec=60\n[Network]\nMaxRequestsPerHost=3\n")
+    t.org("o", "git", between.url)
+    t.start()
+    threads, results = in_threads(lambda n: t.read(f"o/r{n}/f"), range(20))
+    between.wait_stalled(3)
+    harness.wait_until(lambda: t.stats()["fuse-parked-now"] >= 20, "20 waiting lookups")
+    assert between.peak == 3, between.peak
+    between.release()
+    join(threads)
+    assert results == {n: b"%d\n" % n for n in range(20)}, results
+    assert between.peak == 3, between.peak
+
+
+@harness.case()
+def max_requests(t):
+    """The same over all hosts together."""
+    root = many_repos(t, 8)
+    server = t.serve(root)
+    proxies = [proxy.Proxy(server.url).start() for _ in range(3)]
+    t.configure("[Mount]\nRequestTimeoutSec=60\n[Network]\nMaxRequests=4\n")
+    for n, between in enumerate(proxies):
+        between.fault = lambda r: proxy.Stall(0)
+        t.org(f"o{n}", "git", between.url)
+    t.start()
+    threads, results = in_threads(lambda path: t.read(path), [f"o{o}/r{r}/f" for o in range(3) for r in range(8)])
+    harness.wait_until(lambda: t.stats()["fuse-parked-now"] >= 24, "24 waiting lookups")
+    harness.wait_until(lambda: sum(p.active for p in proxies) == 4, "4 requests")
+    for between in proxies:
+        between.release()
+    join(threads)
+    assert not [r for r in results.values() if isinstance(r, OSError)], results
+    assert all(p.peak <= 4 for p in proxies)
+
+
+@harness.case()
+def max_pending_requests(t):
+    """One waiting call too many fails with EAGAIN, the others wait on (R3)."""
+    root = many_repos(t, 10)
+    between = proxy.Proxy(t.serve(root).url).start()
+    between.fault = lambda r: proxy.Stall(0)
+    t.configure("[Mount]\nRequestTimeoutSec=60\nMaxPendingRequests=6\n")
+    t.org("o", "git", between.url)
+    t.start()
+    threads, results = in_threads(lambda n: t.read(f"o/r{n}/f"), range(6))
+    harness.wait_until(lambda: t.stats()["fuse-parked-now"] == 6, "6 waiting lookups")
+    assert t.errno_of(os.stat, t.at("o/r8")) == errno.EAGAIN
+    between.release()
+    join(threads)
+    assert results == {n: b"%d\n" % n for n in range(6)}, results
+    assert t.read("o/r8/f") == b"8\n"
+
+
+@harness.case()
+def max_object_size(t):
+    """A larger file fails with EFBIG, its neighbours do not notice."""
+    directory = harness.fixture("big50")
+    t.start_org("git", os.path.join(directory, "repos"), config="[Network]\nMaxObjectSize=1M\n")
+    assert t.errno_of(t.read, "o/big/blob") == errno.EFBIG
+    assert t.read("o/big/small") == b"small\n"
+    assert t.errno_of(t.read, "o/big/blob") == errno.EFBIG
+
+
+@harness.case(seconds=300)
+def disk_limit(t):
+    """The cache stays below its limit, and no byte is wrong while it evicts (R35)."""
+    limit = 16 << 20
+    root = t.path("repos")
+    os.mkdir(root)
+    contents = {f"f{n:02}": os.urandom(1 << 20) for n in range(48)}
+    repo.simple_repo(os.path.join(root, "r.git"), contents)
+    t.start_org("git", root, config=f"[Cache]\nDiskLimit={limit}\nMemoryLimit=4M\n")
+    for _ in range(2):
+        for name, content in contents.items():
+            assert t.read(f"o/r/{name}") == content, name
+            used = tree_bytes(t.cache)
+            assert used <= limit * 1.02, f"{used} bytes on disk"
+        t.ctl("flush", "--kernel", "--memory")
+    assert t.stats()["store-evicted"] > 0
+    # What was used last is still there.
+    assert tree_bytes(t.cache) > limit / 4
+
+
+@harness.case()
+def keep_free(t):
+    """Nothing is stored when that would leave less of the disk free; reading works all the same."""
+    directory = harness.fixture("big50")
+    t.start_org("git", os.path.join(directory, "repos"), config="[Cache]\nKeepFree=8000T\n")
+    assert len(t.read("o/big/blob")) == 50 << 20
+    assert tree_bytes(t.cache) < 8 << 20
+
+
+def memory(pid):
+    with open(f"/proc/{pid}/status", encoding="ascii") as f:
+        return next(int(line.split()[1]) << 10 for line in f if line.startswith("VmRSS:"))
+
+
+@harness.case(seconds=300)
+def memory_limits(t):
+    """MemoryLimit= and ListingMemoryLimit= bound what objects and listings take (R3)."""
+    directory = harness.fixture("wide")
+    config = "[Cache]\nMemoryLimit=1M\nListingMemoryLimit=1M\n"
+    t.start_org("git", os.path.join(directory, "repos"), config=config)
+    reference = walk.scan(os.path.join(directory, "clones", "wide"))
+    assert walk.compare(reference, walk.scan(t.at("o/wide"))) == []
+    t.ctl("flush", "--kernel")
+    assert walk.compare(reference, walk.scan(t.at("o/wide"))) == []
+    stats = t.stats()
+    assert stats["store-memory-bytes"] <= 1 << 20, stats
+    assert memory(t.pid) < 200 << 20, memory(t.pid)
+
+
+@harness.case()
+def kernel_directory_cache(t):
+    """With it a second listing costs nothing, without it the daemon is asked each time."""
+    root = many_repos(t, 1)
+
+    def listings(setting):
+        t.start_org("local", root, config=f"[Mount]\nKernelDirectoryCache={setting}\n")
+        t.names("o/r0")
+        before = t.stats()
+        t.names("o/r0")
+        after = t.stats()
+        t.stop()
+        return sum(after[k] - before[k] for k in ("fuse-readdir", "fuse-readdirplus"))
+
+    assert listings("no") > 0
+    assert listings("yes") == 0
+
+
+@harness.case()
+def retries(t):
+    """A passing fault is not seen when the request may be tried again, and counted."""
+    root = many_repos(t, 1)
+    for n in 0, 2:
+        between = proxy.Proxy(t.serve(root).url).start()
+        faults = [proxy.Status(503), proxy.Drop()]
+        between.fault = lambda r, faults=faults: faults.pop() if r.kind == "fetch" and faults else None
+        t.configure(f"[Mount]\nRequestTimeoutSec=60\n[Network]\nRetries={n}\n")
+        t.org("o", "git", between.url)
+        t.start()
+        got = t.errno_of(t.read, "o/r0/f")
+        assert (got == 0) == (n == 2), (n, got)
+        if n == 2:
+            assert t.stats()["http-retries"] >= 2
+        t.stop()
+        t.ctl("flush", check=False)
+        for top, _, files in os.walk(t.cache):
+            for name in files:
+                os.unlink(os.path.join(top, name))
+
+
+@harness.case()
+def stall_timeout(t):
+    """A transfer in which nothing moves is given up long before the deadline of the call."""
+    root = many_repos(t, 1)
+    between = proxy.Proxy(t.serve(root).url).start()
+    between.fault = lambda r: proxy.Stall(50) if r.kind == "fetch" else None
+    t.configure("[Mount]\nRequestTimeoutSec=100\n[Network]\nStallTimeoutSec=2\nRetries=0\n")
+    t.org("o", "git", between.url)
+    t.start()
+    seconds, error = proxy.elapsed(t.read, "o/r0/f")
+    assert isinstance(error, OSError) and error.errno in (errno.ETIMEDOUT, errno.EIO), error
+    assert seconds < 20, seconds
+    between.release()
+
+
+@harness.case()
+def ca_file(t):
+    """HTTPS is verified: with the CA it works, without it nothing is read."""
+    root = many_repos(t, 1)
+    server = t.serve(root, "--tls")
+    t.configure("[Mount]\nRequestTimeoutSec=20\n")
+    t.org("o", "git", server.url)
+    t.start()
+    assert t.errno_of(t.read, "o/r0/f") in (errno.EIO, errno.EACCES, errno.EHOSTDOWN)
+    t.stop()
+    t.configure(f"[Network]\nCAFile={server.directory}/ca.pem\n")
+    t.start()
+    assert t.read("o/r0/f") == b"0\n"
+
+
+@harness.case()
+def numbers_of_threads(t):
+    """Workers= and FuseThreads= are the numbers of threads."""
+    root = many_repos(t, 1)
+    counts = {}
+    for workers, readers in (2, 1), (5, 1), (2, 4):
+        t.start_org("local", root, config=f"[Daemon]\nWorkers={workers}\nFuseThreads={readers}\n")
+        assert t.read("o/r0/f") == b"0\n"
+        counts[workers, readers] = len(threads_named(t.pid))
+        t.stop()
+    assert counts[5, 1] - counts[2, 1] == 3, counts
+    assert counts[2, 4] - counts[2, 1] == 3, counts
+
+
+@harness.case()
+def log_level(t):
+    root = many_repos(t, 1)
+    sizes = {}
+    for level in "debug", "error":
+        t.configure(f"[Mount]\nMountPoint={t.mount}\n[Daemon]\nLogLevel={level}\n")
+        t.org("o", "local", root)
+        t.start(
+            "--config-home", t.config, "--runtime-directory", t.runtime, "--cache-directory", t.cache, defaults=True
+        )  # fmt: skip
+        assert t.read("o/r0/f") == b"0\n"
+        t.stop()
+        sizes[level] = len(t.log())
+        os.unlink(t.log_path)
+    assert sizes["error"] == 0 < sizes["debug"], sizes
+
+
+@harness.case()
+def poll_interval_of_the_daemon(t):
+    """[Daemon] PollIntervalSec= is what orgs have that say nothing."""
+    root = many_repos(t, 1)
+    t.configure("[Daemon]\nPollIntervalSec=1\n")
+    t.write("config/orgs.d/o.conf", f"[Org]\nForge=local\nUrl={root}\n")
+    t.start()
+    assert t.read("o/r0/f") == b"0\n"
+    repo.commit_files(os.path.join(root, "r0.git"), {"f": "moved\n"})
+    harness.wait_until(lambda: t.read("o/r0/f") == b"moved\n", "the poll")
+
+
+@harness.case()
+def repositories_in_the_org_file(t):
+    """Repo= makes a name listed; others are found all the same."""
+    root = many_repos(t, 3)
+    t.org("o", "git", t.serve(root).url, repos=["r0", "r2"])
+    t.start()
+    assert t.names("o") == ["r0", "r2"]
+    assert t.read("o/r1/f") == b"1\n"
+
+
+if __name__ == "__main__":
+    harness.main()
