@@ -64,6 +64,32 @@ def orgs_come_and_go(t):
 
 
 @harness.case()
+def removed_orgs_leave_nothing(t):
+    """Descriptors, threads and nodes of an org go with it, however often (F4)."""
+    root = repos(t)
+    server = t.serve(root)
+    t.start()
+
+    def come_and_go():
+        t.ctl("org", "add", "l", "--forge", "local", "--url", root)
+        t.ctl("org", "add", "g", "--forge", "git", "--url", server.url)
+        assert t.read("l/r/f") == t.read("g/r@main/f") == b"f\n"
+        t.ctl("org", "remove", "l", "g")
+
+    def resources():
+        return len(os.listdir(f"/proc/{t.pid}/fd")), len(os.listdir(f"/proc/{t.pid}/task")), t.stats()["nodes-now"]
+
+    come_and_go()
+    before = resources()
+    for _ in range(20):
+        come_and_go()
+    # In each of the three: comparing tuples would look at the first alone.
+    harness.wait_until(
+        lambda: all(now <= then + 2 for now, then in zip(resources(), before)), f"back to {before}"
+    )
+
+
+@harness.case()
 def refusals(t):
     """What makes no sense is refused with the reason: status 1 from the daemon, 2 for the command line."""
     root = repos(t)
@@ -168,11 +194,12 @@ def prefetch_of_listings(t):
 
 @harness.case()
 def prefetch_fails(t):
-    """The job ends, and gitfsctl says why."""
+    """The job ends, gitfsctl says why, and the log has the cause as a warning (R8)."""
     t.configure("[Mount]\nRequestTimeoutSec=3\n[Network]\nRetries=0\n")
     t.org("o", "git", f"http://127.0.0.1:{proxy.free_port()}")
     t.start()
     refused(t, "prefetch", "o/r", "--contents", "--wait")
+    assert "127.0.0.1" in t.log()
 
 
 @harness.case()

@@ -129,5 +129,22 @@ def upper_levels(t):
             assert entry.is_dir(follow_symlinks=False) and entry.inode() == entry.stat().st_ino, entry
 
 
+@harness.both_kinds()
+def many_open_files(t, kind):
+    """Hundreds of descriptors read in turns each give their own file (F1)."""
+    directory = harness.fixture("wide")
+    clone = os.path.join(directory, "clones", "wide")
+    t.start_org(kind, os.path.join(directory, "repos"))
+    paths = [f"d{a:02}/s{b:02}/f{c}" for a in range(20) for b in range(0, 98, 14) for c in range(5)]
+    files = {path: os.open(t.at("o/wide/" + path), os.O_RDONLY) for path in paths}
+    for offset in 0, 7, 0:
+        for path, fd in files.items():
+            with open(os.path.join(clone, path), "rb") as f:
+                assert os.pread(fd, 100, offset) == f.read()[offset : offset + 100], path
+            os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
+    for fd in files.values():
+        os.close(fd)
+
+
 if __name__ == "__main__":
     harness.main()

@@ -116,7 +116,7 @@ def statfs_asks_nobody(t):
 
 @harness.case()
 def silent_server(t):
-    """A server that accepts and never answers: ETIMEDOUT at the deadline, and no other org waits (R9)."""
+    """A server that accepts and never answers: ETIMEDOUT at the deadline, and no other org waits (R9, F6)."""
     silent = proxy.Silent()
     root = t.path("repos")
     os.mkdir(root)
