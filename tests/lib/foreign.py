@@ -15,15 +15,14 @@ def git_status(clone, tree):
     with tempfile.TemporaryDirectory() as directory:
         env = {"GIT_INDEX_FILE": os.path.join(directory, "index")}
         git_dir = os.path.join(clone, ".git")
-        if repo.git("--git-dir", git_dir, "for-each-ref", "--count=1"):
-            head = subprocess.run(
-                ["git", "--git-dir", git_dir, "rev-parse", "-q", "--verify", "HEAD^{tree}"],
-                stdout=subprocess.PIPE,
-                env=repo.clean_environment(),
-                check=False,
-            )
-            if head.returncode == 0:
-                repo.git("--git-dir", git_dir, "read-tree", "HEAD", env=env)
+        head = subprocess.run(
+            ["git", "--git-dir", git_dir, "rev-parse", "-q", "--verify", "HEAD^{tree}"],
+            stdout=subprocess.PIPE,
+            env=repo.clean_environment(),
+            check=False,
+        )
+        if head.returncode == 0:  # else there is no commit yet
+            repo.git("--git-dir", git_dir, "read-tree", "HEAD", env=env)
         out = repo.git(
             "--git-dir", git_dir, "--work-tree", tree, "status", "--porcelain", "--ignored", cwd=tree, env=env
         )  # fmt: skip
