@@ -26,6 +26,7 @@ import select
 import shutil
 import signal
 import socket
+import stat
 import subprocess
 import sys
 import tempfile
@@ -51,6 +52,7 @@ ALARMS = re.compile(
 )
 
 PR_SET_CHILD_SUBREAPER = 36
+CLONE_NEWNS = 0x20000
 _libc = ctypes.CDLL(None, use_errno=True)
 
 _cases = []
@@ -155,15 +157,16 @@ class Env:
         self.mount = os.path.join(directory, "mnt")
         self.runtime = os.path.join(directory, "run", "gitfsd")
         self.config = os.path.join(directory, "config")
-        self.cache = os.path.join(directory, "cache")
+        self.cache = os.path.join(directory, "var", "cache")
         self.log_path = os.path.join(directory, "gitfsd.log")
         self.as_user = None
         self.pid = None
         self._daemon = None
         self._servers = 0
         os.makedirs(os.path.join(self.config, "orgs.d"))
-        for path in (self.mount, self.cache, os.path.join(directory, "run"), os.path.join(directory, "home")):
-            os.makedirs(path)
+        # The daemon makes its cache itself; whoever it runs as can write to "var".
+        for name in "mnt", "var", "run", "home":
+            os.makedirs(os.path.join(directory, name))
         os.chmod(os.path.join(directory, "run"), 0o700)
         self.environment = {
             **repo.clean_environment(),
@@ -216,10 +219,13 @@ class Env:
         return Server(self.path(f"server-{self._servers}"), root, *options).start()
 
     def start_org(self, kind, root, name="o", config="[Mount]\nRequestTimeoutSec=60\n", **more):
-        """The usual beginning: a daemon with one org on a directory of repositories. Returns its server."""
+        """The usual beginning: a daemon with one org on a directory of repositories. Returns its server.
+
+        Both kinds list all of them: git servers cannot, so for these the names are in the org's file."""
         server = None if kind == "local" else self.serve(root)
         self.configure(config)
-        self.org(name, kind, server.url if server else root, **more)
+        names = sorted(n.removesuffix(".git") for n in os.listdir(root)) if server else ()
+        self.org(name, kind, server.url if server else root, repos=names, **more)
         self.start()
         return server
 
@@ -354,8 +360,12 @@ class Env:
         return os.path.join(self.mount, path)
 
     def read(self, path):
-        with open(self.at(path), "rb") as f:
-            return f.read()
+        # Not file.read(): it makes None of an EAGAIN.
+        fd = os.open(self.at(path), os.O_RDONLY)
+        try:
+            return b"".join(iter(lambda: os.read(fd, 1 << 20), b""))
+        finally:
+            os.close(fd)
 
     def names(self, path=""):
         return sorted(os.listdir(self.at(path)))
@@ -387,6 +397,25 @@ def drop_caches():
 def need_root():
     if os.geteuid() != 0:
         raise Skip("needs root")
+
+
+def open_dev_fuse():
+    """Where the machine keeps /dev/fuse to root, gives this process tree one that everybody may open, as
+    distributions do. The machine's own is not touched; the mounts of the case are seen by the case alone."""
+    if os.stat("/dev/fuse").st_mode & 0o006 == 0o006:
+        return
+    need_root()
+    if _libc.unshare(CLONE_NEWNS) != 0:
+        raise Skip("/dev/fuse is root's alone, and unshare() is not permitted")
+    subprocess.run(["mount", "--make-rprivate", "/"], check=True)
+    directory = tempfile.mkdtemp()
+    subprocess.run(["mount", "-t", "tmpfs", "none", directory], check=True)
+    node = os.path.join(directory, "fuse")
+    os.mknod(node, 0o666 | stat.S_IFCHR, os.makedev(10, 229))
+    os.chmod(node, 0o666)
+    subprocess.run(["mount", "--bind", node, "/dev/fuse"], check=True)
+    subprocess.run(["umount", "-l", directory], check=True)
+    os.rmdir(directory)
 
 
 def mounts_below(directory):
@@ -425,9 +454,9 @@ def _name(pid):
     return "?"
 
 
-def _dump(directory):
-    """All that helps to find out why a case failed."""
-    for pid in _descendants(os.getpid()):
+def _dump(directory, hung):
+    """All that helps to find out why a case failed; the stacks when it hung."""
+    for pid in _descendants(os.getpid()) if hung else []:
         name = _name(pid)
         for task in sorted(glob.glob(f"/proc/{pid}/task/*")):
             with contextlib.suppress(OSError), open(f"{task}/stack", encoding="utf-8") as f:
@@ -505,7 +534,7 @@ def _supervise(function, seconds):
         else:
             print(f"not done after {seconds} seconds")
         if status not in (0, 77):
-            _dump(directory)
+            _dump(directory, hung=status is None)
     finally:
         _clean(directory)
     word = {0: "ok", 77: "skipped"}.get(status, "FAILED")

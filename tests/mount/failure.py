@@ -91,11 +91,11 @@ def server_killed_under_eight_readers(t):
 def server_killed_resident_data_stays(t):
     """What is here is served without the server, at once; statfs too."""
     _, between = start(t)
-    assert t.read("o/r/f1") == content(1)
+    assert len(t.names("o/r")) == 9 and t.read("o/r/f1") == content(1)
     between.kill()
     seconds, result = proxy.elapsed(t.read, "o/r/f1")
     assert result == content(1) and seconds < 1, (seconds, result)
-    assert t.names("o/r")
+    assert len(t.names("o/r")) == 9
     between.start()
 
 
@@ -211,26 +211,35 @@ def rate_limit_is_obeyed(t):
     assert len(between.requests) == n, "asked although told to wait"
 
 
-@harness.case()
-def html_instead_of_git(t):
-    """A login page with status 200 is never taken for an answer."""
-    _, between = start(t)
-    page = b"<html><body>please log in</body></html>\n"
-    for stage in "info", "ls-refs", "fetch":
-        between.fault = lambda r, stage=stage: proxy.Status(200, body=page) if r.kind == stage else None
+def html_case(stage):
+    def run(t):
+        _, between = start(t)
+        if stage == "fetch":
+            assert len(t.names("o/r")) == 9
+        page = proxy.Status(200, body=b"<html><body>please log in</body></html>\n")
+        between.fault = lambda r: page if r.kind == stage else None
         got = fail(t, "o/r/f0")
-        assert got in (errno.EIO, errno.EACCES), f"{stage}: {errno.errorcode[got]}"
+        assert got in (errno.EIO, errno.EACCES), errno.errorcode[got]
         recovers(t, between)
-        t.ctl("flush", "--kernel", "--memory", "--disk")
+
+    run.__name__ = f"html_instead_of_{stage.replace('-', '_')}"
+    run.__doc__ = "A login page with status 200 is never taken for an answer."
+    harness.case()(run)
 
 
-def broken_pack_case(name, fault):
+for part in "info", "ls-refs", "fetch":
+    html_case(part)
+
+
+def broken_pack_case(name, fault, after_the_object=False):
     def run(t):
         _, between = start(t)
         assert len(t.names("o/r")) == 9
         between.fault = lambda r: fault if r.kind == "fetch" else None
-        got = fail(t, "o/r/f0")
-        assert got in UNREACHABLE, errno.errorcode[got]
+        # An object that came whole and has the right id may be used, whatever comes after it.
+        if not after_the_object or t.errno_of(t.read, "o/r/f0"):
+            got = fail(t, "o/r/f0")
+            assert got in UNREACHABLE, errno.errorcode[got]
         assert t.running
         recovers(t, between)
 
@@ -257,11 +266,11 @@ def cut_end(n):
 broken_pack_case("connection_cut_in_the_pack", proxy.Truncate(2000))
 broken_pack_case("connection_cut_before_the_answer", proxy.Drop())
 broken_pack_case("body_ends_in_the_pack", proxy.Edit(lambda body: body[:2000]))
-broken_pack_case("body_ends_before_the_flush", cut_end(4))
+broken_pack_case("body_ends_before_the_flush", cut_end(4), after_the_object=True)
 broken_pack_case("empty_body", proxy.Edit(lambda body: b""))
 broken_pack_case("pkt_line_length_broken", proxy.Edit(lambda body: b"zzzz" + body[4:]))
 broken_pack_case("byte_flipped_in_the_content", flip(1000))
-broken_pack_case("byte_flipped_in_the_trailer", flip(-20))
+broken_pack_case("byte_flipped_in_the_trailer", flip(-20), after_the_object=True)
 broken_pack_case(
     "fatal_message_of_the_server", proxy.Edit(lambda body: b"000dpackfile\n0019\x03fatal: on purpose\n0000")
 )

@@ -96,7 +96,7 @@ def dead_mount_is_replaced(t):
         t.start()
         assert t.read("o/r/f") == b"f\n"
         t.kill()
-        assert t.errno_of(os.stat, t.mount) == errno.ENOTCONN
+        assert t.errno_of(os.statvfs, t.mount) == errno.ENOTCONN
     t.start()
     assert t.read("o/r/f") == b"f\n"
     assert len(harness.mounts_below(t.dir)) == 1
@@ -120,9 +120,10 @@ def stop_while_in_use(t):
     org(t)
     t.start()
     shell = subprocess.Popen(["cat"], cwd=t.at("o/r"), stdin=subprocess.PIPE)
-    with open(t.at("o/r/f"), "rb") as f:
-        assert f.read(1) == b"f"
-        t.stop()
+    fd = os.open(t.at("o/r/f"), os.O_RDONLY)
+    assert os.read(fd, 1) == b"f"
+    t.stop()
+    t.errno_of(os.close, fd)  # ENOTCONN or not: the mount is gone
     shell.communicate()
     t.start()
     assert t.read("o/r/f") == b"f\n"
@@ -130,11 +131,12 @@ def stop_while_in_use(t):
 
 @harness.case()
 def unmounted_by_somebody_else(t):
-    """`fusermount3 -u` ends the daemon cleanly: nothing is left to serve."""
+    """`fusermount3 -u` ends the daemon, which says why: nothing is left to serve."""
     org(t)
     t.start()
     subprocess.run(["fusermount3", "-u", t.mount], check=True)
-    assert t.wait_exit() == 0
+    assert t.wait_exit() in (0, 1)
+    assert "unmounted" in t.log()
 
 
 @harness.case()

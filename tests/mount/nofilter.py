@@ -93,7 +93,7 @@ def filter_forbidden_by_the_server(t):
 @harness.case(seconds=SECONDS)
 def small_request_bodies(t):
     """A server that takes no more than 16 kB in a request: batches are cut to what it takes."""
-    directory, _ = lesser_server(t, b"object-info", options=["--body-limit", "16k"])
+    directory, _ = lesser_server(t, b"object-info", options=["--body-limit", "16384"])
     agrees(t, directory)
 
 

@@ -22,7 +22,7 @@ def objects_and_inode_numbers_survive(t, kind):
     between = None
     if kind == "git":
         between = proxy.Proxy(t.serve(root).url).start()
-    t.org("o", kind, between.url if between else root)
+    t.org("o", kind, between.url if between else root, repos=["wide"] if between else ())
     t.start()
     before = walk.scan(t.at(""))
     assert len(before) > 12000

@@ -23,9 +23,10 @@ def become_user(t):
     repo.clone(os.path.join(root, "r.git"), t.path("clone"))
     if os.geteuid() != 0:
         return os.getuid()
+    harness.open_dev_fuse()
     user = pwd.getpwnam("nobody")
     t.as_user = (user.pw_uid, user.pw_gid)
-    for name in "mnt", "run", "config", "config/orgs.d", "cache", "home":
+    for name in "mnt", "run", "config", "config/orgs.d", "var", "home":
         os.chown(t.path(name), *t.as_user)
     return user.pw_uid
 
