@@ -20,6 +20,7 @@
 #include "util/buf.h"
 #include "util/clock.h"
 #include "util/fd.h"
+#include "util/path.h"
 #include "util/subprocess.h"
 
 /* A mount whose daemon died answers every call with ENOTCONN; one whose daemon hangs, or whose
@@ -66,8 +67,10 @@ static int canonical_path(const char *path, char **ret) {
         parent = realpath(slash == copy ? "/" : copy, NULL);
         if (!parent)
                 return -errno;
-        if (asprintf(ret, "%s/%s", strcmp(parent, "/") == 0 ? "" : parent, name) < 0)
+        char *joined = path_join(parent, name, NULL);
+        if (!joined)
                 return -ENOMEM;
+        *ret = joined;
         return 0;
 }
 
@@ -240,6 +243,7 @@ int mount_prepare(const char *path, char **ret_path, Failure *ret_failure) {
                         strerrordesc_np(-r));
                 return r;
         }
+        assert(canonical);
         r = clear_mounts(canonical, ret_failure);
         if (r < 0)
                 return r;

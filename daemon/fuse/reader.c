@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
@@ -15,61 +16,69 @@
 #include "util/log.h"
 
 /* All readers share one non-blocking /dev/fuse descriptor; a cloned one would be a queue that dies
- * with its holder. A wake-up costs more than most requests, so a reader that has just answered one
- * looks again for a bounded time before it sleeps; only one at a time does, the others would burn
- * the processor that the caller needs.
+ * with its holder.
  *
- * libfuse reads into `buf`, which belongs to the thread: arguments are copied into a Request where
- * a request outlives this loop (request.c). */
+ * A wake-up costs more than most requests, and the kernel wakes everybody who polls the descriptor.
+ * So one thread leads: only it waits for requests, and before it sleeps it looks again for a
+ * bounded time. As a rule it answers them all. When it finds requests without a pause between them,
+ * it calls a follower, who helps until there are none and then goes back to sleep, away from the
+ * descriptor. That is right because no operation waits on a reader: what would is parked
+ * (request.c).
+ *
+ * libfuse reads into a buffer that belongs to the thread: arguments are copied into a Request where
+ * a request outlives this loop. */
 
+/* Requests in a row after which the leader is not enough. */
+#define HELP_AFTER 4
 #define NEGOTIATE_TIMEOUT_MSEC 10000
 
-static inline void relax(void) {
-#if defined(__x86_64__) || defined(__i386__)
-        __builtin_ia32_pause();
-#elif defined(__aarch64__) || defined(__arm__)
-        __asm__ volatile("yield");
-#endif
-}
-
-/* Sleeps until there is a request or the threads are to end. */
-static void sleep_until_ready(MountSession *s) {
+/* Sleeps until fd is readable or the threads are to end. EINTR and errors show in the next read. */
+static void sleep_on(MountSession *s, int fd) {
         struct pollfd fds[2] = {
-                {.fd = fuse_session_fd(s->se), .events = POLLIN},
+                {.fd = fd, .events = POLLIN},
                 {.fd = s->readers.stop_fd, .events = POLLIN},
         };
 
-        /* EINTR and errors show in the next read. */
         (void) poll(fds, 2, -1);
 }
 
-typedef struct Spin {
-        bool mine;      /* this thread holds Readers.spinning */
-        uint64_t since; /* when the last request was answered */
-} Spin;
+typedef struct Reader {
+        bool leads;
+        unsigned n_in_a_row; /* requests since there were none */
+        uint64_t since_usec; /* when the last one was answered */
+} Reader;
 
-static void spin_release(Readers *r, Spin *spin) {
-        if (spin->mine)
-                atomic_store_explicit(&r->spinning, false, memory_order_relaxed);
-        spin->mine = false;
+/* Called with a request in hand: others wait only if there is more than that one. */
+static void call_help(MountSession *s) {
+        struct pollfd pfd = {.fd = fuse_session_fd(s->se), .events = POLLIN};
+
+        if (atomic_load(&s->readers.n_sleeping) > 0 && poll(&pfd, 1, 0) > 0)
+                (void) eventfd_write(s->readers.help_fd, 1); /* one too many is one look too many */
+}
+
+static void wait_for_call(MountSession *s) {
+        Readers *r = &s->readers;
+        eventfd_t one;
+
+        (void) atomic_fetch_add(&r->n_sleeping, 1);
+        sleep_on(s, r->help_fd);
+        (void) atomic_fetch_sub(&r->n_sleeping, 1);
+        (void) eventfd_read(r->help_fd, &one); /* EAGAIN: another has taken the call */
 }
 
 /* Nothing to read: come back at once, or after a sleep. */
-static void wait_for_request(MountSession *s, Spin *spin) {
+static void wait_for_request(MountSession *s, Reader *reader) {
         Readers *r = &s->readers;
 
-        if (s->config.spin_usec > 0 && now_usec() - spin->since < s->config.spin_usec) {
-                /* Relaxed: the flag guards nothing but processor time. */
-                if (!spin->mine)
-                        spin->mine =
-                                !atomic_exchange_explicit(&r->spinning, true, memory_order_relaxed);
-                if (spin->mine) {
-                        relax();
-                        return;
-                }
-        }
-        spin_release(r, spin);
-        sleep_until_ready(s);
+        reader->n_in_a_row = 0;
+        if (!reader->leads)
+                reader->leads = !atomic_exchange(&r->led, true);
+        if (!reader->leads)
+                wait_for_call(s);
+        else if (s->config.spin_usec > 0 && now_usec() - reader->since_usec < s->config.spin_usec)
+                (void) sched_yield(); /* the caller may need this processor to go on */
+        else
+                sleep_on(s, fuse_session_fd(s->se));
 }
 
 static void report_end(MountSession *s, int error) {
@@ -87,25 +96,24 @@ static void *reader_main(void *userdata) {
         MountSession *s = userdata;
         Readers *r = &s->readers;
         struct fuse_buf buf = {0};
-        Spin spin = {0};
-        int n;
+        Reader reader = {0};
 
-        /* stop is read with the default order: with it the thread sees everything that stop did
-         * before. */
+        /* Read with the default order: the thread then sees all that was done before. */
         while (!atomic_load(&r->stop)) {
-                n = fuse_session_receive_buf(s->se, &buf);
+                int n = fuse_session_receive_buf(s->se, &buf);
                 if (n > 0) {
+                        if (++reader.n_in_a_row % HELP_AFTER == 0)
+                                call_help(s);
                         fuse_session_process_buf(s->se, &buf);
                         if (s->config.spin_usec > 0)
-                                spin.since = now_usec();
+                                reader.since_usec = now_usec();
                 } else if (n == -EAGAIN)
-                        wait_for_request(s, &spin);
+                        wait_for_request(s, &reader);
                 else if (n != -EINTR) {
                         report_end(s, n);
                         break;
                 }
         }
-        spin_release(r, &spin);
         free(buf.mem);
         /* An eventfd takes 2^64 - 2 of these. */
         (void) eventfd_write(r->exited_fd, 1);
@@ -113,9 +121,12 @@ static void *reader_main(void *userdata) {
 }
 
 int readers_init(Readers *r) {
-        *r = (Readers){.stop_fd = -1, .exited_fd = -1};
+        *r = (Readers){.stop_fd = -1, .help_fd = -1, .exited_fd = -1};
         r->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
         if (r->stop_fd < 0)
+                return -errno;
+        r->help_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK | EFD_SEMAPHORE);
+        if (r->help_fd < 0)
                 return -errno;
         r->exited_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK | EFD_SEMAPHORE);
         return r->exited_fd < 0 ? -errno : 0;
@@ -188,5 +199,6 @@ void readers_join(Readers *r) {
 
 void readers_done(Readers *r) {
         r->stop_fd = safe_close(r->stop_fd);
+        r->help_fd = safe_close(r->help_fd);
         r->exited_fd = safe_close(r->exited_fd);
 }

@@ -15,11 +15,13 @@ typedef struct MountSession MountSession;
 typedef struct Readers {
         unsigned n; /* threads started */
         pthread_t threads[READERS_MAX];
-        int stop_fd;          /* eventfd; readable from the moment they are to end */
-        int exited_fd;        /* eventfd, semaphore: one for each thread that ended */
-        atomic_bool stop;     /* the same as stop_fd, without a system call */
-        atomic_bool spinning; /* one thread at a time looks again instead of sleeping */
-        atomic_bool ended;    /* somebody has reported that the session ended */
+        int stop_fd;            /* eventfd; readable from the moment they are to end */
+        int help_fd;            /* eventfd, semaphore: one for each follower that is called */
+        int exited_fd;          /* eventfd, semaphore: one for each thread that ended */
+        atomic_bool stop;       /* the same as stop_fd, without a system call */
+        atomic_bool led;        /* there is a leader */
+        atomic_uint n_sleeping; /* followers that wait to be called */
+        atomic_bool ended;      /* somebody has reported that the session ended */
 } Readers;
 
 /* 0 or a negative errno; readers_done() in either case. */

@@ -166,10 +166,10 @@ int mount_session_new(
         MountSession **ret,
         Failure *ret_failure) {
         _cleanup_(mount_session_freep) MountSession *s = calloc(1, sizeof(*s));
-        Failure ignored;
+        Failure ignored = {0};
         Failure *f = ret_failure ? ret_failure : &ignored;
 
-        *f = (Failure){0};
+        *f = ignored;
         if (!s)
                 return -ENOMEM;
         s->config = *config;

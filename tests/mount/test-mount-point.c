@@ -14,7 +14,7 @@
 #include "mount/fixture.h"
 #include "util/clock.h"
 
-/* Where gitfs mounts, and what it finds there. */
+/* Where gitfs mounts, and what it finds there (F9). */
 
 static Fixture f;
 
