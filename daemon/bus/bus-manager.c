@@ -94,6 +94,23 @@ static int reply_path(sd_bus_message *m, char *owned_path) {
         return path ? sd_bus_reply_method_return(m, "o", path) : -ENOMEM;
 }
 
+/* Answers with nothing, or with this path, once the kernel knows of what was done: a client that
+ * looks at the mount next sees it. */
+static int reply_settled(Bus *b, sd_bus_message *m, char *owned_path, sd_bus_error *error) {
+        _cleanup_(request_freep) Request *req = NULL;
+        _cleanup_free_ char *path = owned_path;
+
+        int r = request_new(b, m, &req);
+        if (r >= 0 && path)
+                r = request_set_path(req, path);
+        if (r >= 0)
+                r = manager_settle(b->manager, request_done, req);
+        if (r < 0)
+                return bus_error_set(error, r, NULL);
+        (void) TAKE_PTR(req);
+        return 1;
+}
+
 static int refuse_org(sd_bus_error *error, const char *name) {
         Failure f;
 
@@ -183,7 +200,8 @@ static int method_add_org(sd_bus_message *m, void *userdata, sd_bus_error *error
         r = manager_add_org(b->manager, config, &f);
         if (r < 0)
                 return bus_error_set(error, r, &f);
-        return reply_path(m, bus_org_path(name));
+        char *path = bus_org_path(name);
+        return path ? reply_settled(b, m, path, error) : -ENOMEM;
 }
 
 static int method_remove_org(sd_bus_message *m, void *userdata, sd_bus_error *error) {
@@ -197,7 +215,7 @@ static int method_remove_org(sd_bus_message *m, void *userdata, sd_bus_error *er
         r = manager_remove_org(b->manager, name, &f);
         if (r == -ENOENT && f.text[0] == '\0')
                 return refuse_org(error, name);
-        return r < 0 ? bus_error_set(error, r, &f) : sd_bus_reply_method_return(m, NULL);
+        return r < 0 ? bus_error_set(error, r, &f) : reply_settled(b, m, NULL, error);
 }
 
 /* --- jobs --- */
@@ -345,7 +363,7 @@ static int method_reload(sd_bus_message *m, void *userdata, sd_bus_error *error)
         Failure f = {0};
 
         int r = manager_reload(b->manager, &f);
-        return r < 0 ? bus_error_set(error, r, &f) : sd_bus_reply_method_return(m, NULL);
+        return r < 0 ? bus_error_set(error, r, &f) : reply_settled(b, m, NULL, error);
 }
 
 static int get_version(

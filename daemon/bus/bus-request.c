@@ -8,6 +8,7 @@
 struct Request {
         Bus *bus;             /* NULL once the Bus is gone */
         sd_bus_message *call; /* owned; NULL once answered */
+        char *path;           /* owned; see request_set_path() */
         TAILQ_ENTRY(Request) link;
 };
 
@@ -39,8 +40,14 @@ Request *request_free(Request *req) {
                 return NULL;
         request_detach(req);
         sd_bus_message_unref(req->call);
+        free(req->path);
         free(req);
         return NULL;
+}
+
+int request_set_path(Request *req, const char *path) {
+        req->path = strdup(path);
+        return req->path ? 0 : -ENOMEM;
 }
 
 /* The client may be gone by now, which is its own business. */
@@ -66,6 +73,8 @@ void request_done(int result, const Failure *failure, void *userdata) {
                 return;
         if (result < 0)
                 answer_error(req, result, failure);
+        else if (req->path)
+                answered(req, sd_bus_reply_method_return(req->call, "o", req->path));
         else
                 answered(req, sd_bus_reply_method_return(req->call, NULL));
 }

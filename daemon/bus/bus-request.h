@@ -27,7 +27,9 @@ int request_new(Bus *b, sd_bus_message *call, Request **ret);
 Request *request_free(Request *req);
 DEFINE_CLEANUP(Request *, request_free)
 
-/* ManagerDone: answers with nothing, or with the error. */
+/* What request_done() answers with instead of nothing: an object path. */
+int request_set_path(Request *req, const char *path);
+/* ManagerDone: answers with nothing or that path, or with the error. */
 void request_done(int result, const Failure *failure, void *userdata);
 /* ManagerWhichDone: answers with a{sv}. */
 void request_which_done(int result, const WhichInfo *info, const Failure *failure, void *userdata);

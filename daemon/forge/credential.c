@@ -355,11 +355,16 @@ int credentials_new(bool use_helper, Credentials **ret) {
         return 0;
 }
 
+void credentials_flush(Credentials *c) {
+        MUTEX_GUARD(&c->mutex);
+        while (!LIST_EMPTY(&c->entries))
+                entry_free(c, LIST_FIRST(&c->entries));
+}
+
 Credentials *credentials_free(Credentials *c) {
         if (!c)
                 return NULL;
-        while (!LIST_EMPTY(&c->entries))
-                entry_free(c, LIST_FIRST(&c->entries));
+        credentials_flush(c);
         (void) pthread_cond_destroy(&c->filled);
         mutex_destroy(&c->mutex);
         free(c);

@@ -27,6 +27,8 @@ int credentials_peek(Credentials *c, const char *url, Credential *ret);
 /* Asks `git credential fill`, at most once at a time per server; a refusal is remembered for a
  * while. 1, 0 none to be had, < 0 errno. */
 int credentials_fill(Credentials *c, const char *url, uint64_t deadline_usec, Credential *ret);
+/* Forgets everything: the next request asks git again. */
+void credentials_flush(Credentials *c);
 /* The server took it / refused it with a clean 401: tells git, keeps or forgets it. */
 void credentials_approve(Credentials *c, const Credential *credential);
 void credentials_reject(Credentials *c, const Credential *credential);

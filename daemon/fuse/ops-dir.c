@@ -11,8 +11,6 @@
 #define DIR_BUFFER_SIZE ((size_t) 64 << 10)
 /* struct fuse_direntplus and the shortest name, padded to 8: no entry is smaller. */
 #define PLUS_ENTRY_MIN 160
-/* d_ino 0 would hide an entry from readdir(3). */
-#define UNKNOWN_INODE UINT64_C(0xffffffff)
 
 typedef struct DirBuffer {
         MountSession *session;
@@ -37,8 +35,6 @@ static bool fill_entry(const char *name, const NsAttr *attr, uint64_t next_offse
 
         /* Also fills what a plain listing needs: type and inode number. */
         reply_fill_entry(b->session, attr, &entry);
-        if (attr->id == 0)
-                entry.attr.st_ino = UNKNOWN_INODE;
         if (b->plus) {
                 if (is_dot(name))
                         entry.ino = 0;

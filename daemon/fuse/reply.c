@@ -1,7 +1,6 @@
 #include "fuse/reply.h"
 
 #include <errno.h>
-#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -111,22 +110,30 @@ static bool log_allowed(uint64_t hash, unsigned *ret_suppressed) {
         return true;
 }
 
+static const char *error_text(int error) {
+        const char *text = strerrordesc_np(-error);
+
+        if (error == -EBADMSG)
+                return "a malformed tree object, or one with a name that is refused";
+        return text ? text : "unknown error";
+}
+
 static void log_trouble(const Reply *reply, int error, const Failure *failure) {
-        const char *text = failure ? failure->text : strerrordesc_np(-error);
+        const char *text = failure ? failure->text : error_text(error);
         FailureClass class = failure ? failure->class : FAILURE_NONE;
+        _cleanup_buf_ Buf path = {0};
         char more[48] = "";
         unsigned n_suppressed;
 
-        if (!text)
-                text = "unknown error";
         if (!log_allowed(hash_bytes(text, strlen(text), (uint64_t) class), &n_suppressed))
                 return;
         if (n_suppressed > 0)
                 (void) snprintf(more, sizeof(more), " (%u more like this)", n_suppressed);
+        (void) ns_path(reply->session->ns, reply->id, &path); /* else the line says less */
         log_warning(
-                "%s of inode %" PRIu64 " failed with %s: %s%s",
+                "%s of \"%s\" failed with %s: %s%s",
                 reply->what,
-                reply->id,
+                path.len > 0 ? buf_str(&path) : "",
                 strerrorname_np(reply_errno(error)),
                 text,
                 more);
@@ -173,7 +180,7 @@ static double timeout_seconds(uint64_t usec) {
 
 void reply_fill_stat(const MountSession *s, const NsAttr *attr, struct stat *ret) {
         *ret = (struct stat){
-                .st_ino = attr->id,
+                .st_ino = attr->ino,
                 .st_mode = attr->mode,
                 /* For directories 1 says "not counted": find(1) then does not rely on it. */
                 .st_nlink = 1,

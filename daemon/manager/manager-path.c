@@ -160,6 +160,7 @@ int manager_which(Manager *m, const char *path, ManagerWhichDone done, void *use
 
 typedef struct PathCall {
         MailboxItem item;
+        Task task;   /* of manager_settle() */
         Ref pending; /* parts that have not ended */
         Manager *manager;
         ManagerDone done;
@@ -206,8 +207,26 @@ static void part_done(int result, const Failure *failure, void *userdata) {
                         c->failure = *failure;
         }
         mutex_unlock(&c->lock);
-        if (ref_put(&c->pending))
-                manager_post(c->manager, &c->item);
+        if (!ref_put(&c->pending))
+                return;
+        /* Whoever is told that it is done must see it done. */
+        mount_session_flush_notifications(c->manager->session);
+        manager_post(c->manager, &c->item);
+}
+
+static void settle_run(Task *task) {
+        part_done(0, NULL, container_of(task, PathCall, task));
+}
+
+int manager_settle(Manager *m, ManagerDone done, void *userdata) {
+        PathCall *c;
+
+        int r = path_call_new(m, "", done, userdata, &c);
+        if (r < 0)
+                return r;
+        c->task.run = settle_run;
+        pool_submit(m->pool, &c->task, TASK_NORMAL);
+        return 0;
 }
 
 static int path_call_start(
@@ -288,7 +307,6 @@ static void flush_kernel(PathCall *c, const NsTarget *target) {
                 mount_session_observer(s, &kernel);
                 ns_each_known(c->manager->ns, target, drop_from_kernel, &kernel);
         }
-        mount_session_flush_notifications(s);
 }
 
 static void
@@ -304,6 +322,7 @@ flush_resolved(int result, const NsTarget *target, const Failure *failure, void 
         }
         if (target && (c->flags & FLUSH_MEMORY)) {
                 store_flush_memory(m->store);
+                credentials_flush(m->credentials);
                 ns_flush_memory(m->ns);
         }
         if (target && (c->flags & FLUSH_KERNEL))

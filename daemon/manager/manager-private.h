@@ -27,6 +27,7 @@ struct Manager {
         Config *config; /* what the forges were opened with: constant */
         char *config_home, *runtime_directory, *mount_point;
         int log_level_override; /* -1: none */
+        bool cache_override;    /* the cache directory was given on the command line */
 
         Pool *pool;
         FlightTable *flights;

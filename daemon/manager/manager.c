@@ -55,6 +55,7 @@ static int load_config(Manager *m, const ManagerOptions *o) {
                         return -ENOMEM;
                 free(m->config->cache_directory);
                 m->config->cache_directory = copy;
+                m->cache_override = true;
         }
         m->mount_point = strdup(o->mount_point ? o->mount_point : m->config->mount_point);
         if (!m->mount_point)
@@ -370,8 +371,9 @@ Manager *manager_free(Manager *m) {
 static void warn_fixed(const Manager *m, const Config *c) {
         const Config *now = m->config;
 
-        if (strcmp(c->cache_directory, now->cache_directory) != 0 ||
-            c->max_per_host != now->max_per_host || c->max_total != now->max_total ||
+        bool moved = !m->cache_override && strcmp(c->cache_directory, now->cache_directory) != 0;
+
+        if (moved || c->max_per_host != now->max_per_host || c->max_total != now->max_total ||
             c->workers != now->workers || c->fuse_threads != now->fuse_threads ||
             c->connect_timeout_usec != now->connect_timeout_usec ||
             c->stall_timeout_usec != now->stall_timeout_usec)

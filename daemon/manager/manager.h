@@ -85,6 +85,10 @@ typedef void (*ManagerWhichDone)(
         int result, const WhichInfo *info, const Failure *failure, void *userdata);
 int manager_which(Manager *m, const char *path, ManagerWhichDone done, void *userdata);
 
+/* Ends when the kernel has been told of every change made so far, so that whoever was told that it
+ * is done sees it in the mount. The other calls that end with ManagerDone include this. */
+int manager_settle(Manager *m, ManagerDone done, void *userdata);
+
 /* Polls now: the checkout that the path lies in, all of an org, or everything for "". */
 int manager_refresh(Manager *m, const char *path, ManagerDone done, void *userdata);
 

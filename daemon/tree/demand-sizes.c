@@ -99,6 +99,21 @@ static void on_done(Fetch *fetch, int result, const Failure *failure) {
         ns_operation_end(ns);
 }
 
+/* What is left of the request is filled from the rest of the repository: a walk comes by there
+ * next, and it costs no round trip. Entries that are there already are only asked for once. */
+static int add_rest(SizesOperation *op, const WalkLimits *limits) {
+        const NsCall call = {.flags = NS_MAY_BLOCK};
+        _cleanup_(listing_unrefp) Listing *root = NULL;
+        CheckoutState state;
+
+        checkout_get_state(op->checkout, &state);
+        if (oid_is_none(&state.root) || ns_listing(op->ns, &call, NULL, &state.root, &root) <= 0)
+                return 0;
+        WalkLimits rest = *limits;
+        rest.whole_first_listing = false;
+        return walk_below(op->ns, root, &rest, &op->walk);
+}
+
 /* Decides what to ask for, and for how much of it. 0, or 1 when nothing is missing any more, or <
  * 0. */
 static int prepare(SizesOperation *op, Listing *l) {
@@ -115,6 +130,8 @@ static int prepare(SizesOperation *op, Listing *l) {
         if (repo->source->objects_in_memory)
                 limits.max_items = 0;
         int r = walk_below(op->ns, l, &limits, &op->walk);
+        if (r >= 0 && !blobs && limits.max_items > 0)
+                r = add_rest(op, &limits);
         if (r < 0)
                 return r;
         if (op->walk.n_items == 0)

@@ -194,7 +194,7 @@ static void repo_found(ForgeLookup *lookup, int result, Source *source, const Fa
         if (result >= 0) {
                 _cleanup_(repo_unrefp) Repo *repo = NULL;
                 result = org_add_repo(op->org, op->name, source, &repo);
-                if (result > 0)
+                if (result > 0 && !org_lists(op->org, op->name))
                         ns_inode_changed(ns, org_node_id(ns, op->org));
         } else if (result == -ENOENT)
                 org_add_negative(op->org, op->name, now_usec() + ns_negative_timeout(ns, NULL));

@@ -134,6 +134,29 @@ int ns_resolve(
         return 0;
 }
 
+int ns_path(Namespace *ns, uint64_t id, Buf *ret) {
+        _cleanup_buf_ Buf path = {0};
+        int r = 0;
+
+        Node *node = node_table_get(ns->nodes, id);
+        if (!node)
+                return -ESTALE;
+        /* From the node up: every name goes in front of what is there. */
+        for (const Node *n = node; r >= 0 && n->parent; n = n->parent) {
+                _cleanup_buf_ Buf b = {0};
+                r = buf_append(&b, n->name, n->name_len);
+                if (r >= 0 && path.len > 0)
+                        r = buf_append(&b, "/", 1);
+                if (r >= 0)
+                        r = buf_append(&b, path.data, path.len);
+                buf_done(&path);
+                path = b;
+                b = (Buf){0};
+        }
+        node_table_put(ns->nodes, node);
+        return r < 0 ? r : buf_append(ret, path.data, path.len);
+}
+
 void ns_target_ref(const NsTarget *target) {
         node_ref(target->node);
 }

@@ -83,6 +83,10 @@ int ns_readdir(
 /* 0 and the bytes of a file or the target of a symlink. -EISDIR, -EINVAL for the wrong type. */
 int ns_content(Namespace *ns, const NsCall *call, uint64_t id, ObjectRef *ret);
 
+/* Appends the node's path, relative to the root, as it was looked up: for people. 0, -ESTALE,
+ * -ENOMEM. */
+int ns_path(Namespace *ns, uint64_t id, Buf *ret);
+
 /* Extended attributes "user.gitfs.*": 0 and the value appended; -ENODATA. The list is names with
  * their NULs. */
 int ns_getxattr(Namespace *ns, uint64_t id, const char *name, Buf *ret);

@@ -173,7 +173,7 @@ bool org_set_names(Org *org, char **names, size_t n, uint64_t now) {
         mutex_lock(&org->lock);
         char **old = org->names;
         size_t n_old = org->n_names;
-        bool changed = org->listed_usec == 0 || !same_names(old, n_old, names, n);
+        bool changed = org->listed_usec != 0 && !same_names(old, n_old, names, n);
         org->names = names;
         org->n_names = n;
         org->listed_usec = now;
@@ -186,6 +186,13 @@ bool org_set_names(Org *org, char **names, size_t n, uint64_t now) {
 bool org_was_listed(Org *org, uint64_t since) {
         MUTEX_GUARD(&org->lock);
         return org->listed_usec != 0 && org->listed_usec >= since;
+}
+
+bool org_lists(Org *org, const char *name) {
+        MUTEX_GUARD(&org->lock);
+        return org->listed_usec == 0 ||
+               (org->n_names > 0 &&
+                bsearch(&name, org->names, org->n_names, sizeof(*org->names), compare_strings));
 }
 
 typedef struct NameList {

@@ -55,10 +55,12 @@ void org_add_negative(Org *org, const char *name, uint64_t until_usec);
 bool org_is_negative(Org *org, const char *name);
 
 /* Replaces the listing; takes the names over (also on failure), in any order, duplicates allowed.
- * Returns true if it differs from the one before. */
+ * Returns true if it differs from one before. */
 bool org_set_names(Org *org, char **names, size_t n, uint64_t now);
 /* True if the org was listed after `since`. */
 bool org_was_listed(Org *org, uint64_t since);
+/* False if the org was listed, and this name was not in the listing. */
+bool org_lists(Org *org, const char *name);
 /* What a listing of the org shows: the server's names and those found by look-up, sorted. Allocated
  * array of allocated strings; free with org_names_free(). */
 int org_get_names(Org *org, char ***ret, size_t *ret_n);

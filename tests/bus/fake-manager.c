@@ -383,6 +383,11 @@ int manager_which(Manager *m, const char *path, ManagerWhichDone done, void *use
         return 0;
 }
 
+int manager_settle(Manager *m, ManagerDone done, void *userdata) {
+        done(0, NULL, userdata);
+        return 0;
+}
+
 int manager_refresh(Manager *m, const char *path, ManagerDone done, void *userdata) {
         const char *rest;
         Pending *p;

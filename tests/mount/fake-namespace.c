@@ -210,6 +210,7 @@ static NsAttr attr_locked(Namespace *ns, uint64_t id) {
         const Node *node = &ns->nodes[id];
         return (NsAttr){
                 .id = id,
+                .ino = id,
                 .mode = node->mode,
                 .size = node->content ? strlen(node->content) : 0,
                 .mtime = 1000000000 + (int64_t) id,
@@ -311,6 +312,10 @@ void object_ref_done(ObjectRef *ref) {
         if (ref->owner)
                 atomic_fetch_sub(&contents_in_use, 1);
         *ref = (ObjectRef){0};
+}
+
+int ns_path(Namespace *ns, uint64_t id, Buf *ret) {
+        return buf_appendf(ret, "node-%llu", (unsigned long long) id);
 }
 
 int ns_getxattr(Namespace *ns, uint64_t id, const char *name, Buf *ret) {

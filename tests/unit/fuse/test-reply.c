@@ -57,7 +57,7 @@ START_TEST(blocks_cover_the_size) {
         struct stat st;
 
         for (size_t i = 0; i < ELEMENTSOF(sizes); i++) {
-                const NsAttr attr = {.id = 9, .mode = S_IFREG | 0444, .size = sizes[i]};
+                const NsAttr attr = {.id = 9, .ino = 9, .mode = S_IFREG | 0444, .size = sizes[i]};
                 reply_fill_stat(&session, &attr, &st);
                 ck_assert_int_eq(st.st_size, (off_t) sizes[i]);
                 ck_assert_int_ge(st.st_blocks * 512, st.st_size);
