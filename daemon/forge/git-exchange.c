@@ -270,7 +270,9 @@ static void on_done(int result, const Failure *http, void *userdata) {
         Failure failure;
 
         int r = judge(x, result, http, &failure);
-        host_gate_leave(&x->ticket, r, &failure);
+        /* A server that has begun to answer is not down, even if it does not finish in time. */
+        bool late = failure.class == FAILURE_TIMEOUT && x->http_code != 0;
+        host_gate_leave(&x->ticket, late ? 0 : r, &failure);
         if (r >= 0) {
                 (void) follow_redirect(x); /* it answers at the old place, too */
                 conclude(x, 0, &failure);

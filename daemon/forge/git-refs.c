@@ -137,7 +137,9 @@ static int resolve_default(const GitRefs *refs, Fetch *fetch) {
         /* Without HEAD nothing is checked out: the repository is empty. */
         if (!head)
                 head = &empty;
-        set_result(fetch, head, head->target ? head->target : "", true);
+        /* People see this name: one that git would refuse is none. */
+        bool named = head->target && git_refname_is_valid(head->target);
+        set_result(fetch, head, named ? head->target : "", true);
         return 0;
 }
 
