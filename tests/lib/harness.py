@@ -357,6 +357,8 @@ class Env:
     # --- the mount ---
 
     def at(self, path=""):
+        """A path in the mount, and never one outside: join() would let an absolute path win."""
+        assert not path.startswith("/"), path
         return os.path.join(self.mount, path)
 
     def read(self, path):

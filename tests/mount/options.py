@@ -239,7 +239,8 @@ def retries(t):
         got = t.errno_of(t.read, "o/r0/f")
         assert (got == 0) == (n == 2), (n, got)
         if n == 2:
-            assert t.stats()["http-retries"] >= 2
+            # One of the two may be seen by libcurl alone, which tries a reused connection again.
+            assert t.stats()["http-retries"] >= 1
         t.stop()
         t.ctl("flush", check=False)
         for top, _, files in os.walk(t.cache):
@@ -295,7 +296,7 @@ def numbers_of_threads(t):
 def log_level(t):
     root = many_repos(t, 1)
     sizes = {}
-    for level in "debug", "error":
+    for level in "debug", "warning":
         t.configure(f"[Mount]\nMountPoint={t.mount}\n[Daemon]\nLogLevel={level}\n")
         t.org("o", "local", root)
         t.start(
@@ -305,7 +306,7 @@ def log_level(t):
         t.stop()
         sizes[level] = len(t.log())
         os.unlink(t.log_path)
-    assert sizes["error"] == 0 < sizes["debug"], sizes
+    assert sizes["warning"] == 0 < sizes["debug"], sizes
 
 
 @harness.case()
