@@ -77,6 +77,8 @@ def scan(root, contents=True):
             names = [n for n in names if n[0] not in (b".", b"..") and (path or n[0] != b".git")]
             # A name that is listed twice makes a difference here, although it is one key below.
             content = b"\0".join(sorted(n[0] for n in names))
+            # In the order of the names, as most programs go.
+            names.sort(reverse=True)
             queue += [(os.path.join(path, name), ino, kind) for name, ino, kind, _ in names]
         elif stat.S_ISLNK(status.st_mode):
             content = os.readlink(full)

@@ -3,6 +3,7 @@
 
 import os
 import platform
+import random
 import subprocess
 import sys
 
@@ -94,6 +95,35 @@ def walk_is_fetched_in_batches(t):
     requests = server.requests()
     show(requests)
     assert len(requests) <= 60, f"{len(requests)} requests for 10,000 files"
+
+
+def read_in_order(t, order):
+    """The files of wide in some order, after a listing; returns how many requests that took."""
+    _, server = wide(t)
+    paths = [os.path.join(top, name) for top, _, names in os.walk(t.at("o/wide")) for name in names]
+    assert len(paths) == 10000
+    before = len(server.requests())
+    for path in order(sorted(paths)):
+        with open(path, "rb") as f:
+            assert f.read()
+    requests = len(server.requests()) - before
+    print(f"{requests} requests")
+    return requests
+
+
+@harness.case()
+def walk_backwards(t):
+    """Whoever reads everything from the end is a walker, too."""
+    assert read_in_order(t, lambda paths: paths[::-1]) <= 100
+
+
+@harness.case()
+def walk_in_random_order(t):
+    def shuffled(paths):
+        random.Random(1).shuffle(paths)
+        return paths
+
+    assert read_in_order(t, shuffled) <= 200
 
 
 @harness.case()
