@@ -93,8 +93,11 @@ static int block_signals(void) {
         sigset_t set;
 
         if (sigemptyset(&set) < 0 || sigaddset(&set, SIGHUP) < 0 || sigaddset(&set, SIGINT) < 0 ||
-            sigaddset(&set, SIGTERM) < 0 || sigprocmask(SIG_BLOCK, &set, NULL) < 0)
+            sigaddset(&set, SIGTERM) < 0)
                 return -errno;
+        int r = -pthread_sigmask(SIG_BLOCK, &set, NULL);
+        if (r < 0)
+                return r;
         return signal(SIGPIPE, SIG_IGN) == SIG_ERR ? -errno : 0;
 }
 
@@ -114,7 +117,7 @@ static int run(const ManagerOptions *options, bool session_bus) {
         if (r >= 0)
                 r = sd_event_set_watchdog(event, true);
         if (r < 0)
-                log_error("Cannot set up the event loop: %s", strerror(-r));
+                log_error("Cannot set up the event loop: %s", strerrordesc_np(-r));
         else
                 r = manager_new(event, options, &manager);
         if (r >= 0)

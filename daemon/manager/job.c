@@ -80,7 +80,7 @@ static void job_main(MailboxItem *item) {
                         log_warning(
                                 "Prefetch of \"%s\" failed: %s",
                                 job->path,
-                                failure.text[0] ? failure.text : strerror(-result));
+                                failure.text[0] ? failure.text : strerrordesc_np(-result));
         }
         if (m->observer.job_changed)
                 m->observer.job_changed(job->id, m->observer.userdata);

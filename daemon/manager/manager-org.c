@@ -54,7 +54,7 @@ static void show_org(Manager *m, const OrgConfig *config) {
                 log_warning(
                         "Org \"%s\" is not shown: %s, ignoring",
                         config->name,
-                        failure.text[0] ? failure.text : strerror(-r));
+                        failure.text[0] ? failure.text : strerrordesc_np(-r));
 }
 
 int manager_load_orgs(Manager *m) {
@@ -62,7 +62,8 @@ int manager_load_orgs(Manager *m) {
 
         int r = org_config_load_all(m->config_home, log_org_error, m, &list.items, &list.n);
         if (r < 0) {
-                log_error("Cannot read the orgs in \"%s\": %s", m->config_home, strerror(-r));
+                log_error(
+                        "Cannot read the orgs in \"%s\": %s", m->config_home, strerrordesc_np(-r));
                 return r;
         }
         for (size_t i = 0; i < list.n; i++)
@@ -137,7 +138,7 @@ static int save_org(const Manager *m, const OrgConfig *config, Failure *ret_fail
                                    FAILURE_LOCAL,
                                    "cannot write \"%s\": %s",
                                    path,
-                                   strerror(-r));
+                                   strerrordesc_np(-r));
         return r;
 }
 
@@ -193,7 +194,11 @@ int manager_remove_org(Manager *m, const char *name, Failure *ret_failure) {
         if (unlink(path) < 0 && errno != ENOENT) {
                 r = -errno;
                 (void) failure_set(
-                        ret_failure, FAILURE_LOCAL, "cannot remove \"%s\": %s", path, strerror(-r));
+                        ret_failure,
+                        FAILURE_LOCAL,
+                        "cannot remove \"%s\": %s",
+                        path,
+                        strerrordesc_np(-r));
         }
         if (m->observer.org_removed)
                 m->observer.org_removed(name, m->observer.userdata);

@@ -40,12 +40,14 @@ static int load_config(Manager *m, const ManagerOptions *o) {
         if (r >= 0)
                 r = copy_or(&m->runtime_directory, o->runtime_directory, path_runtime, "gitfsd");
         if (r < 0) {
-                log_error("Cannot find the directories of the configuration: %s", strerror(-r));
+                log_error(
+                        "Cannot find the directories of the configuration: %s",
+                        strerrordesc_np(-r));
                 return r;
         }
         r = config_load(GITFS_SYSCONFDIR, m->config_home, &m->config, &error);
         if (r < 0) {
-                log_error("Configuration: %s", r == -EINVAL ? error.text : strerror(-r));
+                log_error("Configuration: %s", r == -EINVAL ? error.text : strerrordesc_np(-r));
                 return r;
         }
         const char *cache = o->cache_directory;
@@ -101,7 +103,8 @@ static int open_store(Manager *m) {
                         "with --cache-directory",
                         config.directory);
         else if (r < 0)
-                log_error("Cannot open the cache \"%s\": %s", config.directory, strerror(-r));
+                log_error(
+                        "Cannot open the cache \"%s\": %s", config.directory, strerrordesc_np(-r));
         return r;
 }
 
@@ -199,7 +202,7 @@ static int start_mount(Manager *m) {
                 log_error(
                         "Cannot mount \"%s\": %s",
                         m->mount_point,
-                        failure.text[0] ? failure.text : strerror(-r));
+                        failure.text[0] ? failure.text : strerrordesc_np(-r));
         return r;
 }
 
@@ -218,7 +221,7 @@ static void probe_answered(MailboxItem *item) {
                 log_error(
                         "The mount \"%s\" does not answer: %s",
                         m->mount_point,
-                        strerror(-p->result));
+                        strerrordesc_np(-p->result));
                 (void) sd_event_exit(m->event, EXIT_FAILURE); /* fails only when exiting already */
         } else {
                 m->ready = true;
@@ -307,7 +310,7 @@ int manager_new(sd_event *event, const ManagerOptions *options, Manager **ret) {
                 return r;
         r = mkdir_parents(m->runtime_directory, 0700);
         if (r < 0) {
-                log_error("Cannot create \"%s\": %s", m->runtime_directory, strerror(-r));
+                log_error("Cannot create \"%s\": %s", m->runtime_directory, strerrordesc_np(-r));
                 return r;
         }
         r = start_engine(m);
@@ -388,12 +391,13 @@ int manager_reload(Manager *m, Failure *ret_failure) {
         int r = config_load(GITFS_SYSCONFDIR, m->config_home, &c, &error);
         if (r < 0) {
                 log_error(
-                        "Configuration not reloaded: %s", r == -EINVAL ? error.text : strerror(-r));
+                        "Configuration not reloaded: %s",
+                        r == -EINVAL ? error.text : strerrordesc_np(-r));
                 (void) failure_set(/* r says the same */
                                    ret_failure,
                                    FAILURE_LOCAL,
                                    "%s",
-                                   r == -EINVAL ? error.text : strerror(-r));
+                                   r == -EINVAL ? error.text : strerrordesc_np(-r));
                 return r;
         }
         warn_fixed(m, c);

@@ -98,9 +98,10 @@ static int add_child(Change *c, const char *name, const Oid *from, const Oid *to
         return 0;
 }
 
-/* One name: what it was and what it is, either of which may be NULL. */
+/* One name: what it was and what it is, one of which may be NULL. */
 static int
 compare_entry(Change *c, const Listing *names, const ListingEntry *was, const ListingEntry *is) {
+        assert(was || is);
         if (was && is && was->kind == is->kind) {
                 if (oid_equal(&was->oid, &is->oid))
                         return 0;

@@ -307,12 +307,13 @@ uint64_t ns_negative_timeout(Namespace *ns, const Node *parent) {
 
 static int
 lookup_child(Namespace *ns, const NsCall *call, Node *parent, const char *name, NsAttr *ret) {
-        Node *child;
+        Node *child = NULL;
 
         int r = ns_child(ns, call, parent, name, &child);
         if (r == -ENOENT)
                 r = 0; /* the forge said so just now; only the first to ask hears it this way */
         if (r > 0) {
+                assert(child);
                 ns_node_attr(ns, child, ret);
                 node_table_kernel_get(ns->nodes, child);
                 node_table_put(ns->nodes, child);
