@@ -45,6 +45,8 @@ int log_level_from_string(const char *s) {
         for (size_t i = 0; i < ELEMENTSOF(level_names); i++)
                 if (strcmp(s, level_names[i]) == 0)
                         return (int) i;
+        if (strcmp(s, "error") == 0) /* what people write for it */
+                return LOG_ERR;
         if (s[0] >= '0' && s[0] <= '7' && s[1] == '\0')
                 return s[0] - '0';
         return -EINVAL;

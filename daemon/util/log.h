@@ -20,7 +20,7 @@ typedef struct LogContext {
  */
 void log_set_max_level(int level);
 int log_max_level(void);
-/* "debug", "info", "notice", "warning", "err" or a number; -EINVAL otherwise. */
+/* "debug", "info", "notice", "warning", "err" (or "error") or a number; -EINVAL otherwise. */
 int log_level_from_string(const char *s);
 
 void log_full(int level, const LogContext *context, const char *fmt, ...) _printf_(3, 4);

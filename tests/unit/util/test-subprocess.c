@@ -1,0 +1,74 @@
+#include <errno.h>
+#include <string.h>
+
+#include "lib/check-main.h"
+#include "util/clock.h"
+#include "util/subprocess.h"
+
+#define LONG (60 * USEC_PER_SEC)
+
+static int
+run(const char *script,
+    const char *input,
+    size_t input_len,
+    size_t max,
+    uint64_t timeout,
+    Buf *out) {
+        const char *const argv[] = {"sh", "-c", script, NULL};
+        const char *const env[] = {"GITFS_TEST=told", NULL};
+
+        return subprocess_run(argv, env, input, input_len, max, timeout, out);
+}
+
+START_TEST(test_input_output_status_environment) {
+        _cleanup_buf_ Buf out = {0};
+
+        ck_assert_int_eq(run("cat; echo $GITFS_TEST; exit 7", "in\n", 3, 100, LONG, &out), 7);
+        ck_assert_str_eq(buf_str(&out), "in\ntold\n");
+}
+END_TEST
+
+START_TEST(test_more_than_a_pipe_holds_in_both_directions) {
+        static char input[1 << 20];
+        _cleanup_buf_ Buf out = {0};
+
+        memset(input, 'x', sizeof(input));
+        ck_assert_int_eq(run("cat", input, sizeof(input), 2 * sizeof(input), LONG, &out), 0);
+        ck_assert_uint_eq(out.len, sizeof(input));
+        ck_assert_int_eq(memcmp(out.data, input, sizeof(input)), 0);
+}
+END_TEST
+
+START_TEST(test_a_child_that_does_not_read_is_no_error) {
+        static char input[1 << 20];
+        _cleanup_buf_ Buf out = {0};
+
+        ck_assert_int_eq(run("exec <&-; echo done", input, sizeof(input), 100, LONG, &out), 0);
+}
+END_TEST
+
+START_TEST(test_limits) {
+        _cleanup_buf_ Buf out = {0};
+
+        ck_assert_int_eq(run("yes", NULL, 0, 1000, LONG, &out), -EFBIG);
+        ck_assert_uint_eq(out.len, 0);
+        /* With a helper of its own that would outlive it. */
+        ck_assert_int_eq(run("sleep 1000 & wait", NULL, 0, 1000, USEC_PER_MSEC, &out), -ETIMEDOUT);
+        ck_assert_int_eq(
+                run("exec >&- <&-; sleep 1000", NULL, 0, 1000, 50 * USEC_PER_MSEC, &out),
+                -ETIMEDOUT);
+        ck_assert_int_eq(run("kill -9 $$", NULL, 0, 1000, LONG, &out), -EINTR);
+
+        const char *const argv[] = {"/nonexistent/program", NULL};
+        ck_assert_int_eq(subprocess_run(argv, NULL, NULL, 0, 10, LONG, &out), -ENOENT);
+}
+END_TEST
+
+static void add_tests(TCase *tc) {
+        tcase_add_test(tc, test_input_output_status_environment);
+        tcase_add_test(tc, test_more_than_a_pipe_holds_in_both_directions);
+        tcase_add_test(tc, test_a_child_that_does_not_read_is_no_error);
+        tcase_add_test(tc, test_limits);
+}
+
+CHECK_MAIN("subprocess", add_tests)
