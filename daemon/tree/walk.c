@@ -9,6 +9,8 @@
 #define WALK_GAP_USEC (2 * USEC_PER_SEC)
 #define WALK_FIRST_WINDOW 16
 #define READ_AHEAD_MAX_FILES 2000
+/* Where nearly all is here already, looking for the rest must not cost more than it saves. */
+#define READ_AHEAD_MAX_LOOKED 20000
 #define READ_AHEAD_MAX_BYTES (16u << 20)
 #define READ_AHEAD_MAX_SIZE (1u << 20)
 
@@ -61,6 +63,7 @@ static bool full(const Walk *walk, const WalkLimits *limits, bool first) {
         if (first && limits->whole_first_listing)
                 return false;
         return walk->n_items >= limits->max_items ||
+               (limits->max_looked > 0 && walk->n_looked >= limits->max_looked) ||
                (limits->max_bytes > 0 && walk->bytes >= limits->max_bytes);
 }
 
@@ -69,14 +72,11 @@ static int
 take_blobs(Namespace *ns, Listing *l, size_t at, const WalkLimits *limits, bool first, Walk *walk) {
         int r = add_listing(walk, l);
 
-        for (size_t i = at; r >= 0 && i < l->n_entries; i++) {
+        for (size_t i = at; r >= 0 && i < l->n_entries && !full(walk, limits, first); i++) {
                 ListingEntry *e = &l->entries[i];
+                walk->n_looked++;
                 if (!wanted(ns, e, limits))
                         continue;
-                if (full(walk, limits, first)) {
-                        walk->complete = false;
-                        break;
-                }
                 r = add_item(walk, l, e);
                 uint64_t size = listing_size(e);
                 walk->bytes += size == SIZE_UNKNOWN ? 0 : size;
@@ -114,23 +114,17 @@ static int walk_from(
                 if (e->kind != ENTRY_DIR)
                         continue;
                 _cleanup_(listing_unrefp) Listing *l = NULL;
-                if (depth == WALK_MAX_DEPTH || ns_listing(ns, &call, NULL, &e->oid, &l) <= 0) {
-                        walk->complete =
-                                false; /* not here: the walk only takes what costs nothing */
-                        continue;
-                }
+                if (depth == WALK_MAX_DEPTH || ns_listing(ns, &call, NULL, &e->oid, &l) <= 0)
+                        continue; /* not here: the walk only takes what costs nothing */
                 r = take_blobs(ns, l, 0, limits, false, walk);
                 if (r < 0)
                         return r;
                 stack[depth++] = (WalkFrame){.listing = l};
         }
-        if (depth > 0)
-                walk->complete = false;
         return 0;
 }
 
 int walk_below(Namespace *ns, Listing *from, const WalkLimits *limits, Walk *walk) {
-        walk->complete = true;
         return walk_from(ns, from, 0, limits, true, walk);
 }
 
@@ -175,18 +169,23 @@ static void read_ahead(Namespace *ns, Node *file, size_t max_items) {
         Walk walk = {0};
         const WalkLimits limits = {
                 .max_items = max_items,
+                .max_looked = READ_AHEAD_MAX_LOOKED,
                 .max_bytes = READ_AHEAD_MAX_BYTES,
                 .max_object_size = READ_AHEAD_MAX_SIZE,
         };
         const Node *child = file;
 
-        /* After this file, then after its directory, and so on up to the root of the repository. */
+        /* After this file, then after its directory, and so on up to the root of the repository.
+         * Some walk backwards: where little is missing ahead, what stands just before is taken too.
+         */
         while (!full(&walk, &limits, false) && child->kind != NODE_CHECKOUT) {
                 _cleanup_(listing_unrefp) Listing *l = NULL;
                 size_t at;
                 if (locate(ns, c, child->parent, child, &l, &at) <= 0)
                         break;
-                if (walk_from(ns, l, at, &limits, false, &walk) < 0)
+                if (walk_from(ns, l, at, &limits, false, &walk) < 0 ||
+                    walk_from(ns, l, at > max_items ? at - max_items : 0, &limits, false, &walk) <
+                            0)
                         break;
                 child = child->parent;
         }

@@ -17,14 +17,15 @@ typedef struct WalkItem {
 typedef struct Walk {
         WalkItem *items;
         size_t n_items, cap_items;
+        size_t n_looked;    /* entries looked at */
         Listing **listings; /* references to every listing that was entered */
         size_t n_listings, cap_listings;
         uint64_t bytes; /* of the items whose size is known */
-        bool complete;  /* nothing was left out: no limit was reached, no tree was missing */
 } Walk;
 
 typedef struct WalkLimits {
         size_t max_items;
+        size_t max_looked;        /* entries to look at; 0: no limit */
         uint64_t max_bytes;       /* 0: no limit */
         uint64_t max_object_size; /* larger ones are left out; 0: no limit */
         bool missing_sizes_only;  /* entries whose size nothing here knows; else those whose blob is
