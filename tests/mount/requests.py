@@ -98,12 +98,12 @@ def walk_is_fetched_in_batches(t):
 
 
 def read_in_order(t, order):
-    """The files of wide in some order, after a listing; returns how many requests that took."""
+    """2,000 files of wide in some order, after a listing; returns how many requests that took."""
     _, server = wide(t)
     paths = [os.path.join(top, name) for top, _, names in os.walk(t.at("o/wide")) for name in names]
     assert len(paths) == 10000
     before = len(server.requests())
-    for path in order(sorted(paths)):
+    for path in order(sorted(paths))[:2000]:
         with open(path, "rb") as f:
             assert f.read()
     requests = len(server.requests()) - before
