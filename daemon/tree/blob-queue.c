@@ -39,8 +39,11 @@ static void on_done(Fetch *fetch, int result, const Failure *failure) {
         Namespace *ns = op->ns;
         Repo *repo = op->repo;
 
-        ns_report(ns, repo->org, result, failure);
-        land_all(ns, repo, fetch->oids, fetch->n_oids, result, failure);
+        Failure why;
+
+        result = demand_object_result(result, failure, &why);
+        ns_report(ns, repo->org, result, &why);
+        land_all(ns, repo, fetch->oids, fetch->n_oids, result, &why);
         free(op);
 
         mutex_lock(&repo->lock);
@@ -90,7 +93,7 @@ static void queue_kick(Namespace *ns, Repo *repo) {
                 op->fetch = (Fetch){
                         .kind = FETCH_BLOBS,
                         .priority = waiting ? FETCH_WAITING : FETCH_READAHEAD,
-                        .deadline_usec = ns_deadline(ns),
+                        .deadline_usec = ns_transfer_deadline(ns),
                         .oids = op->oids,
                         .n_oids = n,
                         .object = on_object,

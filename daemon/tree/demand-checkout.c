@@ -99,7 +99,8 @@ static void next_fetch(CheckoutOperation *op, FetchKind kind, Oid *oids, size_t 
         op->fetch.kind = kind;
         op->fetch.oids = oids;
         op->fetch.n_oids = n;
-        op->fetch.deadline_usec = ns_deadline(op->ns);
+        op->fetch.deadline_usec =
+                kind == FETCH_REF ? ns_deadline(op->ns) : ns_transfer_deadline(op->ns);
         source_fetch(op->repo->source, &op->fetch);
 }
 

@@ -81,6 +81,7 @@ static void keep_sizes(SizesOperation *op) {
 static void on_done(Fetch *fetch, int result, const Failure *failure) {
         SizesOperation *op = container_of(fetch, SizesOperation, fetch);
         Namespace *ns = op->ns;
+        Failure why = {0};
 
         /* Not an error of anybody: who waits looks again and asks for the files instead, or does
          * without. */
@@ -89,9 +90,10 @@ static void on_done(Fetch *fetch, int result, const Failure *failure) {
                 result = 0;
         } else {
                 keep_sizes(op);
-                ns_report(ns, op->checkout->repo->org, result, failure);
+                result = demand_object_result(result, failure, &why);
+                ns_report(ns, op->checkout->repo->org, result, &why);
         }
-        flight_land(ns->flights, &op->key, result, failure);
+        flight_land(ns->flights, &op->key, result, &why);
         walk_done(&op->walk);
         checkout_unref(op->checkout);
         free(op->oids);
@@ -148,7 +150,7 @@ static int prepare(SizesOperation *op, Listing *l) {
         op->fetch = (Fetch){
                 .kind = blobs ? FETCH_BLOBS : FETCH_SIZES,
                 .priority = FETCH_WAITING,
-                .deadline_usec = ns_deadline(op->ns),
+                .deadline_usec = ns_transfer_deadline(op->ns),
                 .oids = op->oids,
                 .n_oids = n,
                 .object = on_object,

@@ -39,8 +39,10 @@ static void tree_done(Fetch *fetch, int result, const Failure *failure) {
                 source_fetch(op->checkout->repo->source, fetch);
                 return;
         }
-        ns_report(ns, op->checkout->repo->org, result, failure);
-        flight_land(ns->flights, &op->key, result, failure);
+        Failure why;
+        result = demand_object_result(result, failure, &why);
+        ns_report(ns, op->checkout->repo->org, result, &why);
+        flight_land(ns->flights, &op->key, result, &why);
         checkout_unref(op->checkout);
         free(op);
         ns_operation_end(ns);
@@ -70,7 +72,7 @@ int demand_tree(Namespace *ns, const NsCall *call, Checkout *c, const Oid *tree)
         op->fetch = (Fetch){
                 .kind = FETCH_TREES,
                 .priority = FETCH_WAITING,
-                .deadline_usec = ns_deadline(ns),
+                .deadline_usec = ns_transfer_deadline(ns),
                 .oids = &op->oid,
                 .n_oids = 1,
                 .object = tree_object,

@@ -83,6 +83,24 @@ uint64_t ns_deadline(Namespace *ns) {
         return now_usec() + ns->config.request_timeout_usec;
 }
 
+#define TRANSFER_TIMEOUTS 20
+
+uint64_t ns_transfer_deadline(Namespace *ns) {
+        MUTEX_GUARD(&ns->lock);
+        return now_usec() + TRANSFER_TIMEOUTS * ns->config.request_timeout_usec;
+}
+
+int demand_object_result(int result, const Failure *failure, Failure *ret_failure) {
+        *ret_failure = failure ? *failure : (Failure){0};
+        if (result != -ENOENT)
+                return result;
+        return failure_set(
+                ret_failure,
+                FAILURE_CORRUPT,
+                "the server lacks an object of a commit that it serves: %s",
+                failure ? failure->text : "not found");
+}
+
 /* --- the repositories of an org --- */
 
 typedef struct ListOperation {

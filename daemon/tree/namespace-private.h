@@ -60,7 +60,15 @@ void ns_operation_end(Namespace *ns);
 void ns_report(Namespace *ns, Org *org, int result, const Failure *failure);
 void ns_entry_changed(Namespace *ns, uint64_t parent, const char *name);
 void ns_inode_changed(Namespace *ns, uint64_t id);
+/* How long a question may take, and a transfer of objects, from now. The latter is far longer than
+ * anybody waits: who waits gives up at his own deadline, and finds it done, or under way, when he
+ * comes back. */
 uint64_t ns_deadline(Namespace *ns);
+uint64_t ns_transfer_deadline(Namespace *ns);
+/* An object that a tree or a commit names does not exist at its server: that is no absence of the
+ * name that somebody looked for but damage. Returns the result to land with; *ret_failure is filled
+ * if it differs. */
+int demand_object_result(int result, const Failure *failure, Failure *ret_failure);
 
 /* Asking for what is not resident. Each returns NS_PARKED or < 0; the call's waiter has joined the
  * flight. */
