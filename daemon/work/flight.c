@@ -159,7 +159,6 @@ void flight_land(FlightTable *table, const FlightKey *key, int result, const Fai
         WaiterList landed = TAILQ_HEAD_INITIALIZER(landed);
 
         assert(result <= 0);
-        assert(failure || result == 0);
 
         Flight *flight = take_flight(table, key, &landed);
         if (!flight)
@@ -167,6 +166,14 @@ void flight_land(FlightTable *table, const FlightKey *key, int result, const Fai
         flight->result = result;
         if (failure)
                 flight->failure = *failure;
+        else if (result < 0)
+                (void) failure_set(/* the errno is the caller's */
+                                   &flight->failure,
+                                   result == -ENOENT      ? FAILURE_NOT_FOUND
+                                   : result == -ECANCELED ? FAILURE_CANCELLED
+                                                          : FAILURE_LOCAL,
+                                   "%s",
+                                   strerrordesc_np(-result));
 
         for (FlightWaiter *waiter = TAILQ_FIRST(&landed), *next; waiter; waiter = next) {
                 next = TAILQ_NEXT(waiter, entry); /* once submitted, the waiter may be gone */

@@ -53,7 +53,7 @@ int flight_join(FlightTable *table, const FlightKey *key, FlightWaiter *waiter);
  * for the others. */
 bool flight_leave(FlightTable *table, FlightWaiter *waiter);
 /* Ends the flight of this key; no-op when there is none (an object may arrive that nobody asked
- * for). failure may be NULL when result is 0. */
+ * for). Without a failure the waiters of one that went wrong get the text of the errno. */
 void flight_land(FlightTable *table, const FlightKey *key, int result, const Failure *failure);
 /* True while there is a flight for this key. */
 bool flight_exists(FlightTable *table, const FlightKey *key);

@@ -95,6 +95,24 @@ START_TEST(failure_reaches_all_and_is_not_kept_R32) {
 }
 END_TEST
 
+START_TEST(an_errno_alone_is_a_failure_too) {
+        Listener l[2] = {LISTENER, LISTENER};
+
+        start();
+        ck_assert_int_eq(flight_join(table, &key_a, &l[0].waiter), 1);
+        ck_assert_int_eq(flight_join(table, &key_b, &l[1].waiter), 1);
+        flight_land(table, &key_a, -ENOENT, NULL);
+        flight_land(table, &key_b, -ENOMEM, NULL);
+        finish();
+
+        ck_assert_int_eq(l[0].result, -ENOENT);
+        ck_assert_int_eq(l[0].failure.class, FAILURE_NOT_FOUND);
+        ck_assert_int_eq(l[1].result, -ENOMEM);
+        ck_assert_int_eq(l[1].failure.class, FAILURE_LOCAL);
+        ck_assert_str_eq(l[1].failure.text, strerrordesc_np(ENOMEM));
+}
+END_TEST
+
 START_TEST(leaving_is_exact) {
         Listener stays = LISTENER, leaves = LISTENER, never = LISTENER;
 
@@ -159,6 +177,7 @@ END_TEST
 static void add_tests(TCase *tc) {
         tcase_add_test(tc, one_starts_and_the_others_join_R32);
         tcase_add_test(tc, failure_reaches_all_and_is_not_kept_R32);
+        tcase_add_test(tc, an_errno_alone_is_a_failure_too);
         tcase_add_test(tc, leaving_is_exact);
         tcase_add_test(tc, a_flight_without_waiters);
         tcase_add_test(tc, a_waiter_may_join_again_while_it_lands);
