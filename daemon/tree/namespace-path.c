@@ -70,11 +70,15 @@ static void path_step(NsPath *p) {
                         .waiter = &p->waiter,
                         .deadline_usec = ns_deadline(p->ns),
                 };
+                Namespace *ns = p->ns;
                 Node *child = NULL;
+                /* path_landed() may run, and let go of p->node, before ns_child() has returned. */
+                Node *node = node_ref(p->node);
 
-                int r = next ? ns_child(p->ns, &call, p->node, name, &child) : -ENAMETOOLONG;
+                int r = next ? ns_child(ns, &call, node, name, &child) : -ENAMETOOLONG;
+                node_table_put(ns->nodes, node);
                 if (r == NS_PARKED)
-                        return; /* path_landed() may be running already: p is no longer ours */
+                        return; /* p is no longer ours */
                 if (r == 0)
                         r = -ENOENT;
                 if (r < 0) {

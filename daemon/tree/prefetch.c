@@ -76,7 +76,8 @@ static void on_object(Fetch *fetch, const Oid *oid, ObjectType type, uint64_t si
 static void on_fetched(Fetch *fetch, int result, const Failure *failure) {
         Prefetch *p = container_of(fetch, Prefetch, fetch);
 
-        ns_report(p->ns, p->target.org, result, failure);
+        if (result != -EOPNOTSUPP)
+                ns_report(p->ns, p->target.org, result, failure);
         /* A server that sends no trees, or no closures, by id is asked for the commit or the files.
          */
         if (result == -EOPNOTSUPP && fetch->kind == FETCH_TREES) {
@@ -272,8 +273,8 @@ static int next(Prefetch *p) {
 
         if (atomic_load(&p->cancelled))
                 return -ECANCELED;
-        if (oid_is_none(&p->target.oid))
-                return 0;
+        if (oid_is_none(&p->target.oid) || p->target.node->kind == NODE_SUBMODULE)
+                return 0; /* nothing is shown below it */
         if (!node_is_dir(p->target.node))
                 return fetch_file(p);
         if (p->n_oids > p->at)
