@@ -297,16 +297,16 @@ static void drop_from_kernel(uint64_t id, uint64_t parent, const char *name, voi
         kernel->inode_changed(id, kernel->userdata);
 }
 
-static void flush_kernel(PathCall *c, const NsTarget *target) {
+static int flush_kernel(PathCall *c, const NsTarget *target) {
         MountSession *s = c->manager->session;
+        NsObserver kernel;
 
-        if (c->whole)
+        if (c->whole) {
                 mount_session_invalidate_all(s);
-        else {
-                NsObserver kernel;
-                mount_session_observer(s, &kernel);
-                ns_each_known(c->manager->ns, target, drop_from_kernel, &kernel);
+                return 0;
         }
+        mount_session_observer(s, &kernel);
+        return ns_each_known(c->manager->ns, target, drop_from_kernel, &kernel);
 }
 
 static void
@@ -325,8 +325,10 @@ flush_resolved(int result, const NsTarget *target, const Failure *failure, void 
                 credentials_flush(m->credentials);
                 ns_flush_memory(m->ns);
         }
-        if (target && (c->flags & FLUSH_KERNEL))
-                flush_kernel(c, target);
+        if (target && (c->flags & FLUSH_KERNEL)) {
+                int r = flush_kernel(c, target);
+                result = result < 0 ? result : r;
+        }
         part_done(result, failure, c);
 }
 

@@ -7,7 +7,12 @@
  * child is made. Last, the kernel is told every name that changed; it serialises that with look-ups
  * in flight by the directory's own lock.
  *
- * Files need nothing: a changed file is another node under the same name. */
+ * Files need nothing: a changed file is another node under the same name.
+ *
+ * Trees share sub-trees, so a few kilobytes of them can stand for more directories than any memory
+ * holds. A difference that is too large is not worked out: only the root switches, the kernel is
+ * told to ask for everything again, and a directory that is found showing an old tree switches
+ * then (ns_entry_node_locked()), as does one that was removed and came back. */
 
 #include <errno.h>
 #include <string.h>
@@ -29,12 +34,15 @@ struct Change {
 
 /* The names of a tree are bounded by its size, its depth by the length of a path. */
 #define MAX_DEPTH 2048
+/* Names and directories that differ. */
+#define MAX_CHANGES (1u << 20)
 
 typedef struct Difference {
         Namespace *ns;
         Checkout *checkout;
         Oid *missing;
         size_t n_missing, cap_missing;
+        size_t n_changes;
 } Difference;
 
 static void change_done(Change *c) {
@@ -144,18 +152,12 @@ static int compare(Difference *d, Change *c, unsigned depth) {
         if (r < 0 || d->n_missing > 0)
                 return r;
         r = compare_listings(c);
+        d->n_changes += c->n_names + c->n_children;
+        if (r >= 0 && d->n_changes > MAX_CHANGES)
+                return -E2BIG;
         for (size_t i = 0; r >= 0 && i < c->n_children; i++)
                 r = compare(d, &c->children[i], depth + 1);
         return r;
-}
-
-static void remember_past(Node *dir) {
-        if (oid_is_none(&dir->oid))
-                return;
-        if (!dir->past)
-                dir->past = calloc(1, sizeof(*dir->past));
-        if (dir->past) /* else a listing in progress ends in ESTALE */
-                dir->past->trees[dir->past->next++ % NODE_N_PAST_TREES] = dir->oid;
 }
 
 typedef struct Applied {
@@ -180,9 +182,7 @@ static size_t count_changes(const Change *c) {
  * made from their parent's new listing. `node` is a reference that the list takes over. */
 static void
 apply_locked(Namespace *ns, Node *node, const Change *change, int64_t time, AppliedList *applied) {
-        remember_past(node);
-        node->oid = change->to;
-        node->mtime = time;
+        checkout_switch_dir_locked(node, &change->to, time);
         applied->items[applied->n++] = (Applied){.node = node, .change = change};
 
         for (size_t i = 0; i < change->n_children; i++) {
@@ -202,16 +202,27 @@ apply_locked(Namespace *ns, Node *node, const Change *change, int64_t time, Appl
 /* The directory in the mount that shows this checkout. */
 typedef struct FindRoot {
         Checkout *checkout;
-        Node *nodes[16]; /* several spellings of one ref are several directories */
-        size_t n;
+        Node **nodes; /* references: several spellings of one ref are several directories */
+        size_t n, cap;
+        int error;
 } FindRoot;
 
 static void find_root(Node *node, void *userdata) {
         FindRoot *f = userdata;
 
-        if (node->kind == NODE_CHECKOUT && node->checkout == f->checkout &&
-            f->n < ELEMENTSOF(f->nodes))
-                f->nodes[f->n++] = node_ref(node);
+        if (node->kind != NODE_CHECKOUT || node->checkout != f->checkout || f->error < 0)
+                return;
+        if (f->n == f->cap) {
+                size_t cap = f->cap ? f->cap * 2 : 4;
+                Node **nodes = realloc(f->nodes, cap * sizeof(Node *));
+                if (!nodes) {
+                        f->error = -ENOMEM;
+                        return;
+                }
+                f->nodes = nodes;
+                f->cap = cap;
+        }
+        f->nodes[f->n++] = node_ref(node);
 }
 
 static void tell_kernel(Namespace *ns, const AppliedList *applied) {
@@ -223,49 +234,98 @@ static void tell_kernel(Namespace *ns, const AppliedList *applied) {
         }
 }
 
+static void forget_everything(Node *node, void *userdata) {
+        const Difference *d = userdata;
+
+        if (node->kind < NODE_CHECKOUT || node->checkout != d->checkout)
+                return;
+        ns_entry_changed(d->ns, node->parent->id, node->name);
+        if (node_is_dir(node))
+                ns_inode_changed(d->ns, node->id);
+}
+
 static void put_roots(Namespace *ns, FindRoot *roots) {
         for (size_t i = 0; i < roots->n; i++)
                 node_table_put(ns->nodes, roots->nodes[i]);
-        roots->n = 0;
+        free(roots->nodes);
+        *roots = (FindRoot){.checkout = roots->checkout};
 }
 
-/* Locks the checkout with its root nodes in *roots. The table cannot be searched with the lock
- * held, so a node that is made in between starts the search again. */
-static void lock_with_roots(Namespace *ns, Checkout *c, FindRoot *roots) {
+/* Locks the checkout with its root nodes in *roots, and room for what is applied to each. The table
+ * cannot be searched with the lock held, so a node that is made in between starts the search again.
+ * After an error it is not locked. */
+static int lock_with_roots(
+        Namespace *ns, Checkout *c, size_t n_changes, FindRoot *roots, AppliedList *applied) {
         for (;;) {
                 mutex_lock(&c->lock);
                 uint64_t before = c->n_root_nodes;
                 mutex_unlock(&c->lock);
-                node_table_each(ns->nodes, find_root, roots);
+                int r = node_table_each(ns->nodes, find_root, roots);
+                if (r < 0 || roots->error < 0)
+                        return r < 0 ? r : roots->error;
+                applied->items = calloc(n_changes * roots->n + 1, sizeof(*applied->items));
+                if (!applied->items)
+                        return -ENOMEM;
                 mutex_lock(&c->lock);
                 if (before == c->n_root_nodes)
-                        return;
+                        return 0;
                 mutex_unlock(&c->lock);
                 put_roots(ns, roots);
+                free(TAKE_PTR(applied->items));
         }
 }
 
-static int apply(Namespace *ns, Checkout *c, const CheckoutState *to, const Change *change) {
+/* -EAGAIN where the checkout shows another commit by now than the one that was compared. */
+static int
+apply(Namespace *ns,
+      Checkout *c,
+      const CheckoutState *from,
+      const CheckoutState *to,
+      const Change *change) {
         FindRoot roots = {.checkout = c};
-        size_t cap = count_changes(change) * ELEMENTSOF(roots.nodes);
-        AppliedList applied = {.items = calloc(cap, sizeof(*applied.items))};
+        AppliedList applied = {0};
 
-        if (!applied.items)
-                return -ENOMEM;
-        lock_with_roots(ns, c, &roots);
-        c->commit = to->commit;
-        c->root = to->root;
-        c->time = to->time;
-        for (size_t i = 0; i < roots.n; i++)
-                apply_locked(ns, node_ref(roots.nodes[i]), change, to->time, &applied);
-        mutex_unlock(&c->lock);
+        int r = lock_with_roots(ns, c, count_changes(change), &roots, &applied);
+        if (r >= 0) {
+                if (oid_equal(&c->commit, &from->commit) && oid_equal(&c->root, &from->root)) {
+                        c->commit = to->commit;
+                        c->root = to->root;
+                        c->time = to->time;
+                        for (size_t i = 0; i < roots.n; i++)
+                                apply_locked(
+                                        ns, node_ref(roots.nodes[i]), change, to->time, &applied);
+                } else
+                        r = -EAGAIN;
+                mutex_unlock(&c->lock);
+        }
 
         tell_kernel(ns, &applied);
         for (size_t i = 0; i < applied.n; i++)
                 node_table_put(ns->nodes, applied.items[i].node);
         put_roots(ns, &roots);
         free(applied.items);
-        return 0;
+        return r;
+}
+
+/* As checkout_move(), or -EAGAIN. */
+static int move_from(Difference *d, const CheckoutState *from, const CheckoutState *to) {
+        Change root = {.from = from->root, .to = to->root};
+
+        int r = compare(d, &root, 0);
+        bool too_large = r == -E2BIG;
+        if (too_large) {
+                change_done(&root);
+                root = (Change){.from = from->root, .to = to->root};
+                r = 0;
+        }
+        if (r >= 0 && d->n_missing > 0)
+                r = 1;
+        else if (r >= 0)
+                r = apply(d->ns, d->checkout, from, to, &root);
+        change_done(&root);
+        if (r == 0 && too_large)
+                r = node_table_each(d->ns->nodes, forget_everything, d);
+        return r;
 }
 
 int checkout_move(
@@ -274,26 +334,25 @@ int checkout_move(
         const CheckoutState *to,
         Oid **ret_missing,
         size_t *ret_n_missing) {
-        Difference d = {.ns = ns, .checkout = c};
         CheckoutState now;
+        Difference d;
+        int r;
 
-        checkout_get_state(c, &now);
-        if (oid_equal(&now.commit, &to->commit))
-                return 0;
-
-        Change root = {.from = now.root, .to = to->root};
-        int r = compare(&d, &root, 0);
-        if (r >= 0 && d.n_missing > 0) {
-                change_done(&root);
-                *ret_missing = d.missing;
-                *ret_n_missing = d.n_missing;
-                return 1;
-        }
-        if (r >= 0)
-                r = apply(ns, c, to, &root);
+        /* Two may move it at the same time: somebody who looks it up, and the poll. */
+        do {
+                checkout_get_state(c, &now);
+                if (oid_equal(&now.commit, &to->commit))
+                        return 0;
+                d = (Difference){.ns = ns, .checkout = c};
+                r = move_from(&d, &now, to);
+                if (r == 1) {
+                        *ret_missing = d.missing;
+                        *ret_n_missing = d.n_missing;
+                        return 1;
+                }
+                free(d.missing);
+        } while (r == -EAGAIN);
         if (r >= 0)
                 stat_add(STAT_REFRESH_MOVED, 1);
-        change_done(&root);
-        free(d.missing);
         return r;
 }

@@ -55,3 +55,6 @@ void checkout_set_checked(Checkout *c, uint64_t now);
 
 /* The tree that a directory shows now; none for an empty one. */
 Oid checkout_dir_tree(Checkout *c, const Node *dir);
+/* With the lock held: the directory shows another tree from now on. A listing of it that is under
+ * way can still end on the one before. */
+void checkout_switch_dir_locked(Node *dir, const Oid *tree, int64_t mtime);

@@ -145,6 +145,7 @@ static uint64_t org_node_id(Namespace *ns, Org *org) {
                 .parent = node_table_root(ns->nodes),
                 .name = name,
                 .name_len = strlen(name),
+                .generation = org->generation,
         };
         return node_id(&spec);
 }

@@ -125,12 +125,29 @@ static void root_changed(Namespace *ns, const char *name) {
         ns_inode_changed(ns, NS_ROOT_ID);
 }
 
+static uint64_t unused_generation(Namespace *ns, const char *name) {
+        NodeSpec spec = {
+                .kind = NODE_ORG,
+                .parent = node_table_root(ns->nodes),
+                .name = name,
+                .name_len = strlen(name),
+        };
+
+        for (;; spec.generation++) {
+                Node *node = node_table_find(ns->nodes, &spec);
+                if (!node)
+                        return spec.generation;
+                node_table_put(ns->nodes, node);
+        }
+}
+
 int ns_add_org(Namespace *ns, const OrgConfig *config, Failure *ret_failure) {
         _cleanup_(org_unrefp) Org *org = NULL;
 
         int r = org_new(config, ns->context, &org, ret_failure);
         if (r < 0)
                 return r;
+        org->generation = unused_generation(ns, config->name);
         r = insert_org(ns, org);
         if (r < 0)
                 return r;
@@ -277,7 +294,7 @@ static void poll_repo(Repo *repo, void *userdata) {
 static void poll_listing(const Poll *poll, Org *org) {
         uint64_t since = poll->now > poll->interval ? poll->now - poll->interval : 1;
 
-        if (!org_was_listed(org, since))
+        if (org_relist_due(org, since, poll->now))
                 (void) ns_relist(
                         poll->ns, org, nobody_waits, NULL); /* tried again at the next poll */
 }
@@ -360,12 +377,12 @@ static void visit_known(Node *node, void *userdata) {
                         node->id, node->parent ? node->parent->id : 0, node->name, known->userdata);
 }
 
-void ns_each_known(
+int ns_each_known(
         Namespace *ns,
         const NsTarget *below,
         void (*fn)(uint64_t id, uint64_t parent, const char *name, void *userdata),
         void *userdata) {
         Known known = {.below = below, .fn = fn, .userdata = userdata};
 
-        node_table_each(ns->nodes, visit_known, &known);
+        return node_table_each(ns->nodes, visit_known, &known);
 }

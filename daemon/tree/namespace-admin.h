@@ -96,8 +96,8 @@ void ns_flush_memory(Namespace *ns);
 /* Drops from the store what lies below the target, as far as it is known. Pool threads. */
 void ns_flush_objects(Namespace *ns, const NsTarget *target);
 /* Calls fn with the id, parent's id and name of every node the kernel knows below the target (all
- * of them for NULL). */
-void ns_each_known(
+ * of them for NULL). 0 or -ENOMEM. */
+int ns_each_known(
         Namespace *ns,
         const NsTarget *below,
         void (*fn)(uint64_t id, uint64_t parent, const char *name, void *userdata),

@@ -103,6 +103,18 @@ int ns_child(Namespace *ns, const NsCall *call, Node *parent, const char *name, 
 /* For a name that is not there: how long the kernel may believe it. */
 uint64_t ns_negative_timeout(Namespace *ns, const Node *parent);
 void ns_node_attr(Namespace *ns, const Node *node, NsAttr *ret);
+/* With the checkout of dir locked, and dir showing the tree of l: the node of an entry, and whether
+ * it was there and showed another tree until now. Then ns_forget_below() after unlocking. 0 or
+ * -ENOMEM. */
+int ns_entry_node_locked(
+        Namespace *ns,
+        Node *dir,
+        const Listing *l,
+        const ListingEntry *e,
+        Node **ret,
+        bool *ret_switched);
+/* Makes the kernel ask again for everything it knows of this directory and below. */
+void ns_forget_below(Namespace *ns, Node *dir);
 NodeSpec ns_entry_spec(Node *dir, const Listing *l, const ListingEntry *e, int64_t mtime);
 Org *ns_find_org(Namespace *ns, const char *name); /* a reference, or NULL */
 

@@ -45,7 +45,8 @@ static int compare_inos(const void *a, const void *b) {
         return x < y ? -1 : x > y;
 }
 
-static int readdir_names(const Readdir *rd, NodeKind kind, char **names, size_t n) {
+static int readdir_names(
+        const Readdir *rd, NodeKind kind, char **names, const uint64_t *generations, size_t n) {
         _cleanup_free_ NameEntry *entries = calloc(n + 1, sizeof(*entries));
         if (!entries)
                 return -ENOMEM;
@@ -56,6 +57,7 @@ static int readdir_names(const Readdir *rd, NodeKind kind, char **names, size_t 
                         .parent = rd->dir,
                         .name = names[i],
                         .name_len = strlen(names[i]),
+                        .generation = generations ? generations[i] : 0,
                 };
                 entries[i] = (NameEntry){.ino = node_id(&spec), .name = names[i]};
         }
@@ -78,25 +80,29 @@ static int readdir_names(const Readdir *rd, NodeKind kind, char **names, size_t 
 
 static int readdir_root(const Readdir *rd) {
         Namespace *ns = rd->ns;
+        _cleanup_free_ uint64_t *generations = NULL;
         char **names;
         size_t n = 0;
         int r = 0;
 
         mutex_lock(&ns->lock);
         names = calloc(ns->n_orgs + 1, sizeof(*names));
-        for (size_t i = 0; names && i < ns->n_orgs; i++) {
+        generations = calloc(ns->n_orgs + 1, sizeof(*generations));
+        if (!generations)
+                r = -ENOMEM;
+        for (size_t i = 0; names && generations && i < ns->n_orgs; i++) {
                 names[n] = strdup(ns->orgs[i]->config->name);
                 if (!names[n]) {
                         r = -ENOMEM;
                         break;
                 }
-                n++;
+                generations[n++] = ns->orgs[i]->generation;
         }
         mutex_unlock(&ns->lock);
         if (!names)
                 return -ENOMEM;
         if (r >= 0)
-                r = readdir_names(rd, NODE_ORG, names, n);
+                r = readdir_names(rd, NODE_ORG, names, generations, n);
         org_names_free(names, n);
         return r;
 }
@@ -116,7 +122,7 @@ static int readdir_org(const Readdir *rd) {
         int r = org_get_names(org, &names, &n);
         if (r < 0)
                 return r;
-        r = readdir_names(rd, NODE_CHECKOUT, names, n);
+        r = readdir_names(rd, NODE_CHECKOUT, names, NULL, n);
         org_names_free(names, n);
         return r;
 }
@@ -141,6 +147,10 @@ static int find_tree(const Readdir *rd, Oid *ret) {
                         *ret = rd->dir->past->trees[i];
                         return 0;
                 }
+        if (tag == 0) { /* it was empty when the listing began: it ends there */
+                *ret = (Oid){0};
+                return 0;
+        }
         return -ESTALE;
 }
 
@@ -149,13 +159,17 @@ static int find_tree(const Readdir *rd, Oid *ret) {
 static int
 make_node(const Readdir *rd, const Oid *tree, const Listing *l, ListingEntry *e, Node **ret) {
         Checkout *c = rd->dir->checkout;
+        bool switched = false;
+        int r = 0;
 
-        MUTEX_GUARD(&c->lock);
-        if (!oid_equal(&rd->dir->oid, tree))
-                return 0;
-        const NodeSpec spec = ns_entry_spec(rd->dir, l, e, c->time);
-        int r = node_table_get_or_add(rd->ns->nodes, &spec, ret);
-        return r < 0 ? r : 1;
+        mutex_lock(&c->lock);
+        bool current = oid_equal(&rd->dir->oid, tree);
+        if (current)
+                r = ns_entry_node_locked(rd->ns, rd->dir, l, e, ret, &switched);
+        mutex_unlock(&c->lock);
+        if (switched)
+                ns_forget_below(rd->ns, *ret);
+        return r < 0 ? r : current;
 }
 
 /* 1 given, 0 no room, < 0. */

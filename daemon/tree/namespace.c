@@ -110,6 +110,38 @@ NodeSpec ns_entry_spec(Node *dir, const Listing *l, const ListingEntry *e, int64
         };
 }
 
+/* A directory that was removed, and came back while somebody was still in it, is the same node but
+ * missed what became of it. */
+int ns_entry_node_locked(
+        Namespace *ns,
+        Node *dir,
+        const Listing *l,
+        const ListingEntry *e,
+        Node **ret,
+        bool *ret_switched) {
+        const NodeSpec spec = ns_entry_spec(dir, l, e, dir->checkout->time);
+
+        int r = node_table_get_or_add(ns->nodes, &spec, ret);
+        if (r < 0)
+                return r;
+        *ret_switched = r == 0 && node_is_dir(*ret) && !oid_equal(&(*ret)->oid, &e->oid);
+        if (*ret_switched)
+                checkout_switch_dir_locked(*ret, &e->oid, spec.mtime);
+        return 0;
+}
+
+static void forget_name(uint64_t id, uint64_t parent, const char *name, void *userdata) {
+        ns_entry_changed(userdata, parent, name);
+        ns_inode_changed(userdata, id);
+}
+
+void ns_forget_below(Namespace *ns, Node *dir) {
+        const NsTarget target = {.node = dir};
+
+        /* Out of memory: what the kernel knows is old, but was true once. */
+        (void) ns_each_known(ns, &target, forget_name, ns);
+}
+
 static int child_of_root(Namespace *ns, Node *root, const char *name, Node **ret) {
         _cleanup_(org_unrefp) Org *org = ns_find_org(ns, name);
         if (!org)
@@ -119,7 +151,9 @@ static int child_of_root(Namespace *ns, Node *root, const char *name, Node **ret
                 .parent = root,
                 .name = name,
                 .name_len = strlen(name),
-                .org = org};
+                .org = org,
+                .generation = org->generation,
+        };
         int r = node_table_get_or_add(ns->nodes, &spec, ret);
         return r < 0 ? r : 1;
 }
@@ -238,11 +272,16 @@ child_of_dir(Namespace *ns, const NsCall *call, Node *dir, const char *name, Nod
                 if (ns_entry_size(ns, e) == SIZE_UNKNOWN)
                         return demand_entry_size(ns, call, c, dir, l, e);
 
-                MUTEX_GUARD(&c->lock);
-                if (!oid_equal(&dir->oid, &tree))
+                bool switched = false;
+                mutex_lock(&c->lock);
+                bool current = oid_equal(&dir->oid, &tree);
+                if (current)
+                        r = ns_entry_node_locked(ns, dir, l, e, ret, &switched);
+                mutex_unlock(&c->lock);
+                if (!current)
                         continue; /* the branch moved meanwhile: what was found is no longer true */
-                const NodeSpec spec = ns_entry_spec(dir, l, e, c->time);
-                r = node_table_get_or_add(ns->nodes, &spec, ret);
+                if (switched)
+                        ns_forget_below(ns, *ret);
                 return r < 0 ? r : 1;
         }
 }

@@ -32,7 +32,8 @@ static Shard *shard_of(NodeTable *t, uint64_t id) {
 
 static uint64_t salted_id(const NodeSpec *spec, uint64_t salt) {
         bool by_content = spec->kind > NODE_SUBMODULE;
-        uint64_t seed = spec->parent->id ^ (salt * UINT64_C(0x9e3779b97f4a7c15));
+        uint64_t seed = spec->parent->id ^ (salt * UINT64_C(0x9e3779b97f4a7c15)) ^
+                        (spec->generation * UINT64_C(0xd6e8feb86659fd93));
 
         uint64_t h = hash_bytes_stable(spec->name, spec->name_len, seed);
         if (by_content) {
@@ -86,6 +87,7 @@ static bool node_matches(const Node *node, const NodeSpec *spec) {
         return node->kind == spec->kind && node->parent == spec->parent &&
                node->name_len == spec->name_len &&
                memcmp(node->name, spec->name, spec->name_len) == 0 &&
+               (node->kind != NODE_ORG || !spec->org || node->org == spec->org) &&
                (node->kind <= NODE_SUBMODULE || oid_equal(&node->oid, &spec->oid));
 }
 
@@ -156,7 +158,7 @@ static void drop_known(Node *node, void *userdata) {
 NodeTable *node_table_free(NodeTable *t) {
         if (!t)
                 return NULL;
-        node_table_each(t, drop_known, t);
+        (void) node_table_each(t, drop_known, t); /* at the end nothing is worth saving */
         if (t->root)
                 node_table_put(t, t->root);
         for (size_t i = 0; i < N_SHARDS; i++) {
@@ -294,7 +296,7 @@ static void collect_ref(HTableLink *link, void *userdata) {
                 c->nodes[c->n++] = node;
 }
 
-void node_table_each(NodeTable *t, void (*fn)(Node *node, void *userdata), void *userdata) {
+int node_table_each(NodeTable *t, void (*fn)(Node *node, void *userdata), void *userdata) {
         for (size_t i = 0; i < N_SHARDS; i++) {
                 Shard *s = &t->shards[i];
 
@@ -305,7 +307,7 @@ void node_table_each(NodeTable *t, void (*fn)(Node *node, void *userdata), void 
                 /* Nodes made after the count are left out: they are newer than the call. */
                 Collected c = {.nodes = calloc(cap + 1, sizeof(Node *)), .cap = cap};
                 if (!c.nodes)
-                        return;
+                        return -ENOMEM;
                 mutex_lock(&s->lock);
                 htable_each(&s->nodes, collect_ref, &c);
                 mutex_unlock(&s->lock);
@@ -316,4 +318,5 @@ void node_table_each(NodeTable *t, void (*fn)(Node *node, void *userdata), void 
                 }
                 free(c.nodes);
         }
+        return 0;
 }

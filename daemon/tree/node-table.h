@@ -35,5 +35,5 @@ void node_table_kernel_put(NodeTable *t, uint64_t id, uint64_t n);
 void node_table_put(NodeTable *t, Node *node);
 
 /* Calls fn with every live node, referenced during the call, without locks. Nodes made meanwhile
- * may be left out. */
-void node_table_each(NodeTable *t, void (*fn)(Node *node, void *userdata), void *userdata);
+ * may be left out. 0 or -ENOMEM, when others were left out, too. */
+int node_table_each(NodeTable *t, void (*fn)(Node *node, void *userdata), void *userdata);

@@ -13,7 +13,7 @@
  * again under the same id afterwards, because ids are computed from what the node is:
  *
  *      root            1
- *      org             hash(root, name)
+ *      org             hash(root, name, generation)
  *      checkout        hash(org's id, "repo@ref")
  *      directory       hash(parent's id, name)
  *      file, symlink   hash(parent's id, name, kind, object id)
@@ -86,8 +86,9 @@ typedef struct NodeSpec {
         Oid oid; /* not part of the identity of directories */
         uint64_t size;
         int64_t mtime;
-        Org *org;           /* NODE_ORG: a reference is taken */
-        Checkout *checkout; /* NODE_CHECKOUT: a reference is taken; below it borrowed */
+        Org *org;            /* NODE_ORG: a reference is taken; NULL finds any */
+        uint64_t generation; /* NODE_ORG: Org.generation */
+        Checkout *checkout;  /* NODE_CHECKOUT: a reference is taken; below it borrowed */
 } NodeSpec;
 
 /* The id the node has, or would have: also its inode number. */

@@ -167,6 +167,14 @@ static bool same_names(char **a, size_t n_a, char **b, size_t n_b) {
         return true;
 }
 
+static void drop_if_listed(HTableLink *link, void *userdata) {
+        Org *org = userdata;
+        const char *name = container_of(link, Negative, link)->name;
+
+        if (bsearch(&name, org->names, org->n_names, sizeof(*org->names), compare_strings))
+                drop_negative(link, org);
+}
+
 bool org_set_names(Org *org, char **names, size_t n, uint64_t now) {
         n = sort_names(names, n);
 
@@ -177,6 +185,8 @@ bool org_set_names(Org *org, char **names, size_t n, uint64_t now) {
         org->names = names;
         org->n_names = n;
         org->listed_usec = now;
+        if (n > 0) /* what is listed now exists */
+                htable_each(&org->negatives, drop_if_listed, org);
         mutex_unlock(&org->lock);
 
         org_names_free(old, n_old);
@@ -186,6 +196,14 @@ bool org_set_names(Org *org, char **names, size_t n, uint64_t now) {
 bool org_was_listed(Org *org, uint64_t since) {
         MUTEX_GUARD(&org->lock);
         return org->listed_usec != 0 && org->listed_usec >= since;
+}
+
+bool org_relist_due(Org *org, uint64_t since, uint64_t now) {
+        MUTEX_GUARD(&org->lock);
+        if (org->listed_usec == 0 || org->listed_usec >= since || org->relisted_usec >= since)
+                return false;
+        org->relisted_usec = now;
+        return true;
 }
 
 bool org_lists(Org *org, const char *name) {
@@ -242,6 +260,8 @@ bool org_set_health(Org *org, int result, const Failure *failure) {
                           (failure && failure->class == FAILURE_CANCELLED);
         OrgHealth health = no_trouble ? ORG_HEALTH_OK : ORG_HEALTH_FAILING;
 
+        if (!no_trouble && !failure)
+                return false; /* our own trouble, such as memory: says nothing of the org */
         MUTEX_GUARD(&org->lock);
         bool changed = org->health != health;
         org->health = health;
@@ -297,7 +317,7 @@ static void drop_repo(Repo *repo, void *userdata) {
 }
 
 static void drop_unused(Repo *repo, void *userdata) {
-        if (!repo_in_use(repo))
+        if (repo_close_unused(repo))
                 drop_repo(repo, userdata);
 }
 

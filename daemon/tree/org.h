@@ -22,6 +22,9 @@ struct Org {
         Ref ref;
         OrgConfig *config; /* constant */
         Forge *forge;      /* constant */
+        /* Constant once it is shown: 0, but where the directory of a removed org of this name is
+         * still in use, which this one's must not be taken for. */
+        uint64_t generation;
         atomic_bool removed;
 
         Mutex lock;       /* guards what follows */
@@ -30,7 +33,8 @@ struct Org {
         size_t n_negatives;
         char **names; /* the listing, sorted; NULL before the first */
         size_t n_names;
-        uint64_t listed_usec; /* when, 0 never */
+        uint64_t listed_usec;   /* when, 0 never */
+        uint64_t relisted_usec; /* when the poll last asked, whatever came of it */
         OrgHealth health;
         Failure failure; /* while FAILING */
 };
@@ -59,6 +63,9 @@ bool org_is_negative(Org *org, const char *name);
 bool org_set_names(Org *org, char **names, size_t n, uint64_t now);
 /* True if the org was listed after `since`. */
 bool org_was_listed(Org *org, uint64_t since);
+/* True where the poll must ask for the listing again: it was listed, but neither that nor the last
+ * attempt of the poll is after `since`. Notes the attempt. */
+bool org_relist_due(Org *org, uint64_t since, uint64_t now);
 /* False if the org was listed, and this name was not in the listing. */
 bool org_lists(Org *org, const char *name);
 /* What a listing of the org shows: the server's names and those found by look-up, sorted. Allocated
@@ -67,7 +74,8 @@ int org_get_names(Org *org, char ***ret, size_t *ret_n);
 void org_names_free(char **names, size_t n);
 
 /* Notes how the last request for this org ended. Being told that something does not exist is no
- * trouble. Returns true if that changed what `gitfsctl org show` says. */
+ * trouble; an error without a failure is not the org's. Returns true if that changed what `gitfsctl
+ * org show` says. */
 bool org_set_health(Org *org, int result, const Failure *failure);
 
 /* Forgets listing, negatives, and the repositories nobody uses. */

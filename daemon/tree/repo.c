@@ -55,16 +55,20 @@ static void collect_checkout(HTableLink *link, void *userdata) {
                 list->items[list->n++] = checkout_ref(container_of(link, Checkout, link));
 }
 
-/* References to all checkouts; the caller drops them and frees items. Empty when out of memory. */
-static CheckoutList list_checkouts(Repo *repo) {
+static CheckoutList list_checkouts_locked(Repo *repo) {
         CheckoutList list = {0};
 
-        MUTEX_GUARD(&repo->lock);
         list.cap = repo->checkouts.n_entries;
         list.items = calloc(list.cap + 1, sizeof(Checkout *));
         if (list.items)
                 htable_each(&repo->checkouts, collect_checkout, &list);
         return list;
+}
+
+/* References to all checkouts; the caller drops them and frees items. Empty when out of memory. */
+static CheckoutList list_checkouts(Repo *repo) {
+        MUTEX_GUARD(&repo->lock);
+        return list_checkouts_locked(repo);
 }
 
 void repo_each_checkout(Repo *repo, void (*fn)(Checkout *c, void *userdata), void *userdata) {
@@ -117,12 +121,26 @@ static void count_users(HTableLink *link, void *userdata) {
                 (*n)++;
 }
 
-bool repo_in_use(Repo *repo) {
-        size_t n = 0;
+/* In one step: a look-up that comes in between would keep a checkout that nobody polls. */
+bool repo_close_unused(Repo *repo) {
+        size_t n_users = 0;
 
-        MUTEX_GUARD(&repo->lock);
-        htable_each(&repo->checkouts, count_users, &n);
-        return n > 0 || repo->queue.n_active > 0;
+        mutex_lock(&repo->lock);
+        htable_each(&repo->checkouts, count_users, &n_users);
+        bool unused = n_users == 0 && repo->queue.n_active == 0;
+        if (unused)
+                repo->closed = true;
+        CheckoutList list = unused ? list_checkouts_locked(repo) : (CheckoutList){0};
+        for (size_t i = 0; i < list.n; i++)
+                htable_remove(&repo->checkouts, &list.items[i]->link);
+        mutex_unlock(&repo->lock);
+
+        for (size_t i = 0; i < list.n; i++) {
+                checkout_unref(list.items[i]); /* the table's */
+                checkout_unref(list.items[i]); /* the list's */
+        }
+        free(list.items);
+        return unused;
 }
 
 size_t repo_n_checkouts(Repo *repo) {

@@ -46,6 +46,6 @@ Checkout *repo_add_checkout(Repo *repo, Checkout *c);
 /* No-op where it is not in the table any more. */
 void repo_remove_checkout(Repo *repo, Checkout *c);
 void repo_each_checkout(Repo *repo, void (*fn)(Checkout *c, void *userdata), void *userdata);
-/* Whether anybody but the table holds one of its checkouts. */
-bool repo_in_use(Repo *repo);
+/* The same unless anybody else holds one of its checkouts, or waits for blobs: then false. */
+bool repo_close_unused(Repo *repo);
 size_t repo_n_checkouts(Repo *repo);

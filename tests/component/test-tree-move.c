@@ -1,0 +1,275 @@
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "component/tree-fixture.h"
+#include "lib/check-main.h"
+#include "tree/checkout.h"
+#include "tree/repo.h"
+#include "util/stats.h"
+
+/* What becomes of nodes, names and listings when a branch moves or an org goes. */
+
+static uint64_t must_walk(TreeFixture *f, const char *path) {
+        int64_t id = fs_walk(f, path);
+
+        ck_assert_msg(id > 0, "%s: %lld", path, (long long) id);
+        return (uint64_t) id;
+}
+
+static void must_read(TreeFixture *f, const char *path, const char *content) {
+        int error;
+        _cleanup_free_ char *text = fs_read(f, must_walk(f, path), &error);
+
+        ck_assert_msg(text, "%s: %d", path, error);
+        ck_assert_str_eq(text, content);
+}
+
+static void must_list(TreeFixture *f, uint64_t id, const char *names) {
+        _cleanup_free_ char *plain = fs_list_all(f, id, false);
+        _cleanup_free_ char *plus = fs_list_all(f, id, true);
+
+        ck_assert_str_eq(plain, names);
+        ck_assert_str_eq(plus, names);
+}
+
+START_TEST(a_move_is_as_git_checkout_would) {
+        _cleanup_tree_fixture_ TreeFixture f;
+        int error;
+
+        tree_fixture_init(&f);
+        git_fixture_write(&f.repo, "same", "same", 4);
+        git_fixture_write(&f.repo, "changed", "one", 3);
+        git_fixture_write(&f.repo, "gone", "gone", 4);
+        git_fixture_write(&f.repo, "kind", "a file", 6);
+        git_fixture_write(&f.repo, "dir/same", "dir", 3);
+        git_fixture_write(&f.repo, "dir/changed", "one", 3);
+        git_fixture_write(&f.repo, "quiet/file", "quiet", 5);
+        git_fixture_write(&f.repo, "gone-dir/file", "x", 1);
+        git_fixture_commit(&f.repo, "one");
+
+        uint64_t root = must_walk(&f, "o/work"), dir = must_walk(&f, "o/work/dir");
+        uint64_t quiet = must_walk(&f, "o/work/quiet");
+        uint64_t same = must_walk(&f, "o/work/same"), old = must_walk(&f, "o/work/changed");
+        uint64_t gone = must_walk(&f, "o/work/gone"), kind = must_walk(&f, "o/work/kind");
+        uint64_t inner = must_walk(&f, "o/work/dir/same");
+        ck_assert_int_eq(fs_walk(&f, "o/work/new"), 0);
+
+        git_fixture_run(&f.repo, NULL, NULL, "rm", "-rq", "gone", "kind", "gone-dir", NULL);
+        git_fixture_write(&f.repo, "changed", "two", 3);
+        git_fixture_write(&f.repo, "dir/changed", "two", 3);
+        git_fixture_write(&f.repo, "kind/file", "a directory", 11);
+        git_fixture_write(&f.repo, "new", "new", 3);
+        git_fixture_commit(&f.repo, "two");
+        ck_assert_int_eq(fs_refresh(&f, ""), 0);
+
+        /* Directories keep their node, and so does what did not change. */
+        ck_assert_uint_eq(must_walk(&f, "o/work"), root);
+        ck_assert_uint_eq(must_walk(&f, "o/work/dir"), dir);
+        ck_assert_uint_eq(must_walk(&f, "o/work/same"), same);
+        ck_assert_uint_eq(must_walk(&f, "o/work/dir/same"), inner);
+        must_list(&f, root, "changed\ndir\nkind\nnew\nquiet\nsame\n");
+        must_read(&f, "o/work/changed", "two");
+        must_read(&f, "o/work/dir/changed", "two");
+        must_read(&f, "o/work/kind/file", "a directory");
+        must_read(&f, "o/work/new", "new");
+        ck_assert_int_eq(fs_walk(&f, "o/work/gone"), 0);
+        ck_assert_int_eq(fs_walk(&f, "o/work/gone-dir"), 0);
+
+        /* What was open keeps its bytes. */
+        _cleanup_free_ char *open_file = fs_read(&f, old, &error);
+        ck_assert_str_eq(open_file, "one");
+        _cleanup_free_ char *removed = fs_read(&f, gone, &error);
+        ck_assert_str_eq(removed, "gone");
+
+        /* The kernel is told of every name that changed and of no other. */
+        ck_assert(fs_told(&f, root, "changed") && fs_told(&f, root, "gone"));
+        ck_assert(fs_told(&f, root, "kind") && fs_told(&f, root, "new"));
+        ck_assert(fs_told(&f, root, "gone-dir") && fs_told(&f, dir, "changed"));
+        ck_assert(fs_told(&f, root, NULL) && fs_told(&f, dir, NULL));
+        ck_assert(!fs_told(&f, root, "same") && !fs_told(&f, root, "dir"));
+        ck_assert(!fs_told(&f, dir, "same") && !fs_told(&f, quiet, NULL));
+        ck_assert_uint_ne(must_walk(&f, "o/work/kind"), kind);
+}
+END_TEST
+
+START_TEST(a_directory_that_comes_back_shows_what_it_is_now) {
+        _cleanup_tree_fixture_ TreeFixture f;
+
+        tree_fixture_init(&f);
+        git_fixture_write(&f.repo, "dir/sub/file", "one", 3);
+        tree_fixture_commit(&f, "other", "x");
+        /* Somebody is in them all the time. */
+        uint64_t dir = must_walk(&f, "o/work/dir"), sub = must_walk(&f, "o/work/dir/sub");
+
+        git_fixture_run(&f.repo, NULL, NULL, "rm", "-rq", "dir", NULL);
+        git_fixture_commit(&f.repo, "two");
+        ck_assert_int_eq(fs_refresh(&f, ""), 0);
+        ck_assert_int_eq(fs_walk(&f, "o/work/dir"), 0);
+
+        git_fixture_write(&f.repo, "dir/sub/file", "three", 5);
+        tree_fixture_commit(&f, "dir/fresh", "x");
+        ck_assert_int_eq(fs_refresh(&f, ""), 0);
+        must_read(&f, "o/work/dir/sub/file", "three");
+        must_list(&f, dir, "fresh\nsub\n");
+        ck_assert(fs_told(&f, dir, NULL) && fs_told(&f, dir, "sub") && fs_told(&f, sub, NULL));
+
+        /* The same by way of a listing. */
+        git_fixture_run(&f.repo, NULL, NULL, "rm", "-rq", "dir", NULL);
+        git_fixture_commit(&f.repo, "four");
+        ck_assert_int_eq(fs_refresh(&f, ""), 0);
+        tree_fixture_commit(&f, "dir/five", "x");
+        ck_assert_int_eq(fs_refresh(&f, ""), 0);
+        _cleanup_free_ char *names = fs_list_all(&f, must_walk(&f, "o/work"), true);
+        ck_assert_str_eq(names, "dir\nother\n");
+        must_list(&f, dir, "five\n");
+}
+END_TEST
+
+START_TEST(a_listing_ends_on_the_commit_it_began_with) {
+        _cleanup_tree_fixture_ TreeFixture f;
+        Buf names = {0};
+        uint64_t offset = 0;
+
+        tree_fixture_init(&f);
+        git_fixture_write(&f.repo, "a", "1", 1);
+        git_fixture_write(&f.repo, "b", "1", 1);
+        tree_fixture_commit(&f, "c", "1");
+        uint64_t root = must_walk(&f, "o/work");
+
+        ck_assert_int_eq(fs_list(&f, root, true, 1, &offset, &names), 0);
+        git_fixture_run(&f.repo, NULL, NULL, "rm", "-q", "c", NULL);
+        tree_fixture_commit(&f, "d", "1");
+        ck_assert_int_eq(fs_refresh(&f, ""), 0);
+        ck_assert_int_eq(fs_list(&f, root, true, 1, &offset, &names), 0);
+        ck_assert_int_eq(fs_list(&f, root, false, 9, &offset, &names), 0);
+        ck_assert_str_eq(buf_str(&names), "a\nb\nc\n");
+        buf_done(&names);
+        must_list(&f, root, "a\nb\nd\n");
+
+        /* After so many moves nobody remembers it. */
+        offset = 0;
+        ck_assert_int_eq(fs_list(&f, root, true, 1, &offset, &names), 0);
+        for (char i = '1'; i <= '5'; i++) {
+                const char text[] = {i, '\0'};
+                tree_fixture_commit(&f, "e", text);
+                ck_assert_int_eq(fs_refresh(&f, ""), 0);
+        }
+        ck_assert_int_eq(fs_list(&f, root, true, 1, &offset, &names), -ESTALE);
+        buf_done(&names);
+}
+END_TEST
+
+START_TEST(a_listing_of_nothing_ends_when_the_first_commit_comes) {
+        _cleanup_tree_fixture_ TreeFixture f;
+        Buf names = {0};
+        uint64_t offset = 0;
+
+        tree_fixture_init(&f);
+        uint64_t root = must_walk(&f, "o/work");
+        ck_assert_int_eq(fs_list(&f, root, false, 9, &offset, &names), 0);
+        ck_assert_uint_gt(offset, 0);
+
+        tree_fixture_commit(&f, "first", "1");
+        ck_assert_int_eq(fs_refresh(&f, ""), 0);
+        ck_assert_int_eq(fs_list(&f, root, false, 9, &offset, &names), 0);
+        ck_assert_uint_eq(names.len, 0);
+        must_list(&f, root, "first\n");
+        buf_done(&names);
+}
+END_TEST
+
+START_TEST(all_spellings_of_a_ref_move) {
+        _cleanup_tree_fixture_ TreeFixture f;
+        uint64_t roots[40];
+        char path[64];
+
+        tree_fixture_init(&f);
+        git_fixture_write(&f.repo, "file", "1", 1);
+        git_fixture_commit(&f.repo, "one");
+        git_fixture_run(&f.repo, NULL, NULL, "branch", "-m", "aaaaaaaa", NULL);
+        for (unsigned i = 0; i < ELEMENTSOF(roots); i++) {
+                (void) snprintf(path, sizeof(path), "o/work@");
+                for (unsigned k = 0; k < 8; k++)
+                        (void) strcat(path, i & (1u << k) ? "%61" : "a");
+                roots[i] = must_walk(&f, path);
+                for (unsigned k = 0; k < i; k++)
+                        ck_assert_uint_ne(roots[k], roots[i]);
+        }
+        tree_fixture_commit(&f, "second", "2");
+        ck_assert_int_eq(fs_refresh(&f, "aaaaaaaa"), 0);
+        for (unsigned i = 0; i < ELEMENTSOF(roots); i++)
+                must_list(&f, roots[i], "file\nsecond\n");
+}
+END_TEST
+
+START_TEST(an_org_of_the_same_name_is_another_one) { /* F4 */
+        _cleanup_tree_fixture_ TreeFixture f;
+        int64_t nodes = stat_get(STAT_NODES_NOW);
+
+        tree_fixture_init(&f);
+        tree_fixture_commit(&f, "file", "1");
+        NsAttr org;
+        ck_assert_int_eq(fs_lookup(&f, NS_ROOT_ID, "o", &org), 1);
+        uint64_t file = must_walk(&f, "o/work/file");
+
+        /* Somebody is in the old one: it is empty for him, and his files stay. */
+        ck_assert_int_eq(ns_remove_org(f.ns, "o"), 0);
+        ck_assert_int_eq(fs_walk(&f, "o"), 0);
+        tree_fixture_add_org(&f);
+        NsAttr attr;
+        ck_assert_int_eq(fs_lookup(&f, org.id, "work", &attr), 0);
+        int error;
+        _cleanup_free_ char *text = fs_read(&f, file, &error);
+        ck_assert_str_eq(text, "1");
+
+        must_read(&f, "o/work/file", "1");
+        ck_assert_uint_ne(must_walk(&f, "o"), org.id);
+        _cleanup_free_ char *names = fs_list_all(&f, must_walk(&f, "o"), false);
+        ck_assert_str_eq(names, "work\n");
+
+        /* When all are gone nothing is left, and a third one has the number of the first. */
+        ck_assert_int_eq(ns_remove_org(f.ns, "o"), 0);
+        int64_t left = stat_get(STAT_NODES_NOW);
+        ck_assert_int_gt(left, nodes + 1);
+        for (unsigned i = 0; i < 2; i++) {
+                ns_forget(f.ns, file, UINT32_MAX);
+                ns_forget(f.ns, org.id, UINT32_MAX);
+        }
+}
+END_TEST
+
+/* The first to ask hears it as the error of the flight. */
+static bool no_such(int64_t id) {
+        return id == 0 || id == -ENOENT;
+}
+
+START_TEST(a_ref_to_no_commit_does_not_exist) {
+        _cleanup_tree_fixture_ TreeFixture f;
+
+        tree_fixture_init(&f);
+        tree_fixture_commit(&f, "file", "1");
+        git_fixture_run(&f.repo, NULL, NULL, "tag", "a-tree", "HEAD^{tree}", NULL);
+        git_fixture_run(&f.repo, NULL, NULL, "tag", "a-blob", "HEAD:file", NULL);
+        ck_assert(no_such(fs_walk(&f, "o/work@a-tree")));
+        ck_assert(no_such(fs_walk(&f, "o/work@a-blob")));
+        /* And when the object is here already. */
+        must_read(&f, "o/work/file", "1");
+        git_fixture_run(&f.repo, NULL, NULL, "tag", "b-tree", "HEAD^{tree}", NULL);
+        git_fixture_run(&f.repo, NULL, NULL, "tag", "b-blob", "HEAD:file", NULL);
+        ck_assert(no_such(fs_walk(&f, "o/work@b-tree")));
+        ck_assert(no_such(fs_walk(&f, "o/work@b-blob")));
+}
+END_TEST
+
+static void add_tests(TCase *tc) {
+        tcase_add_test(tc, a_move_is_as_git_checkout_would);
+        tcase_add_test(tc, a_directory_that_comes_back_shows_what_it_is_now);
+        tcase_add_test(tc, a_listing_ends_on_the_commit_it_began_with);
+        tcase_add_test(tc, a_listing_of_nothing_ends_when_the_first_commit_comes);
+        tcase_add_test(tc, all_spellings_of_a_ref_move);
+        tcase_add_test(tc, an_org_of_the_same_name_is_another_one);
+        tcase_add_test(tc, a_ref_to_no_commit_does_not_exist);
+}
+
+CHECK_MAIN("tree/move", add_tests)
