@@ -35,7 +35,7 @@ struct Change {
 /* The names of a tree are bounded by its size, its depth by the length of a path. */
 #define MAX_DEPTH 2048
 /* Names and directories that differ. */
-#define MAX_CHANGES (1u << 20)
+#define MAX_CHANGES (1u << 18)
 
 typedef struct Difference {
         Namespace *ns;

@@ -115,6 +115,7 @@ static void start_fetch(Prefetch *p, FetchKind kind, const Oid *oids, size_t n) 
 typedef struct MissingTrees {
         Oid *oids;
         size_t n;
+        OidSet seen; /* trees that were looked through, or are missing */
 } MissingTrees;
 
 /* Looks through all directories below l for trees that are not here. 0 or < 0. */
@@ -128,7 +129,11 @@ static int find_missing_trees(Prefetch *p, Listing *l, unsigned depth, MissingTr
                 if (e->kind != ENTRY_DIR)
                         continue;
                 _cleanup_(listing_unrefp) Listing *child = NULL;
-                int r = ns_listing(p->ns, &call, NULL, &e->oid, &child);
+                int r = oid_set_add(&missing->seen, &e->oid);
+                if (r == 0)
+                        continue;
+                if (r > 0)
+                        r = ns_listing(p->ns, &call, NULL, &e->oid, &child);
                 if (r == NS_PARKED)
                         missing->oids[missing->n++] = e->oid;
                 else if (r > 0)
@@ -154,6 +159,7 @@ static int fetch_trees(Prefetch *p, Listing **ret) {
                 r = 0;
         } else if (r > 0)
                 r = find_missing_trees(p, *ret, 0, &missing);
+        oid_set_done(&missing.seen);
         if (r < 0 || missing.n == 0) {
                 free(missing.oids);
                 return MIN(r, 0);

@@ -45,6 +45,7 @@ void walk_done(Walk *walk) {
                 listing_unref(walk->listings[i]);
         free(walk->listings);
         free(walk->items);
+        oid_set_done(&walk->entered);
         *walk = (Walk){0};
 }
 
@@ -100,7 +101,10 @@ static int walk_from(
 
         if (!stack)
                 return -ENOMEM;
-        int r = take_blobs(ns, from, at, limits, first, walk);
+        int r = at == 0 ? oid_set_add(&walk->entered, &from->oid) : 1;
+        if (r <= 0)
+                return r;
+        r = take_blobs(ns, from, at, limits, first, walk);
         if (r < 0)
                 return r;
         stack[depth++] = (WalkFrame){.listing = from, .at = at};
@@ -116,7 +120,11 @@ static int walk_from(
                 _cleanup_(listing_unrefp) Listing *l = NULL;
                 if (depth == WALK_MAX_DEPTH || ns_listing(ns, &call, NULL, &e->oid, &l) <= 0)
                         continue; /* not here: the walk only takes what costs nothing */
-                r = take_blobs(ns, l, 0, limits, false, walk);
+                r = oid_set_add(&walk->entered, &l->oid);
+                if (r == 0)
+                        continue;
+                if (r > 0)
+                        r = take_blobs(ns, l, 0, limits, false, walk);
                 if (r < 0)
                         return r;
                 stack[depth++] = (WalkFrame){.listing = l};

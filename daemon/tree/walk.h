@@ -6,6 +6,7 @@
 
 #include "tree/checkout.h"
 #include "tree/listing.h"
+#include "tree/oid-set.h"
 
 /* Finding out, without asking anybody, which blobs a walk over a tree would want next. */
 
@@ -20,6 +21,7 @@ typedef struct Walk {
         size_t n_looked;    /* entries looked at */
         Listing **listings; /* references to every listing that was entered */
         size_t n_listings, cap_listings;
+        OidSet entered; /* trees: one that is in several places is entered once */
         uint64_t bytes; /* of the items whose size is known */
 } Walk;
 
@@ -35,7 +37,8 @@ typedef struct WalkLimits {
 } WalkLimits;
 
 /* Collects from this directory, then from all below it in the order of a walk, as far as the trees
- * are here. Appends to *walk, which is zeroed at first and given to walk_done() in the end, also
+ * are here, and each tree once however often it is there: a few trees can stand for any number of
+ * directories. Appends to *walk, which is zeroed at first and given to walk_done() in the end, also
  * after an error. 0 or -ENOMEM. May read the disk. */
 int walk_below(Namespace *ns, Listing *from, const WalkLimits *limits, Walk *walk);
 void walk_done(Walk *walk);

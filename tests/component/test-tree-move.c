@@ -1,11 +1,11 @@
 #include <errno.h>
+#include <semaphore.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "component/tree-fixture.h"
 #include "lib/check-main.h"
-#include "tree/checkout.h"
-#include "tree/repo.h"
+#include "tree/prefetch.h"
 #include "util/stats.h"
 
 /* What becomes of nodes, names and listings when a branch moves or an org goes. */
@@ -31,6 +31,14 @@ static void must_list(TreeFixture *f, uint64_t id, const char *names) {
 
         ck_assert_str_eq(plain, names);
         ck_assert_str_eq(plus, names);
+}
+
+/* The one line that git printed. */
+static char *line_of(Buf *output) {
+        ck_assert_ptr_nonnull(buf_str(output));
+        char *line = (char *) output->data;
+        line[strcspn(line, "\n")] = '\0';
+        return line;
 }
 
 START_TEST(a_move_is_as_git_checkout_would) {
@@ -262,7 +270,150 @@ START_TEST(a_ref_to_no_commit_does_not_exist) {
 }
 END_TEST
 
+/* The tree of a directory that is ten directories that are ten directories, and so on: 10^12
+ * files. */
+static char *make_bomb(TreeFixture *f, const char *content) {
+        _cleanup_buf_ Buf blob = {0};
+        Buf output = {0};
+        char mode[] = "100644 blob";
+
+        ck_assert_int_eq(buf_append_str(&blob, content), 0);
+        git_fixture_run(&f->repo, &blob, &output, "hash-object", "-w", "--stdin", NULL);
+        for (unsigned level = 0; level < 12; level++) {
+                _cleanup_buf_ Buf tree = {0};
+                char line[128];
+                char *id = line_of(&output);
+                for (unsigned i = 0; i < 10; i++) {
+                        (void) snprintf(
+                                line,
+                                sizeof(line),
+                                "%s %s\tf%u\n",
+                                level == 0 ? mode : "040000 tree",
+                                id,
+                                i);
+                        ck_assert_int_eq(buf_append_str(&tree, line), 0);
+                }
+                buf_done(&output);
+                git_fixture_run(&f->repo, &tree, &output, "mktree", NULL);
+        }
+        char *id = strdup(line_of(&output));
+        buf_done(&output);
+        return id;
+}
+
+static void commit_tree(TreeFixture *f, const char *tree) {
+        _cleanup_free_ char *commit =
+                git_fixture_line(&f->repo, "commit-tree", "-m", "bomb", tree, NULL);
+
+        git_fixture_run(&f->repo, NULL, NULL, "update-ref", "refs/heads/main", commit, NULL);
+}
+
+START_TEST(a_bomb_of_trees_moves) {
+        _cleanup_tree_fixture_ TreeFixture f;
+
+        tree_fixture_init(&f);
+        _cleanup_free_ char *one = make_bomb(&f, "one"), *two = make_bomb(&f, "two");
+        commit_tree(&f, one);
+        must_read(&f, "o/work/f1/f2/f3/f4/f5/f6/f7/f8/f9/f0/f1/f2", "one");
+        uint64_t deep = must_walk(&f, "o/work/f1/f2/f3/f4/f5/f6/f7/f8/f9/f0/f1");
+
+        commit_tree(&f, two);
+        ck_assert_int_eq(fs_refresh(&f, ""), 0);
+        ck_assert(fs_told(&f, deep, NULL) && fs_told(&f, deep, "f2"));
+        must_read(&f, "o/work/f1/f2/f3/f4/f5/f6/f7/f8/f9/f0/f1/f2", "two");
+        ck_assert_uint_eq(must_walk(&f, "o/work/f1/f2/f3/f4/f5/f6/f7/f8/f9/f0/f1"), deep);
+}
+END_TEST
+
+typedef struct Prefetched {
+        sem_t done;
+        int result;
+        uint64_t total;
+} Prefetched;
+
+static void prefetch_progress(const PrefetchProgress *progress, void *userdata) {
+        Prefetched *p = userdata;
+
+        p->total = progress->total;
+}
+
+static void prefetch_done(int result, const Failure *failure, void *userdata) {
+        Prefetched *p = userdata;
+
+        p->result = result;
+        (void) sem_post(&p->done); /* cannot overflow */
+}
+
+typedef struct Resolved {
+        TreeFixture *f;
+        PrefetchObserver observer;
+        Prefetched *prefetched;
+        Prefetch *prefetch;
+} Resolved;
+
+static void resolved(int result, const NsTarget *target, const Failure *failure, void *userdata) {
+        Resolved *r = userdata;
+
+        if (result >= 0)
+                result = prefetch_start(r->f->ns, target, true, &r->observer, &r->prefetch);
+        if (result < 0)
+                prefetch_done(result, NULL, r->prefetched);
+}
+
+static int prefetch(TreeFixture *f, const char *path) {
+        Prefetched prefetched = {0};
+        Resolved r = {
+                .f = f,
+                .observer =
+                        {.progress = prefetch_progress,
+                         .done = prefetch_done,
+                         .userdata = &prefetched},
+                .prefetched = &prefetched,
+        };
+
+        ck_assert_int_eq(sem_init(&prefetched.done, 0, 0), 0);
+        ck_assert_int_eq(ns_resolve(f->ns, path, resolved, &r), 0);
+        while (sem_wait(&prefetched.done) < 0)
+                ck_assert_int_eq(errno, EINTR);
+        /* Whoever called back still uses what is here. */
+        ns_stop(f->ns);
+        (void) sem_destroy(&prefetched.done);
+        prefetch_unref(r.prefetch);
+        return prefetched.result;
+}
+
+START_TEST(a_bomb_of_trees_is_prefetched) {
+        _cleanup_tree_fixture_ TreeFixture f;
+
+        tree_fixture_init(&f);
+        _cleanup_free_ char *bomb = make_bomb(&f, "one");
+        commit_tree(&f, bomb);
+        ck_assert_int_eq(prefetch(&f, "o/work"), 0);
+}
+END_TEST
+
+START_TEST(a_submodule_is_prefetched) {
+        _cleanup_tree_fixture_ TreeFixture f;
+        _cleanup_buf_ Buf tree = {0}, output = {0};
+
+        tree_fixture_init(&f);
+        ck_assert_int_eq(
+                buf_append_str(
+                        &tree, "160000 commit 1234567890123456789012345678901234567890\ts\n"),
+                0);
+        git_fixture_run(&f.repo, &tree, &output, "mktree", "--missing", NULL);
+        char *id = line_of(&output);
+        commit_tree(&f, id);
+        must_list(&f, must_walk(&f, "o/work"), "s\n");
+        must_list(&f, must_walk(&f, "o/work/s"), "");
+        ck_assert_int_eq(prefetch(&f, "o/work/s"), 0);
+}
+END_TEST
+
 static void add_tests(TCase *tc) {
+        tcase_add_test(tc, a_bomb_of_trees_moves);
+        tcase_add_test(tc, a_bomb_of_trees_is_prefetched);
+        tcase_add_test(tc, a_submodule_is_prefetched);
         tcase_add_test(tc, a_move_is_as_git_checkout_would);
         tcase_add_test(tc, a_directory_that_comes_back_shows_what_it_is_now);
         tcase_add_test(tc, a_listing_ends_on_the_commit_it_began_with);

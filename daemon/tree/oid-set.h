@@ -1,0 +1,15 @@
+#pragma once
+
+#include <stdbool.h>
+
+#include "object/oid.h"
+#include "util/htable.h"
+
+/* A set of object ids. Zeroed is empty. Not thread-safe. */
+typedef struct OidSet {
+        HTable table;
+} OidSet;
+
+/* 1 new, 0 was there, -ENOMEM. */
+int oid_set_add(OidSet *set, const Oid *oid);
+void oid_set_done(OidSet *set);
