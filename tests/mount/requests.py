@@ -74,10 +74,16 @@ def second_pass_asks_nobody(t):
     expected = sorted(run("grep", "-r", "needle", ".", "--exclude-dir=.git", cwd=clone).splitlines())
     assert sorted(run("grep", "-r", "needle", ".", cwd=tree).splitlines()) == expected
     requests = len(server.requests())
-    before = t.fuse_requests()
-    assert before["fuse-read"] >= 10000, before
-    assert sorted(run("grep", "-r", "needle", ".", cwd=tree).splitlines()) == expected
-    delta = {k: v - before[k] for k, v in t.fuse_requests().items() if v != before[k]}
+    assert t.fuse_requests()["fuse-read"] >= 10000
+    for _ in range(5):
+        before = t.stats()
+        assert sorted(run("grep", "-r", "needle", ".", cwd=tree).splitlines()) == expected
+        after = t.stats()
+        changed = {k: v - before[k] for k, v in after.items() if v != before[k]}
+        if "fuse-forget" not in changed or "notify-entry" in changed or "notify-inode" in changed:
+            break
+        print("somebody has dropped the caches of the kernel, not the daemon: again")
+    delta = {k: v for k, v in changed.items() if k.startswith("fuse-") and k not in harness.NOT_REQUESTS}
     release = tuple(int(n) for n in platform.release().split("-")[0].split(".")[:2])
     if (6, 9) <= release <= (6, 12):
         print("this kernel's directory cache is broken: listings are not counted")
