@@ -159,6 +159,7 @@ static int parse_start(GitAdvertisement *a, const char *line, size_t len) {
 static int parse_line(GitAdvertisement *a, const char *line, size_t len) {
         switch (a->state) {
         case ADVERTISEMENT_START:
+        case ADVERTISEMENT_BODY:
                 return parse_start(a, line, len);
         case ADVERTISEMENT_PREAMBLE:
                 return -EBADMSG; /* only a flush ends it */
@@ -172,6 +173,39 @@ static int parse_line(GitAdvertisement *a, const char *line, size_t len) {
         return -EBADMSG;
 }
 
+/* An empty repository. Before 2.41 git tells no capabilities with it; these are what every git has
+ * that serves HTTP, for when it has got its first commit. */
+static void assume_v0(GitCapabilities *c) {
+        *c = (GitCapabilities){
+                .version = 0,
+                .algo = OID_SHA1,
+                .side_band = true,
+                .shallow = true,
+                .ofs_delta = true,
+                .no_progress = true,
+        };
+}
+
+static int parse_flush(GitAdvertisement *a) {
+        switch (a->state) {
+        case ADVERTISEMENT_PREAMBLE:
+                a->state = ADVERTISEMENT_BODY;
+                return 0;
+        case ADVERTISEMENT_BODY:
+                assume_v0(&a->capabilities);
+                a->complete = true;
+                return 0;
+        case ADVERTISEMENT_V2:
+        case ADVERTISEMENT_V0:
+                a->complete = true;
+                return 0;
+        case ADVERTISEMENT_START:
+        case ADVERTISEMENT_V0_FIRST:
+                break;
+        }
+        return -EBADMSG;
+}
+
 int git_advertisement_packet(GitAdvertisement *a, PktType type, const char *data, size_t len) {
         if (a->complete)
                 return 0;
@@ -179,14 +213,7 @@ int git_advertisement_packet(GitAdvertisement *a, PktType type, const char *data
         case PKT_DATA:
                 return parse_line(a, data, len);
         case PKT_FLUSH:
-                if (a->state == ADVERTISEMENT_PREAMBLE) {
-                        a->state = ADVERTISEMENT_START;
-                        return 0;
-                }
-                if (a->state != ADVERTISEMENT_V2 && a->state != ADVERTISEMENT_V0)
-                        return -EBADMSG;
-                a->complete = true;
-                return 0;
+                return parse_flush(a);
         case PKT_DELIM:
                 break;
         }

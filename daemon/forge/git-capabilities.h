@@ -35,6 +35,7 @@ typedef struct GitAdvertisement {
         enum {
                 ADVERTISEMENT_START,
                 ADVERTISEMENT_PREAMBLE, /* "# service=", up to its flush */
+                ADVERTISEMENT_BODY,     /* behind that */
                 ADVERTISEMENT_V2,
                 ADVERTISEMENT_V0_FIRST,
                 ADVERTISEMENT_V0,

@@ -163,6 +163,25 @@ START_TEST(v0_of_an_empty_repository) {
 }
 END_TEST
 
+/* What git before 2.41 sends for one. */
+START_TEST(v0_of_an_empty_repository_without_capabilities) {
+        _cleanup_buf_ Buf b = {0};
+        Answer a = {0};
+        GitResponse r;
+
+        add(&b, "# service=git-upload-pack\n");
+        (void) pkt_append_flush(&b);
+        (void) pkt_append_flush(&b);
+        ck_assert_int_eq(read_answer(GIT_RESPONSE_LINES, &b, &a, &r), 0);
+        ck_assert_uint_eq(a.advertisement.refs.n, 0);
+        const GitCapabilities *c = &a.advertisement.capabilities;
+        ck_assert_int_eq(c->version, 0);
+        ck_assert_int_eq(c->algo, OID_SHA1);
+        ck_assert(c->side_band && c->shallow && !c->filter && !c->object_info);
+        answer_done(&a);
+}
+END_TEST
+
 START_TEST(broken_advertisements_are_refused) {
         static const char *const lines[] = {
                 "<html>",
@@ -434,6 +453,7 @@ static void add_tests(TCase *tc) {
         tcase_add_test(tc, v2_without_the_extras);
         tcase_add_test(tc, v0_capabilities_and_refs);
         tcase_add_test(tc, v0_of_an_empty_repository);
+        tcase_add_test(tc, v0_of_an_empty_repository_without_capabilities);
         tcase_add_test(tc, broken_advertisements_are_refused);
         tcase_add_test(tc, a_cut_advertisement_is_incomplete);
         tcase_add_test(tc, refs_lines);
