@@ -34,13 +34,15 @@ static void sizes_op_free(SizesOp *op) {
 static int parse_size(const char *text, size_t len, uint64_t *ret) {
         uint64_t size = 0;
 
-        if (len == 0 || len > 19) /* more does not fit */
+        if (len == 0 || len > 19)
                 return -EBADMSG;
         for (size_t i = 0; i < len; i++) {
                 if (text[i] < '0' || text[i] > '9')
                         return -EBADMSG;
-                size = size * 10 + (uint64_t) (text[i] - '0');
+                size = size * 10 + (uint64_t) (text[i] - '0'); /* 19 digits fit */
         }
+        if (size > INT64_MAX) /* no file has such a size */
+                return -EBADMSG;
         *ret = size;
         return 0;
 }

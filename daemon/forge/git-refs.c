@@ -7,13 +7,14 @@
 
 /* Bounds what a v0 server, which tells all its refs, can make us keep. */
 #define MAX_REFS 1000000
+#define MAX_BYTES ((size_t) 128 << 20) /* of names and targets */
 #define MAX_REFNAME 200
 
 static int refs_reserve(GitRefs *refs) {
+        if (refs->n >= MAX_REFS || refs->n_bytes > MAX_BYTES)
+                return -EFBIG;
         if (refs->n < refs->cap)
                 return 0;
-        if (refs->n >= MAX_REFS)
-                return -EFBIG;
         size_t cap = refs->cap ? refs->cap * 2 : 16;
         GitRef *larger = reallocarray(refs->refs, cap, sizeof(*larger));
         if (!larger)
@@ -39,6 +40,7 @@ int git_refs_add(
                 return -ENOMEM;
         }
         refs->refs[refs->n++] = ref;
+        refs->n_bytes += name_len + (target ? strlen(target) : 0);
         return 0;
 }
 
@@ -94,6 +96,7 @@ int git_refs_add_line(GitRefs *refs, const char *line, size_t len) {
         if (strcmp(copy, "unborn") != 0 && oid_from_hex(&oid, copy, strlen(copy)) < 0)
                 return -EBADMSG;
         int r = git_refs_add(refs, name, strlen(name), &oid, NULL);
+        refs->n_bytes += len; /* the attributes are in there */
         return r < 0 ? r : parse_attributes(&refs->refs[refs->n - 1], attributes);
 }
 

@@ -19,6 +19,7 @@ typedef struct GitRef {
 typedef struct GitRefs {
         GitRef *refs; /* owned */
         size_t n, cap;
+        size_t n_bytes; /* that names and targets take, about */
 } GitRefs;
 
 /* Takes name and target over in no case; target may be NULL. 0, -ENOMEM, -EFBIG when a server tells

@@ -251,6 +251,24 @@ START_TEST(refs_lines) {
 }
 END_TEST
 
+/* A server that repeats one long name compresses well, but must not fill our memory. */
+START_TEST(endless_refs_are_refused) {
+        _cleanup_buf_ Buf line = {0};
+        GitRefs refs = {0};
+        int r = 0;
+
+        ck_assert_int_eq(buf_append_str(&line, HEX1 " refs/heads/"), 0);
+        ck_assert_int_eq(buf_reserve(&line, 60000), 0);
+        memset(line.data + line.len, 'x', 60000);
+        line.len += 60000;
+        size_t n = 0;
+        for (; r == 0 && n < 10000; n++)
+                r = git_refs_add_line(&refs, (const char *) line.data, line.len);
+        ck_assert_int_eq(r, -EFBIG);
+        git_refs_done(&refs);
+}
+END_TEST
+
 START_TEST(an_unborn_branch_is_no_commit) {
         GitRefs refs = {0};
         Failure failure;
@@ -457,6 +475,7 @@ static void add_tests(TCase *tc) {
         tcase_add_test(tc, broken_advertisements_are_refused);
         tcase_add_test(tc, a_cut_advertisement_is_incomplete);
         tcase_add_test(tc, refs_lines);
+        tcase_add_test(tc, endless_refs_are_refused);
         tcase_add_test(tc, an_unborn_branch_is_no_commit);
         tcase_add_test(tc, names_that_are_no_refs);
         tcase_add_test(tc, requests_send_only_what_is_advertised);
