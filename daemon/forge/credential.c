@@ -242,8 +242,10 @@ static int ask_helper(Credentials *c, const char *url, uint64_t deadline_usec, C
         stat_add(STAT_CREDENTIAL_FILLS, 1);
         int r = run_helper(
                 "fill", &question, MIN(HELPER_TIMEOUT_USEC, deadline_usec - now), &output);
-        if (r < 0)
+        bool hurried = r == -ETIMEDOUT && deadline_usec - now < HELPER_TIMEOUT_USEC;
+        if (r == -ENOMEM || hurried)
                 return r;
+        /* One that fails has no answer: the others that wait need not all try it, one by one. */
         if (r == 0) {
                 if (!buf_str(&output))
                         return -ENOMEM;

@@ -133,14 +133,8 @@ static int on_data(const uint8_t *data, size_t len, void *userdata) {
         return x->dropped <= MAX_DROPPED ? 0 : -EFBIG;
 }
 
-/* The outcome of one attempt in words: what HTTP, the status, or the reader of the body found. */
-static int judge(GitExchange *x, int result, const Failure *http, Failure *ret) {
-        *ret = x->failure;
-        if (ret->class != FAILURE_NONE)
-                return failure_errno(ret->class);
-        *ret = *http;
-        if (http->class != FAILURE_NONE)
-                return result;
+/* What the reader of the body found. */
+static int judge_body(GitExchange *x, int result, Failure *ret) {
         int r = x->ops->verdict(x, result, ret);
         if (r < 0 && ret->class == FAILURE_NONE)
                 (void) failure_set(
@@ -150,6 +144,20 @@ static int judge(GitExchange *x, int result, const Failure *http, Failure *ret) 
                         x->origin,
                         strerrordesc_np(-r));
         ret->http_code = x->http_code;
+        return r;
+}
+
+/* The outcome of one attempt in words: what HTTP, the status, or the reader of the body found. */
+static int judge(GitExchange *x, int result, const Failure *http, Failure *ret) {
+        *ret = x->failure;
+        if (ret->class != FAILURE_NONE)
+                return failure_errno(ret->class);
+        *ret = *http;
+        int r = http->class != FAILURE_NONE ? result : judge_body(x, result, ret);
+        if (r < 0 && x->ops->satisfied && x->ops->satisfied(x)) {
+                *ret = (Failure){0};
+                return 0;
+        }
         return r;
 }
 

@@ -26,6 +26,9 @@ typedef struct GitExchangeOps {
          * *failure. -EBADMSG and -ENODATA, for damaged and for incomplete, are worth another try.
          */
         int (*verdict)(GitExchange *x, int result, Failure *failure);
+        /* True if all that was asked for is here: then an answer that ends badly is good. NULL:
+         * an answer counts as a whole. */
+        bool (*satisfied)(const GitExchange *x);
         /* Exactly once, last; may free the exchange. */
         void (*done)(GitExchange *x, int result, const Failure *failure);
 } GitExchangeOps;

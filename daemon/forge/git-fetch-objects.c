@@ -3,7 +3,10 @@
  * The wants are asked for in batches. A batch is asked again without what arrived when an answer
  * was cut off, in halves when it was too large for the server (413), and without the object that
  * the server named as one it does not have. What was silently left out is asked for once more at
- * the end. */
+ * the end.
+ *
+ * Every object is checked against its id before it is kept. So a batch of blobs that are all here
+ * is done, even if the answer was cut off behind them or the pack's own checksum is wrong. */
 
 #include <errno.h>
 #include <string.h>
@@ -20,7 +23,8 @@
 
 /* 50 bytes each, about 25 when compressed: below the usual limit of 1 MB for a request. */
 #define MAX_PER_REQUEST 8000
-#define MAX_OBJECTS_PER_PACK (50 * 1000 * 1000)
+/* The reader keeps about 50 bytes for each, so this bounds what a server can make us allocate. */
+#define MAX_OBJECTS_PER_PACK (5 * 1000 * 1000)
 #define MAX_PENDING_BYTES ((size_t) 64 << 20)
 /* Objects that the server denies in one fetch before we stop asking for the rest. */
 #define MAX_DENIED 64
@@ -65,7 +69,13 @@ static int pack_failed(ObjectsOp *op, int error) {
                 (void) failure_set(
                         &op->pack_failure,
                         FAILURE_TOO_LARGE,
-                        "%s: an object is larger than MaxObjectSize=",
+                        "%s: a pack with too many objects, or one larger than MaxObjectSize=",
+                        url);
+        else if (error == -ETIMEDOUT)
+                (void) failure_set(
+                        &op->pack_failure,
+                        FAILURE_TIMEOUT,
+                        "%s: no time left for the rest of a pack",
                         url);
         else
                 (void) failure_set(
@@ -104,13 +114,22 @@ static int objects_verdict(GitExchange *x, int result, Failure *failure) {
         return result;
 }
 
+static bool objects_satisfied(const GitExchange *x) {
+        const ObjectsOp *op = container_of(x, const ObjectsOp, exchange);
+        size_t position = op->batch_start;
+
+        return op->fetch->kind == FETCH_BLOBS &&
+               (!git_wants_next(&op->wants, &position) || position > op->batch_end);
+}
+
 /* --- asking --- */
 
 static int objects_prepare(GitExchange *x) {
         ObjectsOp *op = container_of(x, ObjectsOp, exchange);
         const PackLimits limits = {
                 .max_object_size = op->source->context->config->max_object_size,
-                .max_objects = MAX_OBJECTS_PER_PACK,
+                .max_objects =
+                        op->fetch->kind == FETCH_BLOBS ? op->max_per_request : MAX_OBJECTS_PER_PACK,
                 .max_pending_bytes = MAX_PENDING_BYTES,
         };
 
@@ -255,6 +274,7 @@ static const GitExchangeOps exchange_ops = {
         .prepare = objects_prepare,
         .data = objects_data,
         .verdict = objects_verdict,
+        .satisfied = objects_satisfied,
         .done = objects_done,
 };
 

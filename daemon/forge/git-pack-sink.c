@@ -2,6 +2,7 @@
 
 #include <errno.h>
 
+#include "util/clock.h"
 #include "util/stats.h"
 
 /* Larger objects are written into the store in place; smaller ones are cheaper to copy. */
@@ -16,8 +17,12 @@ typedef struct Room {
 static int
 sink_begin(void *userdata, ObjectType type, uint64_t size, uint8_t **ret_data, void **ret_token) {
         GitPackSink *sink = userdata;
-        _cleanup_free_ Room *room = calloc(1, sizeof(*room));
 
+        /* A few bytes of delta can stand for a large object: what has come already may take longer
+         * than all there is time for. */
+        if (now_usec() >= sink->fetch->deadline_usec)
+                return -ETIMEDOUT;
+        _cleanup_free_ Room *room = calloc(1, sizeof(*room));
         if (!room)
                 return -ENOMEM;
         uint8_t *data = NULL;

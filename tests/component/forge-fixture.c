@@ -183,12 +183,17 @@ void forge_fixture_forget(ForgeFixture *f) {
         f->context = (ForgeContext){0};
 }
 
-void forge_fixture_done(ForgeFixture *f) {
-        forge_fixture_forget(f);
+void forge_fixture_stop_servers(ForgeFixture *f) {
         if (f->bad_server)
                 stop_server(f, "bad-server");
         if (f->git_server)
                 stop_server(f, "git-server");
+        f->bad_server = f->git_server = false;
+}
+
+void forge_fixture_done(ForgeFixture *f) {
+        forge_fixture_forget(f);
+        forge_fixture_stop_servers(f);
         git_fixture_done(&f->repo);
         temp_dir_done(&f->dir);
         object_library_done();

@@ -24,6 +24,8 @@ typedef struct ForgeFixture {
 void forge_fixture_init(ForgeFixture *f);
 /* Ends the layers in the daemon's order; the next lookup makes new ones. The servers go on. */
 void forge_fixture_forget(ForgeFixture *f);
+/* Others can be started then. */
+void forge_fixture_stop_servers(ForgeFixture *f);
 /* Stops the servers, shuts everything down in the daemon's order, and removes the directory. */
 void forge_fixture_done(ForgeFixture *f);
 #define _cleanup_forge_fixture_ _cleanup_(forge_fixture_done)

@@ -149,6 +149,78 @@ START_TEST(a_damaged_pack_is_never_stored) {
 }
 END_TEST
 
+/* Each blob is checked by itself: what comes behind the last one does not matter. Here the first
+ * two requests of the old protocol must not lead to a third that asks for nothing, either. */
+START_TEST(blobs_that_came_are_enough) {
+        static const char *const scripts[] = {
+                "fetch.99.tail", "fetch.99.unflushed", "v0.99.tail", "v0.99.unflushed"};
+        _cleanup_forge_fixture_ ForgeFixture f;
+
+        forge_fixture_init(&f);
+        Oid blobs[] = {
+                forge_fixture_oid(&f, "HEAD:README"), forge_fixture_oid(&f, "HEAD:doc/text")};
+        for (size_t i = 0; i < ELEMENTSOF(scripts); i++) {
+                bool v0 = scripts[i][0] == 'v';
+                _cleanup_free_ char *real = forge_fixture_serve(&f, v0 ? "--no-v2" : NULL, NULL);
+                _cleanup_free_ char *url = forge_fixture_misbehave(&f, real);
+                _cleanup_source_ Source *source = source_at(&f, url, scripts[i]);
+                FetchRun run;
+                int r = fetch_objects(&f, source, FETCH_BLOBS, blobs, 2, &run);
+                ck_assert_msg(r == 0, "%s: %s", scripts[i], run.failure.text);
+                ck_assert(forge_fixture_has(&f, &blobs[0]) && forge_fixture_has(&f, &blobs[1]));
+                ck_assert_uint_eq(forge_fixture_count(&f, true, v0 ? "v0 " : "fetch "), 1);
+                forge_fixture_forget(&f);
+                forge_fixture_stop_servers(&f);
+        }
+}
+END_TEST
+
+/* Trees that came may lack others below them, so their answer counts as a whole. */
+START_TEST(trees_want_a_good_answer) {
+        _cleanup_forge_fixture_ ForgeFixture f;
+        FetchRun run;
+
+        forge_fixture_init(&f);
+        _cleanup_free_ char *url = serve(&f);
+        _cleanup_source_ Source *source = source_at(&f, url, "fetch.99.tail");
+        Oid commit = forge_fixture_oid(&f, "HEAD");
+        ck_assert_int_eq(fetch_objects(&f, source, FETCH_COMMIT, &commit, 1, &run), -EIO);
+        ck_assert_int_eq(run.failure.class, FAILURE_CORRUPT);
+}
+END_TEST
+
+/* A few hundred kilobytes stand for 160 GB, which no deadline on the network ends. */
+START_TEST(what_came_is_worked_on_until_the_deadline_only) {
+        _cleanup_forge_fixture_ ForgeFixture f;
+        FetchRun run;
+        Failure failure;
+
+        forge_fixture_init(&f);
+        _cleanup_free_ char *url = serve(&f);
+        _cleanup_source_ Source *source = source_at(&f, url, "fetch.99.bomb-5000");
+        Oid blob = forge_fixture_oid(&f, "HEAD:README");
+        fetch_run_init(&run, FETCH_BLOBS, &blob, 1);
+        run.fetch.deadline_usec = now_usec() + 2 * USEC_PER_SEC;
+        ck_assert_int_eq(fetch_run(&f, source, &run, &failure), -ETIMEDOUT);
+        ck_assert_int_eq(failure.class, FAILURE_TIMEOUT);
+        ck_assert_uint_gt(run.n_objects, 0);
+}
+END_TEST
+
+START_TEST(more_objects_than_were_asked_for_are_refused) {
+        _cleanup_forge_fixture_ ForgeFixture f;
+        FetchRun run;
+
+        forge_fixture_init(&f);
+        _cleanup_free_ char *url = serve(&f);
+        _cleanup_source_ Source *source = source_at(&f, url, "fetch.99.bomb-10000");
+        Oid blob = forge_fixture_oid(&f, "HEAD:README");
+        ck_assert_int_eq(fetch_objects(&f, source, FETCH_BLOBS, &blob, 1, &run), -EFBIG);
+        ck_assert_int_eq(run.failure.class, FAILURE_TOO_LARGE);
+        ck_assert_uint_eq(run.n_objects, 0);
+}
+END_TEST
+
 START_TEST(the_wrong_object_is_not_taken_for_the_right_one) {
         _cleanup_forge_fixture_ ForgeFixture f;
         FetchRun run;
@@ -308,6 +380,10 @@ static void add_tests(TCase *tc) {
         tcase_add_test(tc, what_goes_wrong_once_goes_well_then);
         tcase_add_test(tc, a_commit_cut_off_is_asked_for_as_a_whole);
         tcase_add_test(tc, a_damaged_pack_is_never_stored);
+        tcase_add_test(tc, blobs_that_came_are_enough);
+        tcase_add_test(tc, trees_want_a_good_answer);
+        tcase_add_test(tc, what_came_is_worked_on_until_the_deadline_only);
+        tcase_add_test(tc, more_objects_than_were_asked_for_are_refused);
         tcase_add_test(tc, the_wrong_object_is_not_taken_for_the_right_one);
         tcase_add_test(tc, a_limit_halves_the_batches);
         tcase_add_test(tc, lesser_servers_are_told_by_what_they_advertise);
