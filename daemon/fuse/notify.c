@@ -9,6 +9,7 @@
 
 #include "fuse/lowlevel.h"
 #include "fuse/wait-fd.h"
+#include "tree/namespace-admin.h"
 #include "util/buf.h"
 #include "util/fd.h"
 #include "util/htable.h"
@@ -21,8 +22,8 @@
  * before it; only that each is sent after the state it is about was published.
  *
  * The queue is bounded by its length. Instead of growing further, or when memory is short, it is
- * replaced by one order: drop everything. Names in the root are few and known, and the kernel drops
- * with a directory's name all that it has below. */
+ * replaced by one order: drop everything. The kernel drops with a directory's name what it has
+ * below and nobody uses; for what is used, it is told of every node that we know. */
 
 typedef struct Notice Notice;
 struct Notice {
@@ -34,6 +35,7 @@ struct Notice {
 };
 
 typedef STAILQ_HEAD(NoticeQueue, Notice) NoticeQueue;
+typedef STAILQ_HEAD(NotifyWaiters, NotifyWaiter) NotifyWaiters;
 
 struct Notifier {
         struct fuse_session *se;
@@ -43,13 +45,14 @@ struct Notifier {
         int exited_fd; /* eventfd, written by the thread when it ends */
 
         Mutex mutex;
-        pthread_cond_t changed; /* with mutex: something was queued, sent, or stop was set */
+        pthread_cond_t changed; /* with mutex: something was queued, or stop was set */
         /* all guarded by mutex */
         NoticeQueue queue;
         HTable queued; /* the same notices */
         bool everything;
         bool stop;
         uint64_t n_queued, n_sent; /* ever; with an overflow n_sent jumps */
+        NotifyWaiters waiters;     /* by upto */
 };
 
 static uint64_t notice_hash(uint64_t id, const char *name) {
@@ -161,6 +164,14 @@ static bool collect_name(const char *name, const NsAttr *attr, uint64_t next, vo
         return buf_append(names, name, strlen(name) + 1) >= 0;
 }
 
+static void send_known(uint64_t id, uint64_t parent, const char *name, void *userdata) {
+        Notifier *n = userdata;
+
+        if (parent != 0)
+                send_entry(n, parent, name);
+        send_inode(n, id);
+}
+
 static void send_everything(Notifier *n) {
         const NsCall call = {.flags = NS_MAY_BLOCK};
         _cleanup_buf_ Buf names = {0};
@@ -175,6 +186,28 @@ static void send_everything(Notifier *n) {
                         send_entry(n, NS_ROOT_ID, name);
         }
         send_inode(n, NS_ROOT_ID);
+        r = ns_each_known(n->ns, NULL, send_known, n);
+        if (r < 0)
+                log_debug("Not everything was invalidated: %s", strerrordesc_np(-r));
+}
+
+/* Moves those whose time has come; all of them after the stop. */
+static void take_told_locked(Notifier *n, NotifyWaiters *ret) {
+        NotifyWaiter *w;
+
+        while ((w = STAILQ_FIRST(&n->waiters)) && (n->stop || w->upto <= n->n_sent)) {
+                STAILQ_REMOVE_HEAD(&n->waiters, entry);
+                STAILQ_INSERT_TAIL(ret, w, entry);
+        }
+}
+
+static void tell_waiters(NotifyWaiters *told) {
+        NotifyWaiter *w;
+
+        while ((w = STAILQ_FIRST(told))) {
+                STAILQ_REMOVE_HEAD(told, entry);
+                w->told(w); /* may free it */
+        }
 }
 
 static void *notifier_main(void *userdata) {
@@ -204,18 +237,26 @@ static void *notifier_main(void *userdata) {
 
                 mutex_lock(&n->mutex);
                 n->n_sent = MAX(n->n_sent, upto);
-                (void) pthread_cond_broadcast(&n->changed); /* cannot fail */
+                NotifyWaiters told = STAILQ_HEAD_INITIALIZER(told);
+                take_told_locked(n, &told);
+                mutex_unlock(&n->mutex);
+                tell_waiters(&told);
+                mutex_lock(&n->mutex);
         }
         mutex_unlock(&n->mutex);
         (void) eventfd_write(n->exited_fd, 1); /* once: cannot overflow */
         return NULL;
 }
 
-void notifier_flush(Notifier *n) {
-        MUTEX_GUARD(&n->mutex);
-        uint64_t upto = n->n_queued;
-        while (!n->stop && n->n_sent < upto)
-                mutex_wait(&n->mutex, &n->changed);
+void notifier_when_told(Notifier *n, NotifyWaiter *waiter) {
+        mutex_lock(&n->mutex);
+        waiter->upto = n->n_queued;
+        bool now = n->stop || n->n_sent >= waiter->upto;
+        if (!now)
+                STAILQ_INSERT_TAIL(&n->waiters, waiter, entry);
+        mutex_unlock(&n->mutex);
+        if (now)
+                waiter->told(waiter);
 }
 
 int notifier_new(struct fuse_session *se, Namespace *ns, Notifier **ret) {
@@ -227,6 +268,7 @@ int notifier_new(struct fuse_session *se, Namespace *ns, Notifier **ret) {
         mutex_init(&n->mutex, LOCK_RANK_NOTIFY);
         (void) pthread_cond_init(&n->changed, NULL); /* cannot fail on Linux */
         STAILQ_INIT(&n->queue);
+        STAILQ_INIT(&n->waiters);
         n->exited_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
         if (n->exited_fd < 0)
                 return -errno;
@@ -250,10 +292,15 @@ int notifier_start(Notifier *n) {
 }
 
 void notifier_stop(Notifier *n) {
-        MUTEX_GUARD(&n->mutex);
+        NotifyWaiters told = STAILQ_HEAD_INITIALIZER(told);
+
+        mutex_lock(&n->mutex);
         n->stop = true;
         clear_locked(n);
+        take_told_locked(n, &told);
         (void) pthread_cond_broadcast(&n->changed); /* cannot fail */
+        mutex_unlock(&n->mutex);
+        tell_waiters(&told);
 }
 
 bool notifier_wait(Notifier *n, uint64_t deadline_usec) {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <stdint.h>
+#include <sys/queue.h>
 
 #include "gitfs/macro.h"
 
@@ -31,5 +32,17 @@ void notifier_entry(Notifier *n, uint64_t parent, const char *name);
 void notifier_inode(Notifier *n, uint64_t id);
 void notifier_everything(Notifier *n);
 
-/* Waits until what was queued before has been sent, or the notifier is stopped. */
-void notifier_flush(Notifier *n);
+/* Who wants to know when the kernel has been told. Embedded, zeroed but for told(). */
+typedef struct NotifyWaiter NotifyWaiter;
+struct NotifyWaiter {
+        /* On the notify thread, or on the one that called; exactly once; must not block. */
+        void (*told)(NotifyWaiter *waiter);
+        /* private to notify.c */
+        uint64_t upto;
+        STAILQ_ENTRY(NotifyWaiter) entry;
+};
+
+/* Calls told() when what was queued before has been sent, or the notifier is stopped. Nobody can
+ * wait for that on a thread of the pool: the notification may wait for a request, and the request
+ * for the pool. */
+void notifier_when_told(Notifier *n, NotifyWaiter *waiter);

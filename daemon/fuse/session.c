@@ -348,8 +348,8 @@ void mount_session_invalidate_all(MountSession *s) {
         notifier_everything(s->notifier);
 }
 
-void mount_session_flush_notifications(MountSession *s) {
-        notifier_flush(s->notifier);
+void mount_session_when_told(MountSession *s, NotifyWaiter *waiter) {
+        notifier_when_told(s->notifier, waiter);
 }
 
 int mount_session_fd(const MountSession *s) {

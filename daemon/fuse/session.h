@@ -5,6 +5,7 @@
 
 #include "gitfs/macro.h"
 
+#include "fuse/notify.h"
 #include "tree/namespace.h"
 #include "util/failure.h"
 #include "work/flight.h"
@@ -71,9 +72,9 @@ void mount_session_tick(MountSession *s, uint64_t now);
  * thread. */
 void mount_session_invalidate_all(MountSession *s);
 
-/* Returns when the notifications queued before have been given to the kernel (or the session
- * stopped). Not on a reader or notify thread. */
-void mount_session_flush_notifications(MountSession *s);
+/* Calls waiter->told() when the notifications queued before have been given to the kernel, or the
+ * session stopped: see notify.h. */
+void mount_session_when_told(MountSession *s, NotifyWaiter *waiter);
 
 /* The /dev/fuse descriptor, owned by the session. */
 int mount_session_fd(const MountSession *s);

@@ -160,7 +160,7 @@ int manager_which(Manager *m, const char *path, ManagerWhichDone done, void *use
 
 typedef struct PathCall {
         MailboxItem item;
-        Task task;   /* of manager_settle() */
+        NotifyWaiter waiter;
         Ref pending; /* parts that have not ended */
         Manager *manager;
         ManagerDone done;
@@ -180,12 +180,19 @@ static void path_call_main(MailboxItem *item) {
         free(c);
 }
 
+static void kernel_told(NotifyWaiter *waiter) {
+        PathCall *c = container_of(waiter, PathCall, waiter);
+
+        manager_post(c->manager, &c->item);
+}
+
 static int
 path_call_new(Manager *m, const char *path, ManagerDone done, void *userdata, PathCall **ret) {
         PathCall *c = calloc(1, sizeof(*c));
         if (!c)
                 return -ENOMEM;
         c->item.run = path_call_main;
+        c->waiter.told = kernel_told;
         c->pending = REF_INIT;
         c->manager = m;
         c->done = done;
@@ -210,12 +217,7 @@ static void part_done(int result, const Failure *failure, void *userdata) {
         if (!ref_put(&c->pending))
                 return;
         /* Whoever is told that it is done must see it done. */
-        mount_session_flush_notifications(c->manager->session);
-        manager_post(c->manager, &c->item);
-}
-
-static void settle_run(Task *task) {
-        part_done(0, NULL, container_of(task, PathCall, task));
+        mount_session_when_told(c->manager->session, &c->waiter);
 }
 
 int manager_settle(Manager *m, ManagerDone done, void *userdata) {
@@ -224,8 +226,7 @@ int manager_settle(Manager *m, ManagerDone done, void *userdata) {
         int r = path_call_new(m, "", done, userdata, &c);
         if (r < 0)
                 return r;
-        c->task.run = settle_run;
-        pool_submit(m->pool, &c->task, TASK_NORMAL);
+        part_done(0, NULL, c);
         return 0;
 }
 

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "tree/namespace-admin.h"
 #include "util/clock.h"
 
 #define NODES_MAX 20000
@@ -312,6 +313,24 @@ void object_ref_done(ObjectRef *ref) {
         if (ref->owner)
                 atomic_fetch_sub(&contents_in_use, 1);
         *ref = (ObjectRef){0};
+}
+
+int ns_each_known(
+        Namespace *ns,
+        const NsTarget *below,
+        void (*fn)(uint64_t id, uint64_t parent, const char *name, void *userdata),
+        void *userdata) {
+        lock(ns);
+        for (uint64_t i = NS_ROOT_ID; i < ns->n_nodes; i++) {
+                const Node *node = &ns->nodes[i];
+                uint64_t parent = i == NS_ROOT_ID ? 0 : node->parent;
+                const char *name = node->name; /* lives as long as the name space */
+                unlock(ns);
+                fn(i, parent, name, userdata);
+                lock(ns);
+        }
+        unlock(ns);
+        return 0;
 }
 
 int ns_path(Namespace *ns, uint64_t id, Buf *ret) {

@@ -1,6 +1,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <semaphore.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -22,6 +23,26 @@ static void start(void) {
         const MountConfig config = fixture_config();
         fixture_init(&f);
         fixture_mount(&f, &config);
+}
+
+typedef struct Told {
+        NotifyWaiter waiter;
+        sem_t sem;
+} Told;
+
+static void told(NotifyWaiter *waiter) {
+        (void) sem_post(&container_of(waiter, Told, waiter)->sem); /* cannot overflow */
+}
+
+/* Returns when the kernel has been told of all that was queued. */
+static void wait_told(void) {
+        Told t = {.waiter.told = told};
+
+        ck_assert_int_eq(sem_init(&t.sem, 0, 0), 0);
+        mount_session_when_told(f.session, &t.waiter);
+        while (sem_wait(&t.sem) < 0)
+                ck_assert_int_eq(errno, EINTR);
+        (void) sem_destroy(&t.sem); /* nobody waits */
 }
 
 START_TEST(resident_names_and_contents_are_answered_at_once_R31) {
@@ -523,7 +544,7 @@ START_TEST(a_replaced_name_is_seen_at_once) {
         observer.entry_changed(dir, "file", observer.userdata);
         observer.entry_changed(dir, "new", observer.userdata);
         observer.inode_changed(dir, observer.userdata);
-        mount_session_flush_notifications(f.session);
+        wait_told();
 
         ck_assert_int_eq(call_now(&call, CALL_READ, fixture_path(&f, "dir/file")), 0);
         ck_assert_str_eq(call.result.text, "other");
@@ -534,6 +555,37 @@ START_TEST(a_replaced_name_is_seen_at_once) {
         ck_assert_int_eq(pread(fd, old, sizeof(old), 0), 3);
         ck_assert_str_eq(old, "old");
         (void) close(fd);
+        fixture_done(&f);
+}
+END_TEST
+
+/* The kernel takes a notification of a name when the look-up in that directory has been answered:
+ * whoever wants to know when it was told must not be what the look-up needs. */
+START_TEST(nobody_stands_still_for_a_notification) {
+        NsObserver observer;
+        Call call;
+        Told t = {.waiter.told = told};
+        int value;
+
+        start();
+        ck_assert_int_eq(sem_init(&t.sem, 0, 0), 0);
+        mount_session_observer(f.session, &observer);
+        uint64_t dir = fake_add_dir(f.ns, NS_ROOT_ID, "dir");
+        fake_add_file(f.ns, dir, "file", "");
+        ck_assert_int_eq(call_now(&call, CALL_STAT, fixture_path(&f, "dir")), 0);
+        fake_set_mode(f.ns, dir, FAKE_PARKS, 0);
+        call_start(&call, CALL_STAT, fixture_path(&f, "dir/file"));
+        fake_wait_parked(f.ns, 1);
+
+        observer.entry_changed(dir, "other", observer.userdata);
+        mount_session_when_told(f.session, &t.waiter);
+        ck_assert_int_eq(sem_getvalue(&t.sem, &value), 0);
+        ck_assert_int_eq(value, 0);
+        fake_land(f.ns, dir, 0, NULL);
+        ck_assert_int_eq(call_join(&call), 0);
+        while (sem_wait(&t.sem) < 0)
+                ck_assert_int_eq(errno, EINTR);
+        (void) sem_destroy(&t.sem);
         fixture_done(&f);
 }
 END_TEST
@@ -553,7 +605,7 @@ START_TEST(too_many_notifications_become_one) {
         for (uint64_t i = 0; i < N; i++)
                 observer.inode_changed(1000000 + i, observer.userdata);
         observer.entry_changed(dir, "file", observer.userdata);
-        mount_session_flush_notifications(f.session);
+        wait_told();
         /* However many were merged, the last one arrived. */
         ck_assert_int_le(stat_get(STAT_NOTIFY_ENTRY) + stat_get(STAT_NOTIFY_INODE) - sent, N + 2);
         ck_assert_int_eq(call_now(&call, CALL_READ, fixture_path(&f, "dir/file")), 0);
@@ -583,6 +635,7 @@ static void add_tests(TCase *tc) {
         tcase_add_test(tc, the_kernel_gives_back_every_reference_R21);
         tcase_add_test(tc, a_large_directory_streams_R30);
         tcase_add_test(tc, a_replaced_name_is_seen_at_once);
+        tcase_add_test(tc, nobody_stands_still_for_a_notification);
         tcase_add_test(tc, too_many_notifications_become_one);
         skip_without_fuse();
 }
