@@ -91,7 +91,10 @@ int demand_blob(
 void demand_object_arrived(
         Namespace *ns, Repo *repo, const Oid *oid, ObjectType type, uint64_t size);
 
-/* The parsed directory of a tree: 1 and a reference, NS_PARKED, NS_BLOCKS or < 0. */
+/* An object if it is on this machine: 1 and a reference, 0, NS_BLOCKS or < 0. Asks nobody. */
+int ns_object(Namespace *ns, const NsCall *call, StoreKind kind, const Oid *oid, ObjectRef *ret);
+/* The parsed directory of a tree: 1 and a reference, NS_PARKED, NS_BLOCKS or < 0. Without a
+ * checkout nobody is asked for what is missing. */
 int ns_listing(Namespace *ns, const NsCall *call, Checkout *c, const Oid *tree, Listing **ret);
 /* The size of an entry if anything on this machine knows it; SIZE_UNKNOWN otherwise. */
 uint64_t ns_entry_size(Namespace *ns, ListingEntry *e);
