@@ -3,8 +3,10 @@
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "util/redact.h"
+#include "util/text.h"
 
 static const struct {
         const char *name;
@@ -36,12 +38,18 @@ const char *failure_class_name(FailureClass class) {
 
 int failure_set(Failure *f, FailureClass class, const char *fmt, ...) {
         if (f) {
+                char text[2048];
                 va_list ap;
-                *f = (Failure){.class = class};
+
                 va_start(ap, fmt);
-                (void) vsnprintf(f->text, sizeof(f->text), fmt, ap);
+                (void) vsnprintf(text, sizeof(text), fmt, ap); /* cut to fit, like the copy below */
                 va_end(ap);
-                redact_urls(f->text);
+                /* Before it is cut: what is left of a URL may not show that it holds a secret. */
+                redact_urls(text);
+                *f = (Failure){.class = class};
+                memcpy(f->text, text, strnlen(text, sizeof(f->text) - 1));
+                /* Servers have a say in it. After it is cut: that may have hit a character. */
+                text_sanitize(f->text);
         }
         return failure_errno(class);
 }

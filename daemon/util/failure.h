@@ -32,7 +32,8 @@ typedef struct Failure {
 } Failure;
 
 /* Fills f (which may be NULL) and returns the negative errno that belongs to the class, so that a
- * caller can fail in one line. The text is redacted and truncated to fit. */
+ * caller can fail in one line. The text is redacted, truncated to fit, and made printable UTF-8: it
+ * may hold what a server said. */
 int failure_set(Failure *f, FailureClass class, const char *fmt, ...) _printf_(3, 4);
 /* The negative errno of a class: ENOENT, EACCES, EHOSTDOWN, ETIMEDOUT, EAGAIN, EFBIG, EIO, EIO,
  * EOPNOTSUPP, EINTR, EIO. */

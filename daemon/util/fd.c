@@ -55,7 +55,8 @@ int pread_all(int fd, void *data, size_t len, off_t offset) {
 
 int read_file(const char *path, size_t max, Buf *ret) {
         _cleanup_buf_ Buf b = {0};
-        _cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+        /* Not blocking: a FIFO reads as empty, instead of waiting for somebody to write to it. */
+        _cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
         if (fd < 0)
                 return -errno;
 

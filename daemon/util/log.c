@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "util/redact.h"
+#include "util/text.h"
 
 static atomic_int max_level = LOG_INFO;
 static bool to_journal;
@@ -80,6 +81,22 @@ static void send_journal(int level, const LogContext *c, const char *message) {
         (void) sd_journal_sendv(iov, n + 1);
 }
 
+static void send_stderr(int level, const LogContext *c, const char *message) {
+        const char *org = c && c->org ? c->org : "", *repo = c && c->repo ? c->repo : "";
+        char origin[600]; /* two names */
+
+        (void) snprintf(
+                origin,
+                sizeof(origin),
+                "%s%s%s%s",
+                org,
+                repo[0] ? "/" : "",
+                repo,
+                org[0] || repo[0] ? ": " : "");
+        text_sanitize(origin); /* as the message */
+        (void) fprintf(stderr, "gitfsd[%s]: %s%s\n", level_names[level & 7], origin, message);
+}
+
 void log_full(int level, const LogContext *context, const char *fmt, ...) {
         char message[1024];
         va_list ap;
@@ -93,22 +110,13 @@ void log_full(int level, const LogContext *context, const char *fmt, ...) {
         (void) vsnprintf(message, sizeof(message), fmt, ap);
         va_end(ap);
         redact_urls(message);
-        for (char *p = message; *p; p++)
-                if ((unsigned char) *p < ' ')
-                        *p = ' '; /* one message, one line: text from a server cannot forge another
-                                   */
+        /* One message, one line: text from a server can neither forge another nor talk to a
+         * terminal. */
+        text_sanitize(message);
 
         if (to_journal)
                 send_journal(level, context, message);
         else
-                (void) fprintf(
-                        stderr,
-                        "gitfsd[%s]: %s%s%s%s%s\n",
-                        level_names[level & 7],
-                        context && context->org ? context->org : "",
-                        context && context->repo ? "/" : "",
-                        context && context->repo ? context->repo : "",
-                        context && (context->org || context->repo) ? ": " : "",
-                        message);
+                send_stderr(level, context, message);
         errno = saved;
 }

@@ -3,6 +3,7 @@
 #include "lib/check-main.h"
 #include "util/failure.h"
 #include "util/redact.h"
+#include "util/text.h"
 
 static const char *redacted(const char *text) {
         static char copy[512];
@@ -56,10 +57,36 @@ START_TEST(test_failures_are_redacted_and_fit) {
 }
 END_TEST
 
+/* Wherever the text is cut, it must not be cut in a way that hides a secret from the search. */
+START_TEST(test_failures_that_are_cut_keep_secrets) { /* F11 */
+        Failure f;
+
+        for (int n = 0; n < 200; n++) {
+                (void) failure_set(
+                        &f, FAILURE_SERVER, "%*shttps://user:secret@host/path", n, "no answer of");
+                ck_assert_msg(!strstr(f.text, "user") && !strstr(f.text, "secr"), "%s", f.text);
+        }
+}
+END_TEST
+
+START_TEST(test_failures_are_printable) {
+        Failure f;
+
+        (void) failure_set(&f, FAILURE_SERVER, "type \"text\x1b[2J\nx\xc2\x9bm\xff\xc3\xa9\"");
+        ck_assert_str_eq(f.text, "type \"text [2J x  m?\xc3\xa9\"");
+        for (int n = 190; n < 200; n++) {
+                (void) failure_set(&f, FAILURE_SERVER, "%*s\xe2\x82\xac", n, "");
+                ck_assert(utf8_is_valid(f.text));
+        }
+}
+END_TEST
+
 static void add_tests(TCase *tc) {
         tcase_add_test(tc, test_user_information_of_urls_is_starred);
         tcase_add_test(tc, test_values_of_headers_and_fields_are_starred);
         tcase_add_test(tc, test_failures_are_redacted_and_fit);
+        tcase_add_test(tc, test_failures_that_are_cut_keep_secrets);
+        tcase_add_test(tc, test_failures_are_printable);
 }
 
 CHECK_MAIN("redact", add_tests)
