@@ -26,7 +26,8 @@ int disk_tier_lock_directory(DiskTier *tier) {
                 path = NULL;
                 return -ENOMEM;
         }
-        _cleanup_close_ int fd = open(path, O_RDONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+        const int flags = O_RDONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK;
+        _cleanup_close_ int fd = open(path, flags, 0600); /* not blocking, where it is a FIFO */
         if (fd < 0)
                 return -errno;
         /* Also busy for the second of two threads that find the directory deleted at the same time:

@@ -336,6 +336,26 @@ START_TEST(files_are_private_and_foreign_ones_stay) {
 }
 END_TEST
 
+/* What somebody put in the place of our files costs the cache, and nothing else. */
+START_TEST(files_that_are_none) {
+        _cleanup_sample_ Sample s = {0};
+        char path[4][200];
+
+        for (int i = 0; i < 3; i++)
+                (void) snprintf(path[i], sizeof(path[i]), "%s/%016d.seg", directory, i);
+        (void) snprintf(path[3], sizeof(path[3]), "%s/lock", directory);
+        ck_assert_int_eq(mkfifo(path[0], 0600), 0);
+        ck_assert_int_eq(mkdir(path[1], 0700), 0);
+        ck_assert_int_eq(symlink("/dev/zero", path[2]), 0);
+        ck_assert_int_eq(mkfifo(path[3], 0600), 0);
+
+        _cleanup_(store_closep) Store *store = open_store();
+        sample_make(&s, 1, 1000);
+        ck_assert_int_eq(sample_put(store, STORE_DISK, &s), 0);
+        ck_assert_int_eq(sample_check(store, &s), 1);
+}
+END_TEST
+
 START_TEST(limits_can_be_lowered) {
         _cleanup_(store_closep) Store *store = open_store();
 
@@ -459,6 +479,7 @@ static void add_tests(TCase *tc) {
         tcase_add_test(tc, writer_commit_and_abort);
         tcase_add_test(tc, a_writer_that_was_cut_off_leaves_nothing);
         tcase_add_test(tc, files_are_private_and_foreign_ones_stay);
+        tcase_add_test(tc, files_that_are_none);
         tcase_add_test(tc, limits_can_be_lowered);
         tcase_add_test(tc, free_space_floor_and_fall_back_to_memory);
         tcase_add_test(tc, without_a_directory_all_is_in_memory);
