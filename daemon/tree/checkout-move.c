@@ -10,7 +10,8 @@
  * Files need nothing: a changed file is another node under the same name.
  *
  * Trees share sub-trees, so a few kilobytes of them can stand for more directories than any memory
- * holds. A difference that is too large is not worked out: only the root switches, the kernel is
+ * holds; and after a branch was rewritten, nobody may have the old trees any more. A difference
+ * that is too large or cannot be known is not worked out: only the root switches, the kernel is
  * told to ask for everything again, and a directory that is found showing an old tree switches
  * then (ns_entry_node_locked()), as does one that was removed and came back. */
 
@@ -308,12 +309,13 @@ apply(Namespace *ns,
 }
 
 /* As checkout_move(), or -EAGAIN. */
-static int move_from(Difference *d, const CheckoutState *from, const CheckoutState *to) {
+static int
+move_from(Difference *d, const CheckoutState *from, const CheckoutState *to, bool blindly) {
         Change root = {.from = from->root, .to = to->root};
 
-        int r = compare(d, &root, 0);
-        bool too_large = r == -E2BIG;
-        if (too_large) {
+        int r = blindly ? -E2BIG : compare(d, &root, 0);
+        bool untold = r == -E2BIG;
+        if (untold) {
                 change_done(&root);
                 root = (Change){.from = from->root, .to = to->root};
                 r = 0;
@@ -323,7 +325,7 @@ static int move_from(Difference *d, const CheckoutState *from, const CheckoutSta
         else if (r >= 0)
                 r = apply(d->ns, d->checkout, from, to, &root);
         change_done(&root);
-        if (r == 0 && too_large)
+        if (r == 0 && untold)
                 r = node_table_each(d->ns->nodes, forget_everything, d);
         return r;
 }
@@ -332,6 +334,7 @@ int checkout_move(
         Namespace *ns,
         Checkout *c,
         const CheckoutState *to,
+        bool blindly,
         Oid **ret_missing,
         size_t *ret_n_missing) {
         CheckoutState now;
@@ -344,7 +347,7 @@ int checkout_move(
                 if (oid_equal(&now.commit, &to->commit))
                         return 0;
                 d = (Difference){.ns = ns, .checkout = c};
-                r = move_from(&d, &now, to);
+                r = move_from(&d, &now, to, blindly);
                 if (r == 1) {
                         *ret_missing = d.missing;
                         *ret_n_missing = d.n_missing;

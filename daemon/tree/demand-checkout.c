@@ -25,6 +25,7 @@ typedef struct CheckoutOperation {
         FlightKey key;
         CheckoutState state; /* where the ref points now */
         bool moves;
+        bool blindly;  /* see checkout_move() */
         bool stale_ok; /* see demand_check() */
         unsigned rounds;
         Oid *oids; /* what fetch.oids points to */
@@ -108,7 +109,7 @@ static void move(CheckoutOperation *op) {
         Oid *missing = NULL;
         size_t n_missing = 0;
 
-        int r = checkout_move(op->ns, op->checkout, &op->state, &missing, &n_missing);
+        int r = checkout_move(op->ns, op->checkout, &op->state, op->blindly, &missing, &n_missing);
         if (r <= 0) {
                 operation_end(op, r, NULL);
                 return;
@@ -168,6 +169,12 @@ static void ref_resolved(CheckoutOperation *op) {
 static void fetched(Fetch *fetch, int result, const Failure *failure) {
         CheckoutOperation *op = container_of(fetch, CheckoutOperation, fetch);
 
+        /* The branch was rewritten, and its server has no use for what we compare with. */
+        if (result == -ENOENT && fetch->kind == FETCH_TREES && !op->blindly) {
+                op->blindly = true;
+                publish(op);
+                return;
+        }
         if (result < 0) {
                 operation_end(op, result, failure);
                 return;

@@ -122,11 +122,13 @@ NodeSpec ns_entry_spec(Node *dir, const Listing *l, const ListingEntry *e, int64
 Org *ns_find_org(Namespace *ns, const char *name); /* a reference, or NULL */
 
 /* Applies a new commit to a checkout. 0; 1 with the missing trees in *ret_missing (an allocated
- * array), to be fetched before calling again; < 0. */
+ * array), to be fetched before calling again; < 0. Blindly: without comparing, where the old trees
+ * cannot be had any more; the kernel is made to ask for everything again. */
 int checkout_move(
         Namespace *ns,
         Checkout *c,
         const CheckoutState *to,
+        bool blindly,
         Oid **ret_missing,
         size_t *ret_n_missing);
 

@@ -235,6 +235,24 @@ def deleted_and_rewritten_branches(t, kind):
 
 
 @harness.both_kinds()
+def rewritten_and_pruned(t, kind):
+    """A branch is rewritten, and neither its server nor the cache has the old trees any more."""
+    root = make_repo(t)
+    repo.commit_files(git_dir(root), {"d/e/f": "one\n", "d/gone": "x\n"}, branch="b")
+    t.start_org(kind, root)
+    assert t.read("o/r@b/d/e/f") == b"one\n"
+    assert t.names("o/r@b/d") == ["e", "gone"]
+    repo.git("--git-dir", git_dir(root), "update-ref", "-d", "refs/heads/b")
+    repo.commit_files(git_dir(root), {"d/e/f": "two\n", "d/new": "y\n"}, branch="b", when=repo.EPOCH + 5)
+    repo.git("--git-dir", git_dir(root), "reflog", "expire", "--expire=now", "--all")
+    repo.git("--git-dir", git_dir(root), "-c", "gc.pruneExpire=now", "gc", "--quiet")
+    t.ctl("flush", "--memory", "--disk")
+    t.ctl("refresh")
+    assert t.read("o/r@b/d/e/f") == b"two\n"
+    assert t.names("o/r@b/d") == ["e", "new"]
+
+
+@harness.both_kinds()
 def programs_in_a_moving_tree(t, kind):
     """A process whose directory is in the tree sees the new commit through relative names."""
     root = make_repo(t)
