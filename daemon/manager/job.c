@@ -124,7 +124,11 @@ on_resolved(int result, const NsTarget *target, const Failure *failure, void *us
         Prefetch *prefetch = NULL;
         Failure why = {0};
 
-        if (target) {
+        mutex_lock(&job->lock);
+        if (job->cancelled)
+                result = -ECANCELED;
+        mutex_unlock(&job->lock);
+        if (result >= 0 && target) {
                 result = prefetch_start(
                         job->manager->ns, target, job->contents, &observer, &prefetch);
                 if (result == -EINVAL) {

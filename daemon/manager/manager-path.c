@@ -283,10 +283,21 @@ refresh_resolved(int result, const NsTarget *target, const Failure *failure, voi
         part_done(result, failure, c);
 }
 
+/* Before the path is looked up: it may be of a repository or a ref that is new. */
+static int forget_negatives(Org *org, void *userdata) {
+        const Manager *m = userdata;
+
+        ns_forget_negatives(m->ns, org);
+        return 0;
+}
+
 int manager_refresh(Manager *m, const char *path, ManagerDone done, void *userdata) {
         PathCall *c;
 
-        int r = path_call_new(m, path, done, userdata, &c);
+        int r = ns_each_org(m->ns, forget_negatives, m);
+        if (r < 0)
+                return r;
+        r = path_call_new(m, path, done, userdata, &c);
         return r < 0 ? r : path_call_start(c, path, refresh_resolved);
 }
 

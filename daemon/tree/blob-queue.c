@@ -65,13 +65,30 @@ static size_t take_locked(BlobQueue *q, unsigned lane, Oid *out, size_t max) {
         return n;
 }
 
+/* Without memory for a request. Another one that is under way will send what waits; where there is
+ * none, nobody would. */
+static void fail_queued(Namespace *ns, Repo *repo) {
+        for (;;) {
+                Oid oid;
+                mutex_lock(&repo->lock);
+                BlobQueue *q = &repo->queue;
+                size_t n = q->n_active > 0 ? 0 : take_locked(q, q->n[0] > 0 ? 0 : 1, &oid, 1);
+                mutex_unlock(&repo->lock);
+                if (n == 0)
+                        return;
+                land_all(ns, repo, &oid, 1, -ENOMEM, NULL);
+        }
+}
+
 /* Sends what is queued, if a request more is allowed. Those who wait go alone when there are any:
  * their answer must not be made longer by what nobody waits for. */
 static void queue_kick(Namespace *ns, Repo *repo) {
         for (;;) {
                 BlobOperation *op = malloc(sizeof(*op) + MAX_BATCH * sizeof(Oid));
-                if (!op)
-                        return; /* the next request or its end tries again */
+                if (!op) {
+                        fail_queued(ns, repo);
+                        return;
+                }
                 memset(op, 0, sizeof(*op));
 
                 size_t n = 0;

@@ -3,6 +3,8 @@
  * to the waiter. */
 
 #include <errno.h>
+#include <limits.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "tree/namespace-private.h"
@@ -150,6 +152,40 @@ static uint64_t org_node_id(Namespace *ns, Org *org) {
         return node_id(&spec);
 }
 
+typedef struct TellNegative {
+        Namespace *ns;
+        uint64_t org_id;
+} TellNegative;
+
+/* The name as the kernel has it: a ref is remembered decoded, and "" is the default branch. */
+static void tell_negative(const char *name, void *userdata) {
+        const TellNegative *tell = userdata;
+        const char *at = strchr(name, '@');
+        char shown[NAME_MAX + 1];
+
+        if (!at) {
+                ns_entry_changed(tell->ns, tell->org_id, name);
+                return;
+        }
+        _cleanup_free_ char *ref = percent_encode(at + 1, " !\"#$&'()*+,:;<=>?@[\\]^`{|}");
+        int n = snprintf(
+                shown,
+                sizeof(shown),
+                "%.*s%s%s",
+                (int) (at - name),
+                name,
+                at[1] ? "@" : "",
+                ref ? ref : "");
+        if (ref && n > 0 && (size_t) n < sizeof(shown))
+                ns_entry_changed(tell->ns, tell->org_id, shown);
+}
+
+void ns_drop_negatives(Namespace *ns, Org *org, bool only_listed) {
+        TellNegative tell = {.ns = ns, .org_id = org_node_id(ns, org)};
+
+        org_drop_negatives(org, only_listed, tell_negative, &tell);
+}
+
 static void list_done(ForgeList *list, int result, const Failure *failure) {
         ListOperation *op = container_of(list, ListOperation, list);
         Namespace *ns = op->ns;
@@ -159,6 +195,7 @@ static void list_done(ForgeList *list, int result, const Failure *failure) {
         if (result >= 0) {
                 if (org_set_names(op->org, op->names, op->n, now_usec()))
                         ns_inode_changed(ns, org_node_id(ns, op->org));
+                ns_drop_negatives(ns, op->org, /* only_listed= */ true); /* they exist */
         } else
                 org_names_free(op->names, op->n);
         ns_report(ns, op->org, result, failure);

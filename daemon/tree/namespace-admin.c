@@ -265,6 +265,10 @@ int ns_relist(Namespace *ns, Org *org, RefreshDone done, void *userdata) {
         return refresh_call_started(rc, demand_org_list(ns, &call, org));
 }
 
+void ns_forget_negatives(Namespace *ns, Org *org) {
+        ns_drop_negatives(ns, org, /* only_listed= */ false);
+}
+
 static void nobody_waits(int result, const Failure *failure, void *userdata) {
 }
 

@@ -81,6 +81,8 @@ int ns_refresh(
         void (*done)(int result, const Failure *failure, void *userdata),
         void *userdata);
 
+/* Looks names up again of which the server said, or the kernel believes, that they do not exist. */
+void ns_forget_negatives(Namespace *ns, Org *org);
 /* Asks for the org's listing again, likewise. Does nothing for an org that was never listed. */
 int ns_relist(
         Namespace *ns,

@@ -64,6 +64,9 @@ void ns_inode_changed(Namespace *ns, uint64_t id);
  * anybody waits: who waits gives up at his own deadline, and finds it done, or under way, when he
  * comes back. */
 uint64_t ns_deadline(Namespace *ns);
+/* Forgets which names do not exist in the org, or those of them that its listing holds, and tells
+ * the kernel. */
+void ns_drop_negatives(Namespace *ns, Org *org, bool only_listed);
 uint64_t ns_transfer_deadline(Namespace *ns);
 /* An object that a tree or a commit names does not exist at its server: that is no absence of the
  * name that somebody looked for but damage. Returns the result to land with; *ret_failure is filled

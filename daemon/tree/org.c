@@ -158,6 +158,58 @@ void org_names_free(char **names, size_t n) {
         free(names);
 }
 
+typedef struct DropNegatives {
+        Org *org;
+        bool only_listed;
+        HTable dropped;
+} DropNegatives;
+
+static bool is_listed_locked(const Org *org, const char *name) {
+        return org->n_names > 0 &&
+               bsearch(&name, org->names, org->n_names, sizeof(*org->names), compare_strings);
+}
+
+static void take_negative(HTableLink *link, void *userdata) {
+        DropNegatives *d = userdata;
+        Org *org = d->org;
+
+        if (d->only_listed && !is_listed_locked(org, container_of(link, Negative, link)->name))
+                return;
+        uint64_t hash = link->hash;
+        htable_remove(&org->negatives, link);
+        org->n_negatives--;
+        if (htable_add(&d->dropped, link, hash) < 0)
+                free(container_of(link, Negative, link)); /* the kernel finds out by its timeout */
+}
+
+typedef struct TellDropped {
+        HTable *table;
+        void (*fn)(const char *name, void *userdata);
+        void *userdata;
+} TellDropped;
+
+static void tell_dropped(HTableLink *link, void *userdata) {
+        const TellDropped *tell = userdata;
+        Negative *n = container_of(link, Negative, link);
+
+        htable_remove(tell->table, link);
+        if (tell->fn)
+                tell->fn(n->name, tell->userdata);
+        free(n);
+}
+
+void org_drop_negatives(
+        Org *org, bool only_listed, void (*fn)(const char *name, void *userdata), void *userdata) {
+        DropNegatives d = {.org = org, .only_listed = only_listed};
+        TellDropped tell = {.table = &d.dropped, .fn = fn, .userdata = userdata};
+
+        mutex_lock(&org->lock);
+        htable_each(&org->negatives, take_negative, &d);
+        mutex_unlock(&org->lock);
+        htable_each(&d.dropped, tell_dropped, &tell);
+        htable_done(&d.dropped);
+}
+
 static bool same_names(char **a, size_t n_a, char **b, size_t n_b) {
         if (n_a != n_b)
                 return false;
@@ -165,14 +217,6 @@ static bool same_names(char **a, size_t n_a, char **b, size_t n_b) {
                 if (strcmp(a[i], b[i]) != 0)
                         return false;
         return true;
-}
-
-static void drop_if_listed(HTableLink *link, void *userdata) {
-        Org *org = userdata;
-        const char *name = container_of(link, Negative, link)->name;
-
-        if (bsearch(&name, org->names, org->n_names, sizeof(*org->names), compare_strings))
-                drop_negative(link, org);
 }
 
 bool org_set_names(Org *org, char **names, size_t n, uint64_t now) {
@@ -185,8 +229,6 @@ bool org_set_names(Org *org, char **names, size_t n, uint64_t now) {
         org->names = names;
         org->n_names = n;
         org->listed_usec = now;
-        if (n > 0) /* what is listed now exists */
-                htable_each(&org->negatives, drop_if_listed, org);
         mutex_unlock(&org->lock);
 
         org_names_free(old, n_old);
@@ -208,9 +250,7 @@ bool org_relist_due(Org *org, uint64_t since, uint64_t now) {
 
 bool org_lists(Org *org, const char *name) {
         MUTEX_GUARD(&org->lock);
-        return org->listed_usec == 0 ||
-               (org->n_names > 0 &&
-                bsearch(&name, org->names, org->n_names, sizeof(*org->names), compare_strings));
+        return org->listed_usec == 0 || is_listed_locked(org, name);
 }
 
 typedef struct NameList {
@@ -325,8 +365,8 @@ void org_flush(Org *org) {
         char **names;
         size_t n;
 
+        org_drop_negatives(org, false, NULL, NULL);
         mutex_lock(&org->lock);
-        htable_each(&org->negatives, drop_negative, org);
         names = org->names;
         n = org->n_names;
         org->names = NULL;

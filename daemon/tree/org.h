@@ -57,6 +57,10 @@ int org_add_repo(Org *org, const char *name, Source *source, Repo **ret);
  * too many are remembered all are forgotten. */
 void org_add_negative(Org *org, const char *name, uint64_t until_usec);
 bool org_is_negative(Org *org, const char *name);
+/* Forgets all of them, or those that the listing holds, and calls fn (which may be NULL) with each,
+ * without the lock. */
+void org_drop_negatives(
+        Org *org, bool only_listed, void (*fn)(const char *name, void *userdata), void *userdata);
 
 /* Replaces the listing; takes the names over (also on failure), in any order, duplicates allowed.
  * Returns true if it differs from one before. */

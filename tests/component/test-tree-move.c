@@ -2,10 +2,12 @@
 #include <semaphore.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "component/tree-fixture.h"
 #include "lib/check-main.h"
 #include "tree/prefetch.h"
+#include "util/path.h"
 #include "util/stats.h"
 
 /* What becomes of nodes, names and listings when a branch moves or an org goes. */
@@ -270,6 +272,28 @@ START_TEST(a_ref_to_no_commit_does_not_exist) {
 }
 END_TEST
 
+START_TEST(a_refresh_finds_what_is_new) {
+        _cleanup_tree_fixture_ TreeFixture f;
+
+        tree_fixture_init(&f);
+        tree_fixture_commit(&f, "file", "1");
+        uint64_t org_id = must_walk(&f, "o");
+        ck_assert(no_such(fs_walk(&f, "o/work@feature%2Fx")));
+        ck_assert(no_such(fs_walk(&f, "o/other")));
+        git_fixture_run(&f.repo, NULL, NULL, "branch", "feature/x", NULL);
+        _cleanup_free_ char *other = path_join(f.root.path, "other", NULL);
+        ck_assert_int_eq(symlink(f.repo.dir.path, other), 0);
+        ck_assert_int_eq(fs_walk(&f, "o/work@feature%2Fx"), 0);
+
+        Org *org = ns_get_org(f.ns, "o");
+        ns_forget_negatives(f.ns, org);
+        ck_assert(fs_told(&f, org_id, "work@feature%2Fx") && fs_told(&f, org_id, "other"));
+        must_read(&f, "o/work@feature%2Fx/file", "1");
+        must_read(&f, "o/other/file", "1");
+        org_unref(org);
+}
+END_TEST
+
 /* The tree of a directory that is ten directories that are ten directories, and so on: 10^12
  * files. */
 static char *make_bomb(TreeFixture *f, const char *content) {
@@ -411,6 +435,7 @@ START_TEST(a_submodule_is_prefetched) {
 END_TEST
 
 static void add_tests(TCase *tc) {
+        tcase_add_test(tc, a_refresh_finds_what_is_new);
         tcase_add_test(tc, a_bomb_of_trees_moves);
         tcase_add_test(tc, a_bomb_of_trees_is_prefetched);
         tcase_add_test(tc, a_submodule_is_prefetched);
