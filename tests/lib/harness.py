@@ -396,6 +396,24 @@ def drop_caches():
         raise Skip(f"cannot write /proc/sys/vm/drop_caches: {e.strerror}") from None
 
 
+def cache_drops():
+    """Counters of the kernel that move when it is told to drop its caches, or has to: whoever counts requests
+    must know."""
+    with open("/proc/vmstat", encoding="ascii") as f:
+        return [line for line in f if line.startswith(("drop_", "slabs_scanned")) or "inodesteal" in line]
+
+
+def pages_are_reclaimed():
+    """Whether DAMON pages out what looks cold, at any time and without a trace in the counters, as some
+    virtual machines have it."""
+    states = glob.glob("/sys/kernel/mm/damon/admin/kdamonds/*/state")
+    for state in states + ["/sys/module/damon_reclaim/parameters/enabled"]:
+        with contextlib.suppress(OSError), open(state, encoding="ascii") as f:
+            if f.read().strip() in ("on", "Y"):
+                return True
+    return False
+
+
 def need_root():
     if os.geteuid() != 0:
         raise Skip("needs root")

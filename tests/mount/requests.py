@@ -13,6 +13,9 @@ import proxy  # noqa: E402
 import repo  # noqa: E402
 
 
+PAGE_LOSS = {"fuse-read", "fuse-read-bytes", "fuse-readdir", "fuse-readdirplus", "store-hit"}
+
+
 def wide(t):
     directory = harness.fixture("wide")
     server = t.start_org("git", os.path.join(directory, "repos"))
@@ -72,24 +75,30 @@ def second_pass_asks_nobody(t):
     clone, server = wide(t)
     tree = t.at("o/wide")
     expected = sorted(run("grep", "-r", "needle", ".", "--exclude-dir=.git", cwd=clone).splitlines())
+    # A drop during one pass is missed by the next, so drops are counted from before the pass that warms.
+    drops = harness.cache_drops()
     assert sorted(run("grep", "-r", "needle", ".", cwd=tree).splitlines()) == expected
     requests = len(server.requests())
     assert t.fuse_requests()["fuse-read"] >= 10000
-    for _ in range(5):
+    for _ in range(10):
+        drops_before_warming, drops = drops, harness.cache_drops()
         before = t.stats()
         assert sorted(run("grep", "-r", "needle", ".", cwd=tree).splitlines()) == expected
         after = t.stats()
         changed = {k: v - before[k] for k, v in after.items() if v != before[k]}
-        if "fuse-forget" not in changed or "notify-entry" in changed or "notify-inode" in changed:
+        dropped = harness.cache_drops() != drops_before_warming
+        # Lost pages alone: names and attributes are still there.
+        paged_out = changed.keys() <= PAGE_LOSS and harness.pages_are_reclaimed()
+        if changed == {} or not (dropped or paged_out):
             break
-        print("somebody has dropped the caches of the kernel, not the daemon: again")
+        print(f"this kernel has lost caches, and not by the daemon: {changed}, again")
     delta = {k: v for k, v in changed.items() if k.startswith("fuse-") and k not in harness.NOT_REQUESTS}
     release = tuple(int(n) for n in platform.release().split("-")[0].split(".")[:2])
     if (6, 9) <= release <= (6, 12):
         print("this kernel's directory cache is broken: listings are not counted")
         for name in "fuse-readdir", "fuse-readdirplus", "fuse-open", "fuse-other":
             delta.pop(name, None)
-    assert delta == {}, delta
+    assert delta == {}, changed
     assert len(server.requests()) == requests
 
 
