@@ -11,9 +11,9 @@
  *
  * Trees share sub-trees, so a few kilobytes of them can stand for more directories than any memory
  * holds; and after a branch was rewritten, nobody may have the old trees any more. A difference
- * that is too large or cannot be known is not worked out: only the root switches, the kernel is
- * told to ask for everything again, and a directory that is found showing an old tree switches
- * then (ns_entry_node_locked()), as does one that was removed and came back. */
+ * that is too large or too deep or cannot be known is not worked out: only the root switches, the
+ * kernel is told to ask for everything again, and a directory that is found showing an old tree
+ * switches then (ns_entry_node_locked()), as does one that was removed and came back. */
 
 #include <errno.h>
 #include <string.h>
@@ -314,13 +314,13 @@ move_from(Difference *d, const CheckoutState *from, const CheckoutState *to, boo
         Change root = {.from = from->root, .to = to->root};
 
         int r = blindly ? -E2BIG : compare(d, &root, 0);
-        bool untold = r == -E2BIG;
+        bool untold = r == -E2BIG || r == -ELOOP;
         if (untold) {
                 change_done(&root);
                 root = (Change){.from = from->root, .to = to->root};
                 r = 0;
         }
-        if (r >= 0 && d->n_missing > 0)
+        if (r >= 0 && d->n_missing > 0 && !untold)
                 r = 1;
         else if (r >= 0)
                 r = apply(d->ns, d->checkout, from, to, &root);

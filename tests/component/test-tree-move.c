@@ -1,5 +1,7 @@
 #include <errno.h>
+#include <pthread.h>
 #include <semaphore.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -349,6 +351,109 @@ START_TEST(a_bomb_of_trees_moves) {
 }
 END_TEST
 
+START_TEST(a_deep_tree_moves) {
+        _cleanup_tree_fixture_ TreeFixture f;
+        char path[2 * 400 + 16] = "", mount_path[sizeof(path) + 16];
+
+        tree_fixture_init(&f);
+        for (unsigned i = 0; i < 400; i++)
+                (void) strcat(path, "d/");
+        (void) strcat(path, "file");
+        (void) snprintf(mount_path, sizeof(mount_path), "o/work/%s", path);
+        tree_fixture_commit(&f, path, "one");
+        must_read(&f, mount_path, "one");
+        /* Every level has to be fetched before the next is known to differ. */
+        tree_fixture_commit(&f, path, "two");
+        ck_assert_int_eq(fs_refresh(&f, ""), 0);
+        must_read(&f, mount_path, "two");
+}
+END_TEST
+
+typedef struct Reader {
+        TreeFixture *f;
+        atomic_bool *stop;
+        const char *trouble; /* NULL: none */
+        unsigned n_listings;
+} Reader;
+
+static int64_t reader_walk(Reader *r, const char *path) {
+        int64_t id = fs_walk(r->f, path);
+
+        return id < 0 && id != -ENOENT && id != -ESTALE ? id : MAX(id, 0);
+}
+
+/* Each commit has only names that begin with its own letter. */
+static void *read_on(void *userdata) {
+        Reader *r = userdata;
+
+        while (!r->trouble && !atomic_load(r->stop)) {
+                int64_t dir = reader_walk(r, r->n_listings % 2 ? "o/work@main/dir" : "o/work/dir");
+                _cleanup_buf_ Buf names = {0};
+                uint64_t offset = 0, before;
+                int k;
+
+                if (dir < 0)
+                        r->trouble = "walk";
+                if (dir <= 0)
+                        continue;
+                do {
+                        before = offset;
+                        k = fs_list(r->f, (uint64_t) dir, true, 3, &offset, &names);
+                } while (k == 0 && offset != before);
+                const char *text = names.len > 0 ? buf_str(&names) : "";
+                for (const char *p = text; p && *p; p = strchr(p, '\n'), p = p ? p + 1 : NULL)
+                        if (*p != *text)
+                                r->trouble = "a listing of two commits";
+                /* A listing may be older than what is remembered. */
+                if (k < 0 && k != -ESTALE)
+                        r->trouble = "list";
+                ns_forget(r->f->ns, (uint64_t) dir, 1);
+                r->n_listings++;
+        }
+        return NULL;
+}
+
+START_TEST(listings_show_one_commit_while_branches_move_and_orgs_go) {
+        _cleanup_tree_fixture_ TreeFixture f;
+        Reader readers[4];
+        pthread_t threads[ELEMENTSOF(readers)];
+        atomic_bool stop = false;
+        char name[32];
+
+        tree_fixture_init(&f);
+        tree_fixture_commit(&f, "dir/a0", "a");
+        for (size_t i = 0; i < ELEMENTSOF(readers); i++) {
+                readers[i] = (Reader){.f = &f, .stop = &stop};
+                ck_assert_int_eq(pthread_create(&threads[i], NULL, read_on, &readers[i]), 0);
+        }
+        for (char c = 'b'; c <= 'm'; c++) {
+                git_fixture_run(&f.repo, NULL, NULL, "rm", "-rq", "dir", NULL);
+                for (unsigned i = 0; i < 20; i++) {
+                        (void) snprintf(name, sizeof(name), "dir/%c%u", c, i);
+                        git_fixture_write(&f.repo, name, name, strlen(name));
+                }
+                git_fixture_commit(&f.repo, name);
+                ck_assert_int_gt(fs_walk(&f, "o/work"), 0);
+                ck_assert_int_gt(fs_walk(&f, "o/work@main"), 0);
+                ck_assert_int_eq(fs_refresh(&f, ""), 0);
+                ck_assert_int_eq(fs_refresh(&f, "main"), 0);
+                if (c % 4 == 0) {
+                        ck_assert_int_eq(ns_remove_org(f.ns, "o"), 0);
+                        tree_fixture_add_org(&f);
+                } else if (c % 4 == 2)
+                        ns_flush_memory(f.ns);
+        }
+        atomic_store(&stop, true);
+        for (size_t i = 0; i < ELEMENTSOF(readers); i++) {
+                ck_assert_int_eq(pthread_join(threads[i], NULL), 0);
+                ck_assert_msg(!readers[i].trouble, "%s", readers[i].trouble);
+                ck_assert_uint_gt(readers[i].n_listings, 0);
+        }
+        (void) snprintf(name, sizeof(name), "o/work/dir/m19");
+        must_read(&f, name, "dir/m19");
+}
+END_TEST
+
 typedef struct Prefetched {
         sem_t done;
         int result;
@@ -436,6 +541,8 @@ END_TEST
 
 static void add_tests(TCase *tc) {
         tcase_add_test(tc, a_refresh_finds_what_is_new);
+        tcase_add_test(tc, a_deep_tree_moves);
+        tcase_add_test(tc, listings_show_one_commit_while_branches_move_and_orgs_go);
         tcase_add_test(tc, a_bomb_of_trees_moves);
         tcase_add_test(tc, a_bomb_of_trees_is_prefetched);
         tcase_add_test(tc, a_submodule_is_prefetched);
