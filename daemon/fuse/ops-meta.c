@@ -1,4 +1,5 @@
 #include <errno.h>
+#include <string.h>
 #include <sys/statvfs.h>
 
 #include "fuse/ops.h"
@@ -73,6 +74,12 @@ void op_getxattr(fuse_req_t req, fuse_ino_t id, const char *name, size_t size) {
         _cleanup_buf_ Buf value = {0};
 
         stat_add(STAT_FUSE_XATTR, 1);
+        /* Security labels, capabilities, access control lists. `ls -l` asks each file for them,
+         * unless it hears from the first that this file system has none. */
+        if (strncmp(name, "user.", strlen("user.")) != 0) {
+                reply_not_supported(&reply);
+                return;
+        }
         int r = ns_getxattr(reply.session->ns, id, name, &value);
         if (r < 0)
                 reply_error(&reply, r, NULL);

@@ -166,6 +166,10 @@ void reply_not_needed(Reply *reply) {
         (void) fuse_reply_err(take_req(reply), ENOSYS);
 }
 
+void reply_not_supported(Reply *reply) {
+        (void) fuse_reply_err(take_req(reply), EOPNOTSUPP);
+}
+
 void reply_none(Reply *reply) {
         fuse_reply_none(take_req(reply));
 }

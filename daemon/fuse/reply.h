@@ -42,6 +42,8 @@ void reply_statfs(Reply *reply, const struct statvfs *st);
 void reply_none(Reply *reply);
 /* The kernel shall not ask this again: ENOSYS. */
 void reply_not_needed(Reply *reply);
+/* This file system has nothing of this kind, for any file: EOPNOTSUPP, which is no trouble. */
+void reply_not_supported(Reply *reply);
 /* A negative errno. failure says why and may be NULL. Causes that are not the caller's are logged,
  * a few lines a second for each. */
 void reply_error(Reply *reply, int error, const Failure *failure);

@@ -103,6 +103,17 @@ def second_pass_asks_nobody(t):
 
 
 @harness.case()
+def second_long_listing_asks_nothing_per_file(t):
+    """`ls -l` wants security labels and access control lists, which no file here has."""
+    wide(t)
+    run("ls", "-lR", ".", cwd=t.at("o/wide"))
+    before = t.fuse_requests()["fuse-xattr"]
+    run("ls", "-lR", ".", cwd=t.at("o/wide"))
+    asked = t.fuse_requests()["fuse-xattr"] - before
+    assert asked <= 10, f"{asked} requests for 10,000 files"
+
+
+@harness.case()
 def walk_is_fetched_in_batches(t):
     """Reading all of a tree costs a few requests, not one for each file."""
     _, server = wide(t)
