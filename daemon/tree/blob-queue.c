@@ -1,5 +1,9 @@
 /* Wants for single blobs, merged: the first goes out at once; what is wanted while requests are on
- * their way goes out together with the next. */
+ * their way goes out together with the next.
+ *
+ * Read-ahead works with two requests, so that the server prepares the second while the first one's
+ * answer comes. The second has to be worth it: a reader that follows closely adds a few files at a
+ * time, which are collected until they make a batch, or until the reader has caught up. */
 
 #include <errno.h>
 #include <string.h>
@@ -7,8 +11,10 @@
 #include "tree/namespace-private.h"
 #include "util/stats.h"
 
-#define MAX_ACTIVE 3      /* requests per repository */
-#define MAX_BATCH 2000    /* blobs per request */
+#define MAX_ACTIVE 3   /* requests per repository */
+#define MAX_BATCH 2000 /* blobs per request */
+#define MIN_BATCH 1000 /* of read-ahead, beside another request */
+#define CAUGHT_UP_BATCH 500
 #define MAX_QUEUED 100000 /* read-ahead over this is dropped */
 
 typedef struct BlobOperation {
@@ -17,8 +23,6 @@ typedef struct BlobOperation {
         Repo *repo;
         Oid oids[];
 } BlobOperation;
-
-static void queue_kick(Namespace *ns, Repo *repo);
 
 static void on_object(Fetch *fetch, const Oid *oid, ObjectType type, uint64_t size) {
         BlobOperation *op = container_of(fetch, BlobOperation, fetch);
@@ -49,7 +53,7 @@ static void on_done(Fetch *fetch, int result, const Failure *failure) {
         mutex_lock(&repo->lock);
         repo->queue.n_active--;
         mutex_unlock(&repo->lock);
-        queue_kick(ns, repo);
+        blob_queue_kick(ns, repo);
         repo_unref(repo);
         ns_operation_end(ns);
 }
@@ -80,25 +84,46 @@ static void fail_queued(Namespace *ns, Repo *repo) {
         }
 }
 
-/* Sends what is queued, if a request more is allowed. Those who wait go alone when there are any:
- * their answer must not be made longer by what nobody waits for. */
-static void queue_kick(Namespace *ns, Repo *repo) {
+/* Decides what goes into the next request. Those who wait go alone when there are any: their answer
+ * must not be made longer by what nobody waits for. 0 if nothing is to be sent now. */
+static size_t next_locked(BlobQueue *q, Oid *out, bool *ret_waiting) {
+        *ret_waiting = q->n[0] > 0 || q->caught_up;
+        if (q->n_active >= (*ret_waiting ? MAX_ACTIVE : MAX_ACTIVE - 1))
+                return 0;
+        if (q->n[0] > 0)
+                return take_locked(q, 0, out, MAX_BATCH);
+        if (q->caught_up) {
+                q->caught_up = false;
+                return take_locked(q, 1, out, CAUGHT_UP_BATCH);
+        }
+        if (q->n_active > 0 && q->n[1] < MIN_BATCH)
+                return 0;
+        return take_locked(q, 1, out, MAX_BATCH);
+}
+
+static void abandon(BlobOperation *op, size_t n) {
+        land_all(op->ns, op->repo, op->oids, n, -ECANCELED, NULL);
+        mutex_lock(&op->repo->lock);
+        op->repo->queue.n_active--;
+        mutex_unlock(&op->repo->lock);
+        repo_unref(op->repo);
+        free(op);
+}
+
+/* Sends what is queued, if a request more is allowed. */
+void blob_queue_kick(Namespace *ns, Repo *repo) {
         for (;;) {
                 BlobOperation *op = malloc(sizeof(*op) + MAX_BATCH * sizeof(Oid));
+                bool waiting;
                 if (!op) {
                         fail_queued(ns, repo);
                         return;
                 }
                 memset(op, 0, sizeof(*op));
 
-                size_t n = 0;
                 mutex_lock(&repo->lock);
-                BlobQueue *q = &repo->queue;
-                bool waiting = q->n[0] > 0;
-                if (q->n_active < (waiting ? MAX_ACTIVE : MAX_ACTIVE - 1))
-                        n = take_locked(q, waiting ? 0 : 1, op->oids, MAX_BATCH);
-                if (n > 0)
-                        q->n_active++;
+                size_t n = next_locked(&repo->queue, op->oids, &waiting);
+                repo->queue.n_active += n > 0;
                 mutex_unlock(&repo->lock);
                 if (n == 0) {
                         free(op);
@@ -116,16 +141,10 @@ static void queue_kick(Namespace *ns, Repo *repo) {
                         .object = on_object,
                         .done = on_done,
                 };
-                if (ns_operation_begin(ns) < 0) {
-                        land_all(ns, repo, op->oids, n, -ECANCELED, NULL);
-                        mutex_lock(&repo->lock);
-                        q->n_active--;
-                        mutex_unlock(&repo->lock);
-                        repo_unref(repo);
-                        free(op);
-                        continue;
-                }
-                source_fetch(repo->source, &op->fetch);
+                if (ns_operation_begin(ns) < 0)
+                        abandon(op, n);
+                else
+                        source_fetch(repo->source, &op->fetch);
         }
 }
 
@@ -142,7 +161,8 @@ static int push_locked(BlobQueue *q, unsigned lane, const Oid *oid) {
         return 0;
 }
 
-/* Somebody waits now for what was only read ahead: it must not stay behind what others wait for. */
+/* Somebody waits now for what was only read ahead. If that was not sent yet, the reader has caught
+ * up: it goes out next, with what will be read after it. */
 static void promote(Repo *repo, const Oid *oid) {
         MUTEX_GUARD(&repo->lock);
         BlobQueue *q = &repo->queue;
@@ -150,12 +170,9 @@ static void promote(Repo *repo, const Oid *oid) {
         for (size_t i = 0; i < q->n[1]; i++) {
                 if (!oid_equal(&q->wants[1][i], oid))
                         continue;
-                if (push_locked(q, 0, oid) >= 0) {
-                        memmove(q->wants[1] + i,
-                                q->wants[1] + i + 1,
-                                (q->n[1] - i - 1) * sizeof(*oid));
-                        q->n[1]--;
-                }
+                q->wants[1][i] = q->wants[1][0];
+                q->wants[1][0] = *oid;
+                q->caught_up = true;
                 return;
         }
 }
@@ -170,7 +187,7 @@ int demand_blob(
         int r = flight_join(ns->flights, &key, call->waiter);
         if (r == 0 && lane == 0) {
                 promote(repo, oid);
-                queue_kick(ns, repo);
+                blob_queue_kick(ns, repo);
         }
         if (r <= 0)
                 return r == 0 ? NS_PARKED : r;
@@ -191,6 +208,7 @@ int demand_blob(
                 flight_land(ns->flights, &key, r, NULL);
                 return NS_PARKED;
         }
-        queue_kick(ns, repo);
+        if (lane == 0)
+                blob_queue_kick(ns, repo);
         return NS_PARKED;
 }

@@ -29,6 +29,7 @@ struct Checkout {
 
         /* The walk detector of walk.c; relaxed, a heuristic. */
         atomic_uint_least64_t last_miss_usec, last_miss_id;
+        atomic_uint_least64_t mark; /* of the file at which more is asked for; 0: none */
         atomic_uint window;
 };
 

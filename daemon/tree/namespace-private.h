@@ -87,8 +87,10 @@ int demand_tree(Namespace *ns, const NsCall *call, Checkout *c, const Oid *tree)
 /* Sizes of the entries of this directory, and of what lies below it where that costs no more
  * requests. */
 int demand_sizes(Namespace *ns, const NsCall *call, Checkout *c, Listing *l);
+/* With FETCH_READAHEAD it is only noted; blob_queue_kick() sends what was noted. */
 int demand_blob(
         Namespace *ns, const NsCall *call, Repo *repo, const Oid *oid, FetchPriority priority);
+void blob_queue_kick(Namespace *ns, Repo *repo);
 
 /* An object of this repository is in the store now: whoever waits for it can go on. */
 void demand_object_arrived(
@@ -138,3 +140,5 @@ int checkout_move(
 /* A file was read that is not here: if that looks like a walk, asks in the background for what it
  * reads next. */
 void walk_missed(Namespace *ns, Node *file);
+/* A file was read that is here: it may be time to ask for more. */
+void walk_read(Namespace *ns, Node *file);

@@ -334,6 +334,7 @@ static int content_of(Namespace *ns, const NsCall *call, Node *node, ObjectRef *
                 ns_entry_changed(ns, node->parent->id, node->name);
                 return -EIO;
         }
+        walk_read(ns, node);
         *ret = object;
         object = (ObjectRef){0};
         return 0;

@@ -14,6 +14,7 @@ typedef struct BlobQueue {
         Oid *wants[2]; /* waiting, read-ahead; rings would save a move, but queues are short */
         size_t n[2], cap[2];
         unsigned n_active; /* requests on their way */
+        bool caught_up;    /* somebody waits for one of the read-ahead wants: the first of them */
 } BlobQueue;
 
 struct Repo {

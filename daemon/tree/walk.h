@@ -33,6 +33,8 @@ typedef struct WalkLimits {
         bool missing_sizes_only;  /* entries whose size nothing here knows; else those whose blob is
                                      not here */
         bool all;                 /* every blob, here or not */
+        bool symlinks_only;
+        bool backward;            /* from the last entry of each directory to the first */
         bool whole_first_listing; /* its own entries are taken even over max_items */
 } WalkLimits;
 
@@ -43,6 +45,6 @@ typedef struct WalkLimits {
 int walk_below(Namespace *ns, Listing *from, const WalkLimits *limits, Walk *walk);
 void walk_done(Walk *walk);
 
-/* The walk detector: how much to ask for ahead, at most `max`. Doubles while misses follow each
+/* The walk detector: how much to ask for ahead, at most `max`. Grows fast while misses follow each
  * other closely, and falls to nothing when they do not. */
 size_t walk_window(Checkout *c, size_t max);

@@ -114,6 +114,25 @@ def second_long_listing_asks_nothing_per_file(t):
 
 
 @harness.case()
+def cold_listing_of_many_links(t):
+    """`ls -l` reads all links; their targets come together, and the files' contents do not come."""
+    root = t.path("repos")
+    files = {f"d{i % 10}/file{i}": "x" * 1000 for i in range(300)}
+    links = {f"d{i % 10}/link{i}": (repo.LINK, f"file{i}".encode()) for i in range(300)}
+    os.makedirs(root)
+    repo.simple_repo(os.path.join(root, "links.git"), {**files, **links})
+    server = t.start_org("git", root)
+    listing = run("ls", "-lR", ".", cwd=t.at("o/links"))
+    requests = server.requests()
+    show(requests)
+    assert listing.count(b" -> file") == 300
+    assert len(requests) <= 7, f"{len(requests)} requests"
+    # The commit, 11 trees and 300 links.
+    objects = t.stats()["fetch-objects-in"]
+    assert objects <= 312, f"{objects} objects"
+
+
+@harness.case()
 def walk_is_fetched_in_batches(t):
     """Reading all of a tree costs a few requests, not one for each file."""
     _, server = wide(t)
