@@ -9,6 +9,8 @@
  * is done, even if the answer was cut off behind them or the pack's own checksum is wrong. */
 
 #include <errno.h>
+#include <malloc.h>
+#include <stdatomic.h>
 #include <string.h>
 
 #include "forge/git-exchange.h"
@@ -29,6 +31,7 @@
 /* Objects that the server denies in one fetch before we stop asking for the rest. */
 #define MAX_DENIED 64
 #define MAX_TAG_DEPTH 8
+#define TRIM_BYTES ((size_t) 16 << 20)
 
 typedef struct ObjectsOp {
         GitExchange exchange;
@@ -48,6 +51,17 @@ typedef struct ObjectsOp {
         Failure pack_failure;
 } ObjectsOp;
 
+static atomic_size_t n_ops_now, bytes_since_trim;
+
+/* A pack is worked on in tens of megabytes, which glibc keeps for the arenas of the threads that
+ * did so. When there is nothing more to do after some large ones, the system gets them back. */
+static void return_memory(void) {
+        if (atomic_fetch_sub(&n_ops_now, 1) > 1 || atomic_load(&bytes_since_trim) < TRIM_BYTES)
+                return;
+        atomic_store(&bytes_since_trim, 0);
+        (void) malloc_trim(0); /* whether anything was to be had does not matter */
+}
+
 static void objects_op_free(ObjectsOp *op) {
         git_exchange_done(&op->exchange);
         git_response_done(&op->response);
@@ -55,6 +69,7 @@ static void objects_op_free(ObjectsOp *op) {
         git_wants_done(&op->wants);
         (void) source_unref(&op->source->source);
         free(op);
+        return_memory();
 }
 
 /* --- reading --- */
@@ -90,6 +105,7 @@ static int pack_failed(ObjectsOp *op, int error) {
 static int on_pack(const uint8_t *data, size_t len, void *userdata) {
         ObjectsOp *op = userdata;
 
+        atomic_fetch_add_explicit(&bytes_since_trim, len, memory_order_relaxed);
         int r = pack_reader_feed(op->reader, data, len);
         return r < 0 ? pack_failed(op, r) : 0;
 }
@@ -334,6 +350,7 @@ static int objects_op_new(GitSource *source, Fetch *fetch, ObjectsOp **ret) {
                         },
         };
         (void) source_ref(&source->source);
+        atomic_fetch_add(&n_ops_now, 1);
         op->sink = (GitPackSink){
                 .store = source->context->store,
                 .fetch = fetch,

@@ -14,6 +14,8 @@
  */
 
 #define NO_ENTRY SIZE_MAX
+/* Deltas stand near their bases, and what is not cached any more is in the sink's store. */
+#define BASE_CACHE_MAX ((size_t) 16 << 20)
 
 struct WaitingDelta {
         HTableLink link;
@@ -40,9 +42,13 @@ static void base_done(Base *b) {
 }
 
 /* The part of the memory that the waiting deltas leave is the cache's. */
+static size_t cache_limit(const PackResolver *s) {
+        return MIN(s->limits.max_pending_bytes - s->waiting_bytes, BASE_CACHE_MAX);
+}
+
 static void account_waiting(PackResolver *s, size_t bytes) {
         s->waiting_bytes = bytes;
-        base_cache_set_limit(&s->cache, s->limits.max_pending_bytes - bytes);
+        base_cache_set_limit(&s->cache, cache_limit(s));
 }
 
 static void waiting_delta_free(PackResolver *s, WaitingDelta *w) {
@@ -65,7 +71,7 @@ void pack_resolver_init(
         const PackSink *sink,
         void *userdata) {
         *s = (PackResolver){.algo = algo, .limits = *limits, .sink = sink, .userdata = userdata};
-        base_cache_init(&s->cache, limits->max_pending_bytes);
+        base_cache_init(&s->cache, cache_limit(s));
 }
 
 static void forget_waiting(HTableLink *link, void *userdata) {
