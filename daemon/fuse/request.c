@@ -114,8 +114,7 @@ static void request_fail(Request *r, int error, const Failure *failure) {
 /* Runs the operation as far as it gets. The caller owns the request and loses it here. */
 static void request_run(Request *r, unsigned flags) {
         RequestTable *t = r->table;
-        const NsCall call = {
-                .flags = flags, .waiter = &r->waiter, .deadline_usec = r->deadline_usec};
+        const NsCall call = {.flags = flags, .waiter = &r->waiter};
 
         ref_get(&r->ref);
         for (;;) {

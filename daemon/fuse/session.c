@@ -351,7 +351,3 @@ void mount_session_invalidate_all(MountSession *s) {
 void mount_session_when_told(MountSession *s, NotifyWaiter *waiter) {
         notifier_when_told(s->notifier, waiter);
 }
-
-int mount_session_fd(const MountSession *s) {
-        return fuse_session_fd(s->se);
-}

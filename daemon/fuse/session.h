@@ -75,6 +75,3 @@ void mount_session_invalidate_all(MountSession *s);
 /* Calls waiter->told() when the notifications queued before have been given to the kernel, or the
  * session stopped: see notify.h. */
 void mount_session_when_told(MountSession *s, NotifyWaiter *waiter);
-
-/* The /dev/fuse descriptor, owned by the session. */
-int mount_session_fd(const MountSession *s);

@@ -68,7 +68,6 @@ static void path_step(NsPath *p) {
                 const NsCall call = {
                         .flags = NS_MAY_BLOCK,
                         .waiter = &p->waiter,
-                        .deadline_usec = ns_deadline(p->ns),
                 };
                 Namespace *ns = p->ns;
                 Node *child = NULL;

@@ -39,7 +39,6 @@ typedef enum NsFlags {
 typedef struct NsCall {
         unsigned flags;       /* NsFlags */
         FlightWaiter *waiter; /* NULL: NS_PARKED means only "not resident", nothing is started */
-        uint64_t deadline_usec;
 } NsCall;
 
 /* Attributes of a node. An id never changes what it stands for: for files all of this is constant.

@@ -62,13 +62,6 @@ const char *buf_str(Buf *b) {
         return (const char *) b->data;
 }
 
-void buf_consume(Buf *b, size_t n) {
-        assert(n <= b->len);
-        if (n < b->len)
-                memmove(b->data, b->data + n, b->len - n);
-        b->len -= n;
-}
-
 void buf_done(Buf *b) {
         free(b->data);
         *b = (Buf){0};

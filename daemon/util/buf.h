@@ -21,8 +21,6 @@ int buf_appendf(Buf *b, const char *fmt, ...) _printf_(2, 3);
 /* Appends a NUL that is not counted in len and returns the text, owned by b; NULL when out of
  * memory. */
 const char *buf_str(Buf *b);
-/* Drops `n` bytes from the front. */
-void buf_consume(Buf *b, size_t n);
 /* Frees the contents; b is empty and usable afterwards. */
 void buf_done(Buf *b);
 

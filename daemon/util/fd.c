@@ -34,25 +34,6 @@ int write_all(int fd, const void *data, size_t len) {
         return 0;
 }
 
-int pread_all(int fd, void *data, size_t len, off_t offset) {
-        uint8_t *p = data;
-
-        while (len > 0) {
-                ssize_t n = pread(fd, p, len, offset);
-                if (n < 0) {
-                        if (errno == EINTR)
-                                continue;
-                        return -errno;
-                }
-                if (n == 0)
-                        return -ENODATA;
-                p += n;
-                offset += n;
-                len -= (size_t) n;
-        }
-        return 0;
-}
-
 int read_file(const char *path, size_t max, Buf *ret) {
         _cleanup_buf_ Buf b = {0};
         /* Not blocking: a FIFO reads as empty, instead of waiting for somebody to write to it. */

@@ -19,10 +19,8 @@ static inline void closep(int *fd) {
 }
 #define _cleanup_close_ _cleanup_(closep)
 
-/* Reads or writes all of it, through short transfers and EINTR. pread_all() fails with -ENODATA at
- * the end of the file. */
+/* Through short writes and EINTR. */
 int write_all(int fd, const void *data, size_t len);
-int pread_all(int fd, void *data, size_t len, off_t offset);
 /* Appends the whole file to ret; -EFBIG past `max` bytes. */
 int read_file(const char *path, size_t max, Buf *ret);
 /* Replaces path with these bytes by way of a temporary file and a rename. */

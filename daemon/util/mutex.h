@@ -13,7 +13,6 @@ typedef enum LockRank {
         LOCK_RANK_REPO,        /* tree: one repository, its checkouts and queues */
         LOCK_RANK_CHECKOUT,    /* tree: the commit that a repository@ref shows */
         LOCK_RANK_NODE_TABLE,  /* tree: one shard of the inode table */
-        LOCK_RANK_NODE,        /* tree: the listing of one directory */
         LOCK_RANK_REQUEST,     /* fuse: the list of parked requests, one request */
         LOCK_RANK_FORGE,       /* forge: host gates, credentials, server capabilities */
         LOCK_RANK_HTTP,        /* forge: the queue into the network thread */

@@ -36,18 +36,6 @@ size_t utf8_decode(const char *s, uint32_t *ret_char) {
         return len;
 }
 
-bool utf8_is_valid(const char *s) {
-        uint32_t c;
-
-        while (*s) {
-                size_t n = utf8_decode(s, &c);
-                if (n == 0)
-                        return false;
-                s += n;
-        }
-        return true;
-}
-
 char *text_escape(const char *bytes) {
         _cleanup_buf_ Buf b = {0};
         uint32_t c;

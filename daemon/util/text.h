@@ -13,7 +13,6 @@
 /* Decodes one character at s (which ends with NUL): its length in bytes, with *ret_char set, or 0
  * when the bytes are not valid UTF-8 (overlong forms, surrogates and over U+10FFFF included). */
 size_t utf8_decode(const char *s, uint32_t *ret_char);
-bool utf8_is_valid(const char *s);
 
 /* The reversible spelling of any bytes; NULL when out of memory. */
 char *text_escape(const char *bytes);

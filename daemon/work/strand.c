@@ -59,11 +59,6 @@ int strand_new(Pool *pool, TaskPriority priority, Strand **ret) {
         return 0;
 }
 
-Strand *strand_ref(Strand *strand) {
-        ref_get(&strand->ref);
-        return strand;
-}
-
 Strand *strand_unref(Strand *strand) {
         if (strand && ref_put(&strand->ref)) {
                 assert(STAILQ_EMPTY(&strand->queue));

@@ -17,7 +17,6 @@ struct StrandItem {
 
 /* Reference counted: queued items keep their strand alive. */
 int strand_new(Pool *pool, TaskPriority priority, Strand **ret);
-Strand *strand_ref(Strand *strand);
 Strand *strand_unref(Strand *strand);
 DEFINE_CLEANUP(Strand *, strand_unref)
 

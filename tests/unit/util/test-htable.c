@@ -68,24 +68,22 @@ START_TEST(test_hashes) {
 }
 END_TEST
 
-START_TEST(test_buffers_grow_and_consume) {
+START_TEST(test_buffers_grow) {
         _cleanup_buf_ Buf b = {0};
 
         for (unsigned i = 0; i < 1000; i++)
                 ck_assert_int_eq(buf_appendf(&b, "%u,", i), 0);
         ck_assert_int_eq(memcmp(b.data, "0,1,2,", 6), 0);
-        buf_consume(&b, 4);
-        ck_assert_int_eq(memcmp(b.data, "2,3,", 4), 0);
         ck_assert_int_lt(buf_reserve(&b, SIZE_MAX - 10), 0);
-        buf_consume(&b, b.len);
-        ck_assert_str_eq(buf_str(&b), "");
+        ck_assert_uint_eq(b.len, 10 * 2 + 90 * 3 + 900 * 4);
+        ck_assert_uint_eq(strlen(buf_str(&b)), b.len);
 }
 END_TEST
 
 static void add_tests(TCase *tc) {
         tcase_add_test(tc, test_many_entries_and_equal_hashes);
         tcase_add_test(tc, test_hashes);
-        tcase_add_test(tc, test_buffers_grow_and_consume);
+        tcase_add_test(tc, test_buffers_grow);
 }
 
 CHECK_MAIN("htable", add_tests)
