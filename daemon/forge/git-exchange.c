@@ -328,7 +328,7 @@ static int send_request(GitExchange *x) {
         };
         TaskPriority priority = x->priority == FETCH_WAITING ? TASK_NORMAL : TASK_BACKGROUND;
 
-        return http_start(x->context->http, &request, priority, &handler, x, NULL);
+        return http_start(x->context->http, &request, priority, &handler, x);
 }
 
 static void on_admitted(GateTicket *ticket, int result, const Failure *refusal) {

@@ -1,10 +1,10 @@
-/* A transfer is used by three kinds of thread, one after the other or side by side:
+/* Three kinds of thread use a transfer:
  *
- *   the caller   builds it, and may cancel it at any time;
- *   the network  thread owns the easy handle, appends to the inbox, and finishes the transfer
- * exactly once: when curl is done with it, when it was cancelled, or when the client stops; the
- * strand   runs the pump, which swaps the inbox for an empty buffer and gives the bytes to the
- *                handler with no lock held. It sees `finished` last, so on_done is last.
+ * - the caller builds it;
+ * - the network thread owns the easy handle, appends to the inbox, and finishes the transfer once:
+ *   when curl is done with it, when its handler gave up, or when the client stops;
+ * - the strand runs the pump, which swaps the inbox for an empty buffer and gives the bytes to the
+ *   handler with no lock held. It sees `finished` last, so on_done is last.
  *
  * Back-pressure: a full inbox pauses the transfer in curl, which stops reading its socket; the pump
  * that empties the inbox asks the network thread to resume. */
@@ -174,7 +174,7 @@ static int deliver_head(HttpTransfer *t) {
         return t->handler.on_response ? t->handler.on_response(&response, t->userdata) : 0;
 }
 
-/* Hands on what has arrived; the handler giving up cancels the transfer. */
+/* Hands on what has arrived; a handler that gives up ends the transfer. */
 static void deliver(HttpTransfer *t, bool head_ready) {
         int r = 0;
 
@@ -191,13 +191,10 @@ static void deliver(HttpTransfer *t, bool head_ready) {
         http_client_command(t->client, t, TRANSFER_CANCEL);
 }
 
-static void deliver_done(HttpTransfer *t, int result, Failure *failure, bool cancelled) {
+static void deliver_done(HttpTransfer *t, int result, Failure *failure) {
         if (t->aborted < 0) {
                 result = t->aborted;
                 *failure = (Failure){.http_code = t->head.code};
-        } else if (cancelled) {
-                (void) failure_set(failure, FAILURE_CANCELLED, "%s: cancelled", t->origin);
-                result = -ECANCELED;
         }
         t->handler.on_done(result, failure, t->userdata);
         http_client_transfer_done(t->client);
@@ -213,7 +210,7 @@ static void transfer_pump(StrandItem *item) {
                 t->inbox = t->draining;
                 t->draining = filled;
                 bool head_ready = t->head_ready, finished = t->finished;
-                bool dropping = t->dropping, resume = t->paused, cancelled = t->cancelled;
+                bool dropping = t->dropping, resume = t->paused;
                 int result = t->result;
                 Failure failure = t->failure;
                 t->paused = false;
@@ -228,22 +225,12 @@ static void transfer_pump(StrandItem *item) {
                 if (!dropping)
                         deliver(t, head_ready);
                 if (finished) {
-                        deliver_done(t, result, &failure, cancelled);
+                        deliver_done(t, result, &failure);
                         return;
                 }
                 if (idle)
                         return;
         }
-}
-
-void http_cancel(HttpTransfer *t) {
-        mutex_lock(&t->mutex);
-        bool finished = t->finished;
-        t->cancelled = true;
-        t->dropping = true;
-        mutex_unlock(&t->mutex);
-        if (!finished)
-                http_client_command(t->client, t, TRANSFER_CANCEL);
 }
 
 /* --- construction --- */

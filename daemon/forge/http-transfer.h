@@ -31,8 +31,8 @@ typedef struct ResponseHead {
         char *effective_url; /* owned */
 } ResponseHead;
 
-struct HttpTransfer {
-        Ref ref;            /* the caller's, the client's until finished, the queued pump's */
+typedef struct HttpTransfer {
+        Ref ref;            /* the client's until finished, the queued pump's */
         HttpClient *client; /* a reference */
         HttpHandler handler;
         void *userdata;
@@ -56,10 +56,9 @@ struct HttpTransfer {
         /* Guarded by mutex: */
         Buf inbox;
         bool paused;     /* the inbox was full; the pump asks to resume */
-        bool dropping;   /* cancelled, or the handler gave up: what still comes is dropped */
+        bool dropping;   /* the handler gave up: what still comes is dropped */
         bool head_ready; /* head is complete and does not change any more */
         bool finished;   /* the network thread is through with it */
-        bool cancelled;
         bool pump_queued;
         int result; /* valid when finished */
         Failure failure;
@@ -71,7 +70,7 @@ struct HttpTransfer {
         Buf draining;
         bool head_delivered;
         int aborted; /* what the handler returned to give up */
-};
+} HttpTransfer;
 
 /* The easy handle is ready to be added when this returns. 0 or a negative errno. */
 int http_transfer_new(
@@ -83,6 +82,8 @@ int http_transfer_new(
         const HttpHandler *handler,
         void *userdata,
         HttpTransfer **ret);
+HttpTransfer *http_transfer_unref(HttpTransfer *t);
+DEFINE_CLEANUP(HttpTransfer *, http_transfer_unref)
 /* Network thread: the transfer has left the multi handle and ended with this. */
 void http_transfer_finish(HttpTransfer *t, int result, const Failure *failure);
 /* Network thread: curl ended the transfer with this code; fills failure. */

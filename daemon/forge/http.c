@@ -89,8 +89,7 @@ int http_start(
         const HttpRequest *request,
         TaskPriority priority,
         const HttpHandler *handler,
-        void *userdata,
-        HttpTransfer **ret) {
+        void *userdata) {
         _cleanup_(http_transfer_unrefp) HttpTransfer *t = NULL;
 
         int r = http_transfer_new(c, &c->config, c->pool, request, priority, handler, userdata, &t);
@@ -104,8 +103,6 @@ int http_start(
                 enqueue(c, t, TRANSFER_START);
         }
         (void) curl_multi_wakeup(c->multi); /* as above */
-        if (ret)
-                *ret = TAKE_PTR(t);
         return 0;
 }
 

@@ -15,7 +15,6 @@
  * may parse, hash and touch the disk. A transfer whose handler is slower than the network is
  * paused: at most HTTP_INBOX_LIMIT bytes wait per transfer. */
 typedef struct HttpClient HttpClient;
-typedef struct HttpTransfer HttpTransfer;
 
 #define HTTP_INBOX_LIMIT (4u << 20)
 
@@ -66,20 +65,14 @@ void http_client_stop(HttpClient *client);
 HttpClient *http_client_free(HttpClient *client);
 DEFINE_CLEANUP(HttpClient *, http_client_free)
 
-/* Starts a transfer; returns at once, never blocks. The handler must live until on_done. *ret (may
- * be NULL) is a reference for http_cancel(), to be dropped with http_transfer_unref(). 0, -ENOMEM,
- * -ESHUTDOWN. On failure no callback is ever made. */
+/* Starts a transfer; returns at once, never blocks. The handler must live until on_done. 0,
+ * -ENOMEM, -ESHUTDOWN. On failure no callback is ever made. */
 int http_start(
         HttpClient *client,
         const HttpRequest *request,
         TaskPriority priority,
         const HttpHandler *handler,
-        void *userdata,
-        HttpTransfer **ret);
-/* Any thread, any time; on_done follows with -ECANCELED if it has not been made yet. */
-void http_cancel(HttpTransfer *transfer);
-HttpTransfer *http_transfer_unref(HttpTransfer *transfer);
-DEFINE_CLEANUP(HttpTransfer *, http_transfer_unref)
+        void *userdata);
 
 /* "scheme://host:port" of a URL, in lower case and with the port always there; owned by the caller.
  * 0, -EINVAL where it is no URL with a host, -ENOMEM. */

@@ -20,9 +20,10 @@
  *
  * Calls answer at once from what is resident. What is not, they ask for and say so:
  *
- *      NS_PARKED   the waiter has joined a flight: call again, with the same arguments, when it has
- * landed well; answer its error when it has not NS_BLOCKS   resident, but it takes a disk read or a
- * hash: call again with NS_MAY_BLOCK on a worker
+ * - NS_PARKED: the waiter has joined a flight. When it has landed well, call again with the same
+ *   arguments; when it has not, answer its error.
+ * - NS_BLOCKS: resident, but it takes a disk read or a hash. Call again with NS_MAY_BLOCK on a
+ *   worker.
  *
  * Everything else is a result: >= 0, or a negative errno for the caller of the system call. Any
  * thread. */

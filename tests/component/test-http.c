@@ -100,8 +100,7 @@ static void teardown(HttpFixture *h) {
         free(h->url);
 }
 
-static void
-start(HttpFixture *h, const char *path, const char *user, Exchange *e, HttpTransfer **t) {
+static void start(HttpFixture *h, const char *path, const char *user, Exchange *e) {
         char url[300];
 
         (void) snprintf(url, sizeof(url), "%s/%s", h->url, path);
@@ -111,7 +110,7 @@ start(HttpFixture *h, const char *path, const char *user, Exchange *e, HttpTrans
                 .password = user ? "hunter2" : NULL,
                 .deadline_usec = now_usec() + 60 * USEC_PER_SEC,
         };
-        ck_assert_int_eq(http_start(h->client, &request, TASK_NORMAL, &handler, e, t), 0);
+        ck_assert_int_eq(http_start(h->client, &request, TASK_NORMAL, &handler, e), 0);
 }
 
 #define INFO "work/info/refs?service=git-upload-pack"
@@ -122,7 +121,7 @@ START_TEST(a_compressed_answer_is_decoded) {
 
         setup(&h);
         exchange_init(&e);
-        start(&h, "any.1.gzip/work", NULL, &e, NULL);
+        start(&h, "any.1.gzip/work", NULL, &e);
         wait_for(&e.ended);
         ck_assert_int_eq(e.result, 0);
         ck_assert_int_eq(e.code, 200);
@@ -138,7 +137,7 @@ START_TEST(credentials_do_not_follow_a_redirect) {
 
         setup(&h);
         exchange_init(&e);
-        start(&h, "any.1.redirect/" INFO, "alice", &e, NULL);
+        start(&h, "any.1.redirect/" INFO, "alice", &e);
         wait_for(&e.ended);
         ck_assert_int_eq(e.result, 0);
         ck_assert_int_eq(e.code, 200);
@@ -159,7 +158,7 @@ START_TEST(redirects_end) {
 
         setup(&h);
         exchange_init(&e);
-        start(&h, "any.999.loop/" INFO, NULL, &e, NULL);
+        start(&h, "any.999.loop/" INFO, NULL, &e);
         wait_for(&e.ended);
         ck_assert_int_eq(e.result, -EIO);
         ck_assert_int_eq(e.failure.class, FAILURE_SERVER);
@@ -175,34 +174,13 @@ START_TEST(a_handler_can_give_up) {
         setup(&h);
         exchange_init(&e);
         e.refuse = -EPROTO;
-        start(&h, "any.1.big-20000000/x", NULL, &e, NULL);
+        start(&h, "any.1.big-20000000/x", NULL, &e);
         wait_for(&e.ended);
         ck_assert_int_eq(e.result, -EPROTO);
         ck_assert_int_eq(e.failure.class, FAILURE_NONE);
         teardown(&h);
         ck_assert_uint_eq(e.n_done, 1);
         ck_assert_uint_lt(e.n_bytes, 20000000);
-}
-END_TEST
-
-START_TEST(cancelling_ends_a_transfer_once) {
-        HttpFixture h;
-        Exchange e;
-        HttpTransfer *t;
-
-        setup(&h);
-        exchange_init(&e);
-        start(&h, "any.1.stall-10/" INFO, NULL, &e, &t);
-        wait_for(&e.got_data);
-        http_cancel(t);
-        http_cancel(t);
-        wait_for(&e.ended);
-        ck_assert_int_eq(e.result, -ECANCELED);
-        ck_assert_int_eq(e.failure.class, FAILURE_CANCELLED);
-        http_cancel(t); /* too late, and harmless */
-        teardown(&h);
-        ck_assert_uint_eq(e.n_done, 1);
-        http_transfer_unref(t); /* outlives its client */
 }
 END_TEST
 
@@ -214,7 +192,7 @@ START_TEST(stopping_ends_all_and_refuses_more) {
         setup(&h);
         for (size_t i = 0; i < ELEMENTSOF(e); i++) {
                 exchange_init(&e[i]);
-                start(&h, "any.99.stall-10/" INFO, NULL, &e[i], NULL);
+                start(&h, "any.99.stall-10/" INFO, NULL, &e[i]);
         }
         wait_for(&e[0].got_data);
         http_client_stop(h.client);
@@ -224,8 +202,7 @@ START_TEST(stopping_ends_all_and_refuses_more) {
         }
         const HttpRequest request = {.url = h.url, .deadline_usec = USEC_INFINITY};
         exchange_init(&late);
-        ck_assert_int_eq(
-                http_start(h.client, &request, TASK_NORMAL, &handler, &late, NULL), -ESHUTDOWN);
+        ck_assert_int_eq(http_start(h.client, &request, TASK_NORMAL, &handler, &late), -ESHUTDOWN);
         teardown(&h);
         ck_assert_uint_eq(late.n_done, 0);
         ck_assert_int_eq(stat_get(STAT_HTTP_ACTIVE_NOW), 0);
@@ -240,11 +217,11 @@ START_TEST(a_slow_handler_pauses_its_transfer_only) {
         setup(&h);
         exchange_init(&slow);
         slow.hold = true;
-        start(&h, "any.1.big-40000000/x", NULL, &slow, NULL);
+        start(&h, "any.1.big-40000000/x", NULL, &slow);
         wait_for(&slow.got_data);
         for (int i = 0; i < 10; i++) {
                 exchange_init(&other);
-                start(&h, "ok/" INFO, NULL, &other, NULL);
+                start(&h, "ok/" INFO, NULL, &other);
                 wait_for(&other.ended);
                 ck_assert_int_eq(other.result, 0);
         }
@@ -267,7 +244,7 @@ START_TEST(failures_name_the_host_and_keep_secrets) {
         free(h.url);
         h.url = strdup("http://127.0.0.1:1");
         exchange_init(&e);
-        start(&h, "x", "alice", &e, NULL);
+        start(&h, "x", "alice", &e);
         wait_for(&e.ended);
         ck_assert_int_eq(e.result, -EHOSTDOWN);
         ck_assert_uint_eq(e.n_responses, 0);
@@ -302,7 +279,6 @@ static void add_tests(TCase *tc) {
         tcase_add_test(tc, credentials_do_not_follow_a_redirect);
         tcase_add_test(tc, redirects_end);
         tcase_add_test(tc, a_handler_can_give_up);
-        tcase_add_test(tc, cancelling_ends_a_transfer_once);
         tcase_add_test(tc, stopping_ends_all_and_refuses_more);
         tcase_add_test(tc, a_slow_handler_pauses_its_transfer_only);
         tcase_add_test(tc, failures_name_the_host_and_keep_secrets);
