@@ -331,13 +331,14 @@ bool ns_is_resident(Namespace *ns, const NsTarget *target) {
 }
 
 static int flush_org(Org *org, void *userdata) {
+        ns_drop_negatives(userdata, org, /* only_listed= */ false);
         org_flush(org);
         return 0;
 }
 
 void ns_flush_memory(Namespace *ns) {
         (void) ns_each_org(
-                ns, flush_org, NULL); /* fails only when memory is so short that nothing helps */
+                ns, flush_org, ns); /* fails only when memory is so short that nothing helps */
         listing_cache_clear(ns->listings);
 }
 

@@ -154,14 +154,43 @@ Checkout *repo_find_checkout(Repo *repo, const char *refspec) {
         return c ? checkout_ref(c) : NULL;
 }
 
+typedef struct Unused {
+        Repo *repo;
+        HTableLink *list;
+} Unused;
+
+static void take_unused(HTableLink *link, void *userdata) {
+        Unused *unused = userdata;
+        const Checkout *c = container_of(link, Checkout, link);
+
+        if (atomic_load_explicit(&c->ref.n, memory_order_relaxed) > 1)
+                return;
+        htable_remove(&unused->repo->checkouts, link);
+        link->next = unused->list;
+        unused->list = link;
+}
+
 Checkout *repo_add_checkout(Repo *repo, Checkout *c) {
         uint64_t hash = hash_string(c->refspec);
+        Unused unused = {.repo = repo};
 
-        MUTEX_GUARD(&repo->lock);
-        Checkout *other = find_locked(repo, c->refspec, hash);
-        if (other)
-                return checkout_ref(other);
-        if (!repo->closed && htable_add(&repo->checkouts, &c->link, hash) >= 0)
-                checkout_ref(c);
-        return checkout_ref(c);
+        mutex_lock(&repo->lock);
+        Checkout *kept = find_locked(repo, c->refspec, hash);
+        if (!kept) {
+                /* Whoever walks through all commits of a repository must not fill the memory. */
+                if (repo->checkouts.n_entries >= REPO_MAX_UNUSED)
+                        htable_each(&repo->checkouts, take_unused, &unused);
+                kept = c;
+                if (!repo->closed && htable_add(&repo->checkouts, &c->link, hash) >= 0)
+                        checkout_ref(c);
+        }
+        checkout_ref(kept);
+        mutex_unlock(&repo->lock);
+
+        while (unused.list) {
+                Checkout *gone = container_of(unused.list, Checkout, link);
+                unused.list = gone->link.next;
+                checkout_unref(gone);
+        }
+        return kept;
 }

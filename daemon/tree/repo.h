@@ -10,6 +10,8 @@
 /* One repository of an org, and the queue in which wants for its blobs are merged into requests
  * (blob-queue.c). */
 
+#define REPO_MAX_UNUSED 256 /* checkouts */
+
 typedef struct BlobQueue {
         Oid *wants[2]; /* waiting, read-ahead; rings would save a move, but queues are short */
         size_t n[2], cap[2];
@@ -42,7 +44,7 @@ void repo_close(Repo *repo);
 /* A reference, or NULL. refspec "" is the default branch. */
 Checkout *repo_find_checkout(Repo *repo, const char *refspec);
 /* Adds c unless there is one for that refspec already; returns a reference to the one that stays.
- */
+ * From REPO_MAX_UNUSED on, those that nobody uses make room. */
 Checkout *repo_add_checkout(Repo *repo, Checkout *c);
 /* No-op where it is not in the table any more. */
 void repo_remove_checkout(Repo *repo, Checkout *c);

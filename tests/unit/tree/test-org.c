@@ -194,6 +194,31 @@ START_TEST(of_two_that_find_a_repository_one_wins) {
 }
 END_TEST
 
+START_TEST(checkouts_that_nobody_uses_are_bounded) {
+        _cleanup_temp_dir_ TempDir dir;
+        _cleanup_(org_unrefp) Org *org = new_org(&dir);
+        Repo *repo = add_repo(org, "r");
+        Checkout *used = add_checkout(repo, "used");
+        char name[32];
+
+        for (unsigned i = 0; i < 2000; i++) {
+                (void) snprintf(name, sizeof(name), "ref-%u", i);
+                checkout_unref(add_checkout(repo, name));
+                ck_assert_uint_le(repo_n_checkouts(repo), REPO_MAX_UNUSED);
+        }
+        Checkout *found = repo_find_checkout(repo, "used");
+        ck_assert_ptr_eq(found, used);
+        checkout_unref(found);
+        checkout_unref(used);
+        found = repo_find_checkout(repo, name); /* the last one */
+        ck_assert_ptr_nonnull(found);
+        checkout_unref(found);
+        repo_unref(repo);
+        org_close(org);
+        ck_assert_uint_eq(n_sources, 0);
+}
+END_TEST
+
 START_TEST(a_closed_org_lets_go_of_what_nobody_uses) { /* F4 */
         _cleanup_temp_dir_ TempDir dir;
         Org *org = new_org(&dir);
@@ -277,6 +302,7 @@ static void add_tests(TCase *tc) {
         tcase_add_test(tc, a_listing_says_what_exists);
         tcase_add_test(tc, the_poll_asks_for_a_listing_once_in_an_interval);
         tcase_add_test(tc, of_two_that_find_a_repository_one_wins);
+        tcase_add_test(tc, checkouts_that_nobody_uses_are_bounded);
         tcase_add_test(tc, a_closed_org_lets_go_of_what_nobody_uses);
         tcase_add_test(tc, a_flush_drops_what_nobody_uses);
         tcase_add_test(tc, health_is_what_the_last_answer_said);
