@@ -128,7 +128,13 @@ static int lookup_verdict(GitExchange *x, int result, Failure *failure) {
 
         if (result >= 0)
                 result = git_response_finish(response);
-        if (result < 0 && response->failure.class == FAILURE_NONE)
+        if (result == -EFBIG)
+                (void) failure_set(
+                        &response->failure,
+                        FAILURE_TOO_LARGE,
+                        "%s: too many refs",
+                        response->origin);
+        else if (result < 0 && response->failure.class == FAILURE_NONE)
                 (void) failure_set(
                         &response->failure,
                         FAILURE_SERVER,

@@ -73,6 +73,12 @@ static int ref_verdict(GitExchange *x, int result, Failure *failure) {
                         FAILURE_SERVER,
                         "%s: a list of refs that makes no sense",
                         response->origin);
+        if (result == -EFBIG)
+                (void) failure_set(
+                        &response->failure,
+                        FAILURE_TOO_LARGE,
+                        "%s: too many refs",
+                        response->origin);
         *failure = response->failure;
         return result;
 }

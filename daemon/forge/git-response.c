@@ -6,6 +6,11 @@
 #define BAND_PACK 1
 #define BAND_PROGRESS 2
 #define BAND_ERROR 3
+/* What a server may say beside what it was asked for: progress, although told to keep quiet, and
+ * packets that keep a connection alive. */
+#define MAX_CHATTER ((size_t) 16 << 20)
+/* Of all lines of an answer without a pack: a million refs are less. */
+#define MAX_LINES ((size_t) 256 << 20)
 
 void git_response_init(
         GitResponse *r,
@@ -77,15 +82,22 @@ static int error_packet(GitResponse *r, const char *data, size_t len) {
         return server_complaint(r, data, len);
 }
 
+static int count_chatter(GitResponse *r, size_t len) {
+        r->n_chatter += len + 4; /* the length before the packet */
+        return r->n_chatter > MAX_CHATTER ? bad_answer(r, "an answer without end") : 0;
+}
+
 static int band_packet(GitResponse *r, const uint8_t *data, size_t len) {
         if (len == 0)
                 return bad_answer(r, "a packet without a band");
         switch (data[0]) {
         case BAND_PACK:
                 r->has_pack = true;
+                if (len == 1)
+                        return count_chatter(r, len);
                 return r->handler_error = r->handler->pack(data + 1, len - 1, r->userdata);
         case BAND_PROGRESS:
-                return 0;
+                return count_chatter(r, len);
         case BAND_ERROR:
                 return server_complaint(r, (const char *) data + 1, len - 1);
         default:
@@ -100,7 +112,7 @@ static int packet_v2(GitResponse *r, PktType type, const uint8_t *data, size_t l
         }
         if (type == PKT_DELIM) {
                 r->section = SECTION_NONE;
-                return 0;
+                return count_chatter(r, 0);
         }
         switch (r->section) {
         case SECTION_NONE:
@@ -110,7 +122,7 @@ static int packet_v2(GitResponse *r, PktType type, const uint8_t *data, size_t l
                                      : SECTION_IGNORED;
                 return 0;
         case SECTION_IGNORED:
-                return 0;
+                return count_chatter(r, len);
         case SECTION_PACK:
                 return band_packet(r, data, len);
         }
@@ -125,7 +137,7 @@ static int packet_v0(GitResponse *r, PktType type, const uint8_t *data, size_t l
         if (type == PKT_FLUSH) {
                 /* One ends the list of shallow commits, the other the pack. */
                 r->complete = r->has_pack;
-                return 0;
+                return count_chatter(r, 0);
         }
         if (r->section == SECTION_PACK)
                 return band_packet(r, data, len);
@@ -134,7 +146,7 @@ static int packet_v0(GitResponse *r, PktType type, const uint8_t *data, size_t l
                 return 0;
         }
         if (starts_with(text, len, "shallow ") || starts_with(text, len, "unshallow "))
-                return 0;
+                return count_chatter(r, len);
         return bad_answer(r, "an unknown line in a v0 answer");
 }
 
@@ -159,6 +171,11 @@ static int on_packet(PktType type, const uint8_t *data, size_t len, void *userda
 
 int git_response_feed(GitResponse *r, const uint8_t *data, size_t len) {
         r->any = r->any || len > 0;
+        if (r->kind == GIT_RESPONSE_LINES) {
+                r->n_chatter += len;
+                if (r->n_chatter > MAX_LINES)
+                        return bad_answer(r, "an answer without end");
+        }
         int e = pkt_reader_feed(&r->packets, data, len, on_packet, r);
         if (e == -EBADMSG && r->failure.class == FAILURE_NONE && r->handler_error == 0)
                 return bad_answer(r, "an answer that makes no sense");

@@ -37,6 +37,7 @@ typedef struct GitResponse {
                 SECTION_PACK,
         } section;
         bool any;          /* at least one byte came */
+        size_t n_chatter;  /* bytes that are no part of a pack; bounded */
         bool has_pack;     /* the pack section has begun */
         bool complete;     /* the final flush came */
         int handler_error; /* what the handler returned to stop */

@@ -137,8 +137,13 @@ static void count_traffic(HttpTransfer *t, bool failed) {
 
 int http_transfer_result(HttpTransfer *t, CURLcode code, Failure *ret_failure) {
         curl_off_t pretransfer = 0;
+        long status = 0;
 
-        transfer_take_head(t);
+        /* What is known of a transfer that failed in its headers, or on the way along redirects, is
+         * no answer, unless it is a refusal. */
+        (void) curl_easy_getinfo(t->easy, CURLINFO_RESPONSE_CODE, &status);
+        if (code == CURLE_OK || status >= 400)
+                transfer_take_head(t);
         if (code == CURLE_OK)
                 return 0;
         (void) curl_easy_getinfo(t->easy, CURLINFO_PRETRANSFER_TIME_T, &pretransfer);

@@ -306,6 +306,21 @@ START_TEST(a_redirect_is_followed_and_remembered) {
 }
 END_TEST
 
+/* What is told is why it did not go on, not where it stopped. */
+START_TEST(a_redirect_astray_is_not_followed) {
+        _cleanup_forge_fixture_ ForgeFixture f;
+        Failure failure;
+
+        forge_fixture_init(&f);
+        _cleanup_free_ char *url = serve(&f);
+        ck_assert_int_eq(look_up(&f, url, "any.99.astray", NULL, &failure), -EIO);
+        ck_assert_int_eq(failure.class, FAILURE_SERVER);
+        ck_assert_msg(strstr(failure.text, "file"), "%s", failure.text);
+        ck_assert_int_eq(look_up(&f, url, "any.99.loop", NULL, &failure), -EIO);
+        ck_assert_msg(strstr(failure.text, "redirects"), "%s", failure.text);
+}
+END_TEST
+
 /* Credentials are for the server that they were asked for. */
 START_TEST(credentials_are_asked_for_where_a_redirect_leads) {
         _cleanup_forge_fixture_ ForgeFixture f;
@@ -389,6 +404,7 @@ static void add_tests(TCase *tc) {
         tcase_add_test(tc, lesser_servers_are_told_by_what_they_advertise);
         tcase_add_test(tc, sizes_that_do_not_work_are_not_asked_for_again);
         tcase_add_test(tc, a_redirect_is_followed_and_remembered);
+        tcase_add_test(tc, a_redirect_astray_is_not_followed);
         tcase_add_test(tc, credentials_are_asked_for_where_a_redirect_leads);
         tcase_add_test(tc, a_silent_server_ends_at_the_deadline);
         tcase_add_test(tc, a_stalled_answer_ends_before_the_deadline);

@@ -422,6 +422,44 @@ START_TEST(v0_answer) {
 }
 END_TEST
 
+#define X16 "xxxxxxxxxxxxxxxx"
+#define X64 X16 X16 X16 X16
+
+/* A server that keeps talking and never comes to the point. */
+START_TEST(answers_without_end_are_refused) {
+        static const struct {
+                GitResponseKind kind;
+                const char *start, *again;
+        } cases[] = {
+                {GIT_RESPONSE_PACK_V2, "000dpackfile\n", "000a\x02Hello"},
+                {GIT_RESPONSE_PACK_V2, "000dpackfile\n", "0005\x01"},
+                {GIT_RESPONSE_PACK_V2, "0010shallow-info", "0009Hello"},
+                {GIT_RESPONSE_PACK_V2, "", "0001"},
+                {GIT_RESPONSE_PACK_V0, "", "0000"},
+                {GIT_RESPONSE_PACK_V0, "", "000cshallow "},
+                {GIT_RESPONSE_LINES, "000dversion 2", "0104" X64 X64 X64 X64},
+                {GIT_RESPONSE_LINES, "000dversion 20000", "0104" X64 X64 X64 X64},
+        };
+
+        for (size_t i = 0; i < ELEMENTSOF(cases); i++) {
+                _cleanup_buf_ Buf b = {0};
+                Answer a = {0};
+                GitResponse r;
+                while (b.len < 1 << 20)
+                        ck_assert_int_eq(buf_append_str(&b, cases[i].again), 0);
+                git_response_init(&r, cases[i].kind, "test", &handler, &a);
+                const char *start = cases[i].start;
+                int e = git_response_feed(&r, (const uint8_t *) start, strlen(start));
+                for (int n = 0; n < 512 && e == 0; n++)
+                        e = git_response_feed(&r, b.data, b.len);
+                ck_assert_msg(e == -EBADMSG, "%zu", i);
+                ck_assert_ptr_nonnull(strstr(r.failure.text, "without end"));
+                git_response_done(&r);
+                answer_done(&a);
+        }
+}
+END_TEST
+
 START_TEST(complaints_of_the_server) {
         static const struct {
                 const char *packfile, *line;
@@ -483,6 +521,7 @@ static void add_tests(TCase *tc) {
         tcase_add_test(tc, v2_sections_are_found_by_name);
         tcase_add_test(tc, a_cut_answer_is_incomplete);
         tcase_add_test(tc, v0_answer);
+        tcase_add_test(tc, answers_without_end_are_refused);
         tcase_add_test(tc, complaints_of_the_server);
         tcase_add_test(tc, complaints_are_made_printable);
 }
