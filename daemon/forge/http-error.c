@@ -14,7 +14,6 @@ static int curl_failure_class(CURLcode code, bool connected) {
         case CURLE_OUT_OF_MEMORY:
         case CURLE_WRITE_ERROR:
         case CURLE_FAILED_INIT:
-        case CURLE_URL_MALFORMAT:
         case CURLE_SSL_CACERT_BADFILE:
                 return FAILURE_LOCAL;
         default:

@@ -22,6 +22,9 @@
 #define MAX_REDIRECTS 5L
 #define READ_SIZE (128L * 1024)
 #define GZIP_THRESHOLD 1024
+/* libcurl keeps all headers; the version in Debian 12 has a limit of its own, but not for trailers.
+ */
+#define MAX_HEADER_BYTES ((size_t) 2 << 20)
 #define MAX_RETRY_AFTER_SEC (24 * 3600)
 
 static HttpTransfer *transfer_free(HttpTransfer *t) {
@@ -99,6 +102,18 @@ static void transfer_take_head(HttpTransfer *t) {
         t->head_ready = true;
 }
 
+static bool too_many_headers(const HttpTransfer *t) {
+        return t->n_header > MAX_HEADER_BYTES;
+}
+
+static size_t on_curl_header(char *data, size_t size, size_t n_items, void *userdata) {
+        HttpTransfer *t = userdata;
+        size_t n = size * n_items;
+
+        t->n_header += n;
+        return too_many_headers(t) ? 0 : n;
+}
+
 static size_t on_curl_write(char *data, size_t size, size_t n_items, void *userdata) {
         HttpTransfer *t = userdata;
         size_t n = size * n_items;
@@ -146,6 +161,9 @@ int http_transfer_result(HttpTransfer *t, CURLcode code, Failure *ret_failure) {
                 transfer_take_head(t);
         if (code == CURLE_OK)
                 return 0;
+        if (too_many_headers(t))
+                return failure_set(
+                        ret_failure, FAILURE_SERVER, "%s: headers without end", t->origin);
         (void) curl_easy_getinfo(t->easy, CURLINFO_PRETRANSFER_TIME_T, &pretransfer);
         int r = http_error(code, t->origin, t->curl_error, pretransfer > 0, ret_failure);
         ret_failure->http_code = t->head.code;
@@ -322,6 +340,8 @@ static int set_options(HttpTransfer *t, const HttpConfig *config, const HttpRequ
         SET(t, r, CURLOPT_BUFFERSIZE, READ_SIZE);
         SET(t, r, CURLOPT_WRITEFUNCTION, on_curl_write);
         SET(t, r, CURLOPT_WRITEDATA, t);
+        SET(t, r, CURLOPT_HEADERFUNCTION, on_curl_header);
+        SET(t, r, CURLOPT_HEADERDATA, t);
         if (request->body) {
                 SET(t, r, CURLOPT_POST, 1L);
                 SET(t, r, CURLOPT_POSTFIELDS, (char *) t->body.data);

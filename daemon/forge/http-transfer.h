@@ -45,7 +45,8 @@ typedef struct HttpTransfer {
         struct curl_slist *headers;
         Buf body;
         char curl_error[CURL_ERROR_SIZE];
-        bool active; /* in the multi handle */
+        bool active;     /* in the multi handle */
+        size_t n_header; /* bytes of headers and trailers, of all answers along redirects */
         LIST_ENTRY(HttpTransfer) active_entry;
 
         /* Guarded by the client's mutex: */

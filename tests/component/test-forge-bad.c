@@ -54,6 +54,8 @@ START_TEST(statuses_have_classes) {
                 {"any.99.html", -EIO, FAILURE_SERVER},
                 {"any.99.drop", -EIO, FAILURE_SERVER},
                 {"any.99.loop", -EIO, FAILURE_SERVER},
+                {"any.99.headers", -EIO, FAILURE_SERVER},
+                {"any.99.trailers", -EIO, FAILURE_SERVER},
                 {"info.99.truncate-20", -EIO, FAILURE_SERVER},
         };
         _cleanup_forge_fixture_ ForgeFixture f;

@@ -55,6 +55,14 @@ class Rewrite:
     function: callable
 
 
+@dataclass
+class Flood:
+    """Sends the first bytes, and then the others until the client has enough."""
+
+    start: bytes
+    again: bytes
+
+
 class Drop:
     """Closes the connection without an answer."""
 
@@ -234,6 +242,10 @@ class Proxy:
         fault = self.fault(request)
         if isinstance(fault, Drop):
             return False
+        if isinstance(fault, Flood):
+            connection.sendall(fault.start)
+            while True:
+                connection.sendall(fault.again)
         body = fault.function(request.body) if isinstance(fault, Rewrite) else request.body
         if isinstance(fault, Status):
             headers = {"Content-Type": "text/html", **fault.headers}
