@@ -75,8 +75,10 @@ START_TEST(test_failures_are_printable) {
         (void) failure_set(&f, FAILURE_SERVER, "type \"text\x1b[2J\nx\xc2\x9bm\xff\xc3\xa9\"");
         ck_assert_str_eq(f.text, "type \"text [2J x  m?\xc3\xa9\"");
         for (int n = 190; n < 200; n++) {
+                uint32_t c;
                 (void) failure_set(&f, FAILURE_SERVER, "%*s\xe2\x82\xac", n, "");
-                ck_assert(utf8_is_valid(f.text));
+                for (const char *p = f.text; *p; p += utf8_decode(p, &c))
+                        ck_assert_uint_gt(utf8_decode(p, &c), 0);
         }
 }
 END_TEST
