@@ -8,6 +8,7 @@
 
 #include "component/tree-fixture.h"
 #include "lib/check-main.h"
+#include "tree/namespace-private.h"
 #include "tree/prefetch.h"
 #include "util/path.h"
 #include "util/stats.h"
@@ -454,6 +455,101 @@ START_TEST(listings_show_one_commit_while_branches_move_and_orgs_go) {
 }
 END_TEST
 
+enum { N_COMMITS = 8 };
+
+typedef struct Mover {
+        TreeFixture *f;
+        Checkout *checkout;
+        const CheckoutState *states;
+        unsigned step;
+        const char *trouble; /* NULL: none */
+} Mover;
+
+static void *move_on(void *userdata) {
+        Mover *m = userdata;
+
+        for (unsigned i = m->step; i < m->step + 10 && !m->trouble; i++) {
+                const CheckoutState *to = &m->states[(i * m->step) % N_COMMITS];
+                Oid *missing;
+                size_t n;
+                if (checkout_move(m->f->ns, m->checkout, to, false, &missing, &n) != 0)
+                        m->trouble = "a tree is missing";
+        }
+        return NULL;
+}
+
+/* From the directory, as a kernel that has it cached does. */
+static void must_read_in(TreeFixture *f, uint64_t dir, const char *content) {
+        NsAttr attr;
+        int error;
+
+        ck_assert_int_eq(fs_lookup(f, dir, "file", &attr), 1);
+        _cleanup_free_ char *text = fs_read(f, attr.id, &error);
+        ck_assert_str_eq(text, content);
+}
+
+static void move_from_all_sides(TreeFixture *f, Checkout *c, const CheckoutState *states) {
+        Mover movers[3];
+        pthread_t threads[ELEMENTSOF(movers)];
+
+        for (unsigned i = 0; i < ELEMENTSOF(movers); i++) {
+                movers[i] = (Mover){.f = f, .checkout = c, .states = states, .step = 2 * i + 1};
+                ck_assert_int_eq(pthread_create(&threads[i], NULL, move_on, &movers[i]), 0);
+        }
+        for (unsigned i = 0; i < ELEMENTSOF(movers); i++) {
+                ck_assert_int_eq(pthread_join(threads[i], NULL), 0);
+                ck_assert_ptr_null(movers[i].trouble);
+        }
+}
+
+/* A look-up and the poll may find the branch at different commits. */
+START_TEST(two_moves_at_once_do_not_mix) {
+        _cleanup_tree_fixture_ TreeFixture f;
+        CheckoutState states[N_COMMITS];
+        Checkout *checkout = NULL;
+        uint64_t dirs[3];
+        char path[32];
+
+        tree_fixture_init(&f);
+        for (unsigned i = 0; i < N_COMMITS; i++) {
+                /* Each differs from any other in other directories. */
+                for (unsigned bit = 0; bit < 3; bit++) {
+                        (void) snprintf(path, sizeof(path), "d%u/file", bit);
+                        git_fixture_write(&f.repo, path, i & (1u << bit) ? "1" : "0", 1);
+                }
+                (void) snprintf(path, sizeof(path), "%u", i);
+                tree_fixture_commit(&f, "number", path);
+                if (!checkout) {
+                        (void) must_walk(&f, "o/work");
+                        checkout = tree_fixture_checkout(&f, "");
+                        ck_assert_ptr_nonnull(checkout);
+                }
+                ck_assert_int_eq(fs_refresh(&f, ""), 0);
+                checkout_get_state(checkout, &states[i]);
+                for (unsigned bit = 0; bit < 3; bit++) {
+                        (void) snprintf(path, sizeof(path), "o/work/d%u/file", bit);
+                        must_read(&f, path, i & (1u << bit) ? "1" : "0");
+                }
+        }
+
+        for (unsigned bit = 0; bit < 3; bit++) {
+                (void) snprintf(path, sizeof(path), "o/work/d%u", bit);
+                dirs[bit] = must_walk(&f, path);
+        }
+        for (unsigned round = 0; round < 300; round++) {
+                move_from_all_sides(&f, checkout, states);
+                CheckoutState now;
+                checkout_get_state(checkout, &now);
+                unsigned at = 0;
+                while (!oid_equal(&states[at].commit, &now.commit))
+                        ck_assert_uint_lt(++at, N_COMMITS);
+                for (unsigned bit = 0; bit < 3; bit++)
+                        must_read_in(&f, dirs[bit], at & (1u << bit) ? "1" : "0");
+        }
+        checkout_unref(checkout);
+}
+END_TEST
+
 typedef struct Prefetched {
         sem_t done;
         int result;
@@ -543,6 +639,7 @@ static void add_tests(TCase *tc) {
         tcase_add_test(tc, a_refresh_finds_what_is_new);
         tcase_add_test(tc, a_deep_tree_moves);
         tcase_add_test(tc, listings_show_one_commit_while_branches_move_and_orgs_go);
+        tcase_add_test(tc, two_moves_at_once_do_not_mix);
         tcase_add_test(tc, a_bomb_of_trees_moves);
         tcase_add_test(tc, a_bomb_of_trees_is_prefetched);
         tcase_add_test(tc, a_submodule_is_prefetched);

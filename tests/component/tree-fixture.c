@@ -220,23 +220,30 @@ static void refreshed(int result, const Failure *failure, void *userdata) {
         caller_landed(&c->waiter, result, failure);
 }
 
-int fs_refresh(TreeFixture *f, const char *refspec) {
-        Caller c;
-
+Checkout *tree_fixture_checkout(TreeFixture *f, const char *refspec) {
         Org *org = ns_get_org(f->ns, "o");
         Repo *repo = org ? org_find_repo(org, "work") : NULL;
         Checkout *checkout = repo ? repo_find_checkout(repo, refspec) : NULL;
+
+        repo_unref(repo);
+        org_unref(org);
+        return checkout;
+}
+
+int fs_refresh(TreeFixture *f, const char *refspec) {
+        _cleanup_(checkout_unrefp) Checkout *checkout = tree_fixture_checkout(f, refspec);
+        Caller c;
+
         ck_assert_ptr_nonnull(checkout);
         caller_init(&c);
         int r = ns_refresh(f->ns, checkout, refreshed, &c);
         if (r == 0) {
                 r = NS_PARKED;
-                if (caller_waits(&c, &r))
+                if (caller_waits(&c, &r)) {
                         r = 0;
+                        (void) sem_destroy(&c.landed);
+                }
         }
-        checkout_unref(checkout);
-        repo_unref(repo);
-        org_unref(org);
         return r;
 }
 

@@ -7,6 +7,7 @@
 #include "lib/git-fixture.h"
 #include "lib/temp-dir.h"
 #include "tree/namespace-admin.h"
+#include "tree/tree-forward.h"
 #include "util/buf.h"
 #include "work/flight.h"
 
@@ -35,6 +36,9 @@ void tree_fixture_done(TreeFixture *f);
 void tree_fixture_add_org(TreeFixture *f);
 /* Writes one file and commits. */
 void tree_fixture_commit(TreeFixture *f, const char *name, const char *content);
+
+/* A reference to "work@refspec", or NULL. */
+Checkout *tree_fixture_checkout(TreeFixture *f, const char *refspec);
 
 int fs_lookup(TreeFixture *f, uint64_t parent, const char *name, NsAttr *ret);
 /* From the root along a path: the id, or a negative errno, or 0 where a name does not exist. */
