@@ -94,6 +94,14 @@ static int reply_path(sd_bus_message *m, char *owned_path) {
         return path ? sd_bus_reply_method_return(m, "o", path) : -ENOMEM;
 }
 
+/* What the call began goes on (r >= 0): the request is its callback's now, which answers. */
+static int answer_later(Request **req, int r, sd_bus_error *error) {
+        if (r < 0)
+                return bus_error_set(error, r, NULL);
+        (void) TAKE_PTR(*req);
+        return 1;
+}
+
 /* Answers with nothing, or with this path, once the kernel knows of what was done: a client that
  * looks at the mount next sees it. */
 static int reply_settled(Bus *b, sd_bus_message *m, char *owned_path, sd_bus_error *error) {
@@ -105,10 +113,7 @@ static int reply_settled(Bus *b, sd_bus_message *m, char *owned_path, sd_bus_err
                 r = request_set_path(req, path);
         if (r >= 0)
                 r = manager_settle(b->manager, request_done, req);
-        if (r < 0)
-                return bus_error_set(error, r, NULL);
-        (void) TAKE_PTR(req);
-        return 1;
+        return answer_later(&req, r, error);
 }
 
 static int refuse_org(sd_bus_error *error, const char *name) {
@@ -298,10 +303,7 @@ static int method_flush(sd_bus_message *m, void *userdata, sd_bus_error *error) 
         r = request_new(b, m, &req);
         if (r >= 0)
                 r = manager_flush(b->manager, (unsigned) flags, path, request_done, req);
-        if (r < 0)
-                return bus_error_set(error, r, NULL);
-        (void) TAKE_PTR(req);
-        return 1;
+        return answer_later(&req, r, error);
 }
 
 static int method_refresh(sd_bus_message *m, void *userdata, sd_bus_error *error) {
@@ -315,10 +317,7 @@ static int method_refresh(sd_bus_message *m, void *userdata, sd_bus_error *error
         r = request_new(b, m, &req);
         if (r >= 0)
                 r = manager_refresh(b->manager, path, request_done, req);
-        if (r < 0)
-                return bus_error_set(error, r, NULL);
-        (void) TAKE_PTR(req);
-        return 1;
+        return answer_later(&req, r, error);
 }
 
 static int method_which(sd_bus_message *m, void *userdata, sd_bus_error *error) {
@@ -332,10 +331,7 @@ static int method_which(sd_bus_message *m, void *userdata, sd_bus_error *error) 
         r = request_new(b, m, &req);
         if (r >= 0)
                 r = manager_which(b->manager, path, request_which_done, req);
-        if (r < 0)
-                return bus_error_set(error, r, NULL);
-        (void) TAKE_PTR(req);
-        return 1;
+        return answer_later(&req, r, error);
 }
 
 /* --- the daemon --- */
