@@ -3,7 +3,7 @@
  *
  * Only its owner and root may talk to it: the directory is 0700, the socket 0600, and the peer's
  * credentials are checked besides. A client is closed when it hangs up, when it is one too many,
- * and when it lets signals pile up unread.
+ * and when it lets signals or answers pile up unread.
  *
  * sd-bus (252 at least) can read a client's first call together with the last line of its
  * authentication, and then waits for the socket to become readable before it looks at what it has.
@@ -35,6 +35,7 @@ struct BusClient {
         Bus *bus;
         sd_bus *connection;         /* owned */
         sd_event_source *leftovers; /* one shot: see above */
+        bool deaf;                  /* does not read: to be closed */
         TAILQ_ENTRY(BusClient) link;
 };
 
@@ -52,6 +53,17 @@ static BusClient *client_free(BusClient *c) {
 }
 DEFINE_CLEANUP(BusClient *, client_free)
 
+static void client_close_deaf(BusClient *c) {
+        log_warning("a client of the private socket does not read; closing it");
+        client_free(c);
+}
+
+static bool is_deaf(sd_bus *bus) {
+        uint64_t queued = 0;
+
+        return sd_bus_get_n_queued_write(bus, &queued) < 0 || queued > BUS_MAX_QUEUED_MESSAGES;
+}
+
 void bus_each_connection(Bus *b, int (*fn)(sd_bus *bus, void *userdata), void *userdata) {
         BusClient *next;
 
@@ -61,17 +73,12 @@ void bus_each_connection(Bus *b, int (*fn)(sd_bus *bus, void *userdata), void *u
                         log_debug("cannot send a signal: %s, ignoring", strerrordesc_np(-r));
         }
         for (BusClient *c = TAILQ_FIRST(&b->clients); c; c = next) {
-                uint64_t queued = 0;
-
                 next = TAILQ_NEXT(c, link);
                 int r = fn(c->connection, userdata);
                 if (r < 0)
                         log_debug("cannot send a signal: %s, ignoring", strerrordesc_np(-r));
-                r = sd_bus_get_n_queued_write(c->connection, &queued);
-                if (r < 0 || queued > BUS_MAX_QUEUED_MESSAGES) {
-                        log_warning("a client of the private socket does not read; closing it");
-                        client_free(c);
-                }
+                if (is_deaf(c->connection))
+                        client_close_deaf(c);
         }
 }
 
@@ -85,12 +92,27 @@ static int on_connected(sd_bus_message *m, void *userdata, sd_bus_error *error) 
         return sd_event_source_set_enabled(c->leftovers, SD_EVENT_ONESHOT);
 }
 
+/* Before each call: the answer would be one more that is not read. */
+static int on_message(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+        BusClient *c = userdata;
+
+        if (!is_deaf(sd_bus_message_get_bus(m)))
+                return 0;
+        c->deaf = true; /* not freed here, where sd-bus still uses the connection */
+        int r = sd_event_source_set_enabled(c->leftovers, SD_EVENT_ONESHOT);
+        return r < 0 ? r : 1;
+}
+
 static int on_leftovers(sd_event_source *source, void *userdata) {
         BusClient *c = userdata;
         /* The client may hang up in what is handled now, and is freed then: this is the last
          * reference of the source in that case, and ends it. */
         _cleanup_(sd_event_source_unrefp) sd_event_source *own = sd_event_source_ref(source);
 
+        if (c->deaf) {
+                client_close_deaf(c);
+                return 0;
+        }
         int r = sd_bus_process(c->connection, NULL);
         /* An error has been seen by sd-bus too, which is closing the connection. */
         return r > 0 ? sd_event_source_set_enabled(own, SD_EVENT_ONESHOT) : 0;
@@ -129,6 +151,8 @@ static int connection_new(Bus *b, BusClient *c, int *fd, sd_bus **ret) {
                 r = sd_bus_set_close_on_exit(bus, false); /* bus_free() has answers to send */
         if (r >= 0)
                 r = sd_bus_set_sender(bus, GITFS_BUS_NAME);
+        if (r >= 0)
+                r = sd_bus_add_filter(bus, NULL, on_message, c);
         if (r >= 0)
                 r = match_local(bus, "Disconnected", on_disconnected, c);
         if (r >= 0)

@@ -369,12 +369,35 @@ def a_client_that_does_not_read_is_closed(t):
     client.call("Stats")
 
 
-def pipelined_calls_are_answered(t, n):
+def encoded_calls(method, n):
     calls = b""
     for serial in range(1, n + 1):
-        message = Gio.DBusMessage.new_method_call(None, PATH, MANAGER, "Reload")
+        message = Gio.DBusMessage.new_method_call(None, PATH, MANAGER, method)
         message.set_serial(serial)
         calls += bytes(message.to_blob(Gio.DBusCapabilityFlags.NONE))
+    return calls
+
+
+@case
+def a_client_that_reads_no_answers_is_closed(t):
+    t.start()
+    calls = encoded_calls("Stats", 100)
+    with contextlib.closing(socket.socket(socket.AF_UNIX)) as deaf:
+        deaf.settimeout(20)
+        deaf.connect(t.socket)
+        deaf.sendall(b"\0AUTH EXTERNAL " + UID + b"\r\nBEGIN\r\n")
+        try:
+            for _ in range(1000):
+                deaf.sendall(calls)
+            raise AssertionError("answers pile up for a client that does not read")
+        except (BrokenPipeError, ConnectionResetError):
+            pass
+    assert "does not read; closing it" in t.log()
+    t.private().call("Stats")
+
+
+def pipelined_calls_are_answered(t, n):
+    calls = encoded_calls("Reload", n)
     with contextlib.closing(socket.socket(socket.AF_UNIX)) as client:
         client.settimeout(20)
         client.connect(t.socket)
