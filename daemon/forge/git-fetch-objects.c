@@ -31,7 +31,7 @@
 /* Objects that the server denies in one fetch before we stop asking for the rest. */
 #define MAX_DENIED 64
 #define MAX_TAG_DEPTH 8
-#define TRIM_BYTES ((size_t) 16 << 20)
+#define TRIM_BYTES ((size_t) 1 << 20)
 
 typedef struct ObjectsOp {
         GitExchange exchange;
