@@ -1,7 +1,8 @@
 /* Asking for things, part four: sizes. Trees do not say how large their files are. A server that
  * tells sizes without content is asked for a directory and for all that lies below it at once, as
  * one request costs the same; of another one, the directory's files are fetched, and their sizes
- * are known with them. */
+ * are known with them; when directory after directory is asked for, more and more of what follows
+ * comes along. */
 
 #include <errno.h>
 #include <string.h>
@@ -132,7 +133,7 @@ static int prepare(SizesOperation *op, Listing *l) {
         if (repo->source->objects_in_memory)
                 limits.max_items = 0;
         int r = walk_below(op->ns, l, &limits, &op->walk);
-        if (r >= 0 && !blobs && limits.max_items > 0)
+        if (r >= 0 && limits.max_items > 0)
                 r = add_rest(op, &limits);
         if (r < 0)
                 return r;
