@@ -44,7 +44,7 @@ int git_refs_add(
         return 0;
 }
 
-GitRef *git_refs_find(const GitRefs *refs, const char *name) {
+static GitRef *find_ref(const GitRefs *refs, const char *name) {
         for (size_t i = 0; i < refs->n; i++)
                 if (strcmp(refs->refs[i].name, name) == 0)
                         return &refs->refs[i];
@@ -135,7 +135,7 @@ static void set_result(Fetch *fetch, const GitRef *ref, const char *resolved, bo
 
 static int resolve_default(const GitRefs *refs, Fetch *fetch) {
         static const GitRef empty = {0};
-        const GitRef *head = git_refs_find(refs, "HEAD");
+        const GitRef *head = find_ref(refs, "HEAD");
 
         /* Without HEAD nothing is checked out: the repository is empty. */
         if (!head)
@@ -149,7 +149,7 @@ static int resolve_default(const GitRefs *refs, Fetch *fetch) {
 static const GitRef *
 find_in(const GitRefs *refs, const char *prefix, const char *name, char *full, size_t size) {
         (void) snprintf(full, size, "%s%s", prefix, name);
-        const GitRef *ref = git_refs_find(refs, full);
+        const GitRef *ref = find_ref(refs, full);
         return ref && !oid_is_none(&ref->oid) ? ref : NULL;
 }
 

@@ -26,7 +26,6 @@ typedef struct GitRefs {
  * too many. */
 int git_refs_add(
         GitRefs *refs, const char *name, size_t name_len, const Oid *oid, const char *target);
-GitRef *git_refs_find(const GitRefs *refs, const char *name);
 void git_refs_done(GitRefs *refs);
 
 /* Parses a line of a v2 ls-refs answer and adds it. 0, -EBADMSG, -ENOMEM, -EFBIG. */

@@ -35,7 +35,6 @@ struct DiskTier {
 };
 
 /* disk.c */
-void disk_tier_apply_limits(DiskTier *tier, const StoreConfig *config);
 char *disk_segment_path(const DiskTier *tier, uint64_t number);
 void disk_tier_add_segment_locked(DiskTier *tier, Segment *segment);
 /* Into the active segment if there is room right now. -ENOSPC otherwise. */
@@ -48,8 +47,6 @@ int disk_tier_publish(
         const Oid *oid,
         ObjectType type,
         IndexConflict conflict);
-/* Stops the active segment from taking records. */
-void disk_tier_retire_active(DiskTier *tier);
 
 /* disk-evict.c */
 /* Takes `bytes` of the limit, evicting the least recently used segments until they fit under it and

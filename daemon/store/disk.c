@@ -34,7 +34,7 @@ static uint64_t page_up(uint64_t n) {
         return (n + PAGE - 1) & ~(PAGE - 1);
 }
 
-void disk_tier_apply_limits(DiskTier *tier, const StoreConfig *config) {
+static void apply_limits(DiskTier *tier, const StoreConfig *config) {
         uint64_t size = MIN(config->disk_limit / SEGMENTS_WANTED, SEGMENT_SIZE_MAX);
 
         size = MAX(size, SEGMENT_SIZE_MIN);
@@ -74,7 +74,7 @@ int disk_tier_open(const StoreConfig *config, DiskTier **ret) {
         tier->directory = strdup(config->directory);
         if (!tier->directory)
                 return -ENOMEM;
-        disk_tier_apply_limits(tier, config);
+        apply_limits(tier, config);
         int r = disk_tier_lock_directory(tier);
         if (r < 0)
                 return r;
@@ -123,7 +123,8 @@ static void release_hold(DiskTier *tier, Segment *segment) {
                 finish_segment(tier, segment, doomed);
 }
 
-void disk_tier_retire_active(DiskTier *tier) {
+/* Stops the active segment from taking records. */
+static void retire_active(DiskTier *tier) {
         mutex_lock(&tier->lock);
         Segment *active = TAKE_PTR(tier->active);
         mutex_unlock(&tier->lock);
@@ -136,7 +137,7 @@ DiskTier *disk_tier_close(DiskTier *tier) {
 
         if (!tier)
                 return NULL;
-        disk_tier_retire_active(tier);
+        retire_active(tier);
         while ((segment = TAILQ_FIRST(&tier->segments))) {
                 assert(segment->state == SEGMENT_SEALED);
                 TAILQ_REMOVE(&tier->segments, segment, entry);
@@ -442,7 +443,7 @@ int disk_tier_flush(DiskTier *tier) {
         SegmentList all = TAILQ_HEAD_INITIALIZER(all);
         int first_error = 0;
 
-        disk_tier_retire_active(tier);
+        retire_active(tier);
 
         mutex_lock(&tier->lock);
         for (Segment *segment = TAILQ_FIRST(&tier->segments), *next; segment; segment = next) {
@@ -468,13 +469,13 @@ int disk_tier_flush(DiskTier *tier) {
 
 void disk_tier_set_limits(DiskTier *tier, const StoreConfig *config) {
         mutex_lock(&tier->lock);
-        disk_tier_apply_limits(tier, config);
+        apply_limits(tier, config);
         bool over = atomic_load(&tier->bytes) > tier->limit;
         mutex_unlock(&tier->lock);
 
         /* The active segment has the old size. */
         if (over)
-                disk_tier_retire_active(tier);
+                retire_active(tier);
         disk_tier_keep_free(tier, 0);
 }
 
