@@ -163,8 +163,8 @@ START_TEST(a_listing_ends_on_the_commit_it_began_with) {
         /* After so many moves nobody remembers it. */
         offset = 0;
         ck_assert_int_eq(fs_list(&f, root, true, 1, &offset, &names), 0);
-        for (char i = '1'; i <= '5'; i++) {
-                const char text[] = {i, '\0'};
+        for (unsigned i = 1; i <= 5; i++) {
+                const char text[] = {(char) ('0' + i), '\0'};
                 tree_fixture_commit(&f, "e", text);
                 ck_assert_int_eq(fs_refresh(&f, ""), 0);
         }
@@ -195,17 +195,17 @@ END_TEST
 START_TEST(all_spellings_of_a_ref_move) {
         _cleanup_tree_fixture_ TreeFixture f;
         uint64_t roots[40];
-        char path[64];
 
         tree_fixture_init(&f);
         git_fixture_write(&f.repo, "file", "1", 1);
         git_fixture_commit(&f.repo, "one");
         git_fixture_run(&f.repo, NULL, NULL, "branch", "-m", "aaaaaaaa", NULL);
         for (unsigned i = 0; i < ELEMENTSOF(roots); i++) {
-                (void) snprintf(path, sizeof(path), "o/work@");
+                _cleanup_buf_ Buf path = {0};
+                ck_assert_int_eq(buf_append_str(&path, "o/work@"), 0);
                 for (unsigned k = 0; k < 8; k++)
-                        (void) strcat(path, i & (1u << k) ? "%61" : "a");
-                roots[i] = must_walk(&f, path);
+                        ck_assert_int_eq(buf_append_str(&path, i & (1u << k) ? "%61" : "a"), 0);
+                roots[i] = must_walk(&f, buf_str(&path));
                 for (unsigned k = 0; k < i; k++)
                         ck_assert_uint_ne(roots[k], roots[i]);
         }
@@ -358,8 +358,8 @@ START_TEST(a_deep_tree_moves) {
 
         tree_fixture_init(&f);
         for (unsigned i = 0; i < 400; i++)
-                (void) strcat(path, "d/");
-        (void) strcat(path, "file");
+                memcpy(path + 2 * i, "d/", 2);
+        memcpy(path + 2 * 400, "file", sizeof("file"));
         (void) snprintf(mount_path, sizeof(mount_path), "o/work/%s", path);
         tree_fixture_commit(&f, path, "one");
         must_read(&f, mount_path, "one");

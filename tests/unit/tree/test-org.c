@@ -73,16 +73,15 @@ static void set_names(Org *org, const char *const *names, size_t n, bool changed
 }
 
 static void check_names(Org *org, const char *expected) {
-        char **names, text[256] = "";
+        _cleanup_buf_ Buf text = {0};
+        char **names;
         size_t n;
 
         ck_assert_int_eq(org_get_names(org, &names, &n), 0);
-        for (size_t i = 0; i < n; i++) {
-                ck_assert_uint_lt(strlen(text) + strlen(names[i]) + 2, sizeof(text));
-                (void) strcat(strcat(text, names[i]), " ");
-        }
+        for (size_t i = 0; i < n; i++)
+                ck_assert_int_eq(buf_appendf(&text, "%s ", names[i]), 0);
         org_names_free(names, n);
-        ck_assert_str_eq(text, expected);
+        ck_assert_str_eq(buf_str(&text), expected);
 }
 
 START_TEST(names_that_do_not_exist_are_remembered_for_a_while) {
