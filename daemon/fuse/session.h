@@ -56,7 +56,8 @@ int mount_session_start(MountSession *s, Failure *ret_failure);
  * thread. 0, or -ETIMEDOUT where an abort was needed. */
 int mount_session_stop(MountSession *s, uint64_t timeout_usec);
 
-/* Stops if that was not done. NULL-safe, returns NULL. */
+/* Stops if that was not done. The pool must be gone by then if requests ever waited: the task that
+ * replied last may not have returned. NULL-safe, returns NULL. */
 MountSession *mount_session_free(MountSession *s);
 DEFINE_CLEANUP(MountSession *, mount_session_free)
 

@@ -103,12 +103,17 @@ void fixture_mount(Fixture *f, const MountConfig *config) {
 }
 
 void fixture_done(Fixture *f) {
-        f->session = mount_session_free(f->session);
+        /* In the daemon's order: the last task to reply is in the session until the pool is gone.
+         */
+        if (f->session)
+                (void) mount_session_stop(
+                        f->session, 4 * USEC_PER_SEC); /* a test may have aborted */
         stop_guard(f);
-        ck_assert_uint_eq(fake_contents_in_use(f->ns), 0);
         ck_assert_int_eq(stat_get(STAT_FUSE_PARKED_NOW), 0);
         fake_land_all(f->ns);
         f->pool = pool_free(f->pool);
+        f->session = mount_session_free(f->session);
+        ck_assert_uint_eq(fake_contents_in_use(f->ns), 0);
         f->flights = flight_table_free(f->flights);
         f->ns = fake_free(f->ns);
         ck_assert_int_eq(sem_destroy(&f->ended), 0);
