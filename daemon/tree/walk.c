@@ -12,7 +12,9 @@
 #define READ_AHEAD_MAX_FILES 4000
 #define READ_AHEAD_MAX_LINKS 1000
 #define READ_AHEAD_MAX_BYTES (64u << 20)
+/* Large files are left to who wants them, until it is certain that all are wanted. */
 #define READ_AHEAD_MAX_SIZE (1u << 20)
+#define READ_AHEAD_MAX_SIZE_PER_FILE 4096
 #define READ_AHEAD_MIN_MARKED 64
 /* Where nearly all is here already, looking for the rest must not cost more than it saves. */
 #define READ_AHEAD_MAX_LOOKED 20000
@@ -249,7 +251,9 @@ static void read_ahead(Namespace *ns, Node *file, size_t max_items) {
         WalkLimits limits = {
                 .max_items = max_items,
                 .max_bytes = READ_AHEAD_MAX_BYTES,
-                .max_object_size = READ_AHEAD_MAX_SIZE,
+                .max_object_size =
+                        MAX((uint64_t) READ_AHEAD_MAX_SIZE,
+                            (uint64_t) max_items * READ_AHEAD_MAX_SIZE_PER_FILE),
                 .max_looked = links ? READ_AHEAD_MAX_LOOKED_LINKS : READ_AHEAD_MAX_LOOKED,
                 .symlinks_only = links,
         };
