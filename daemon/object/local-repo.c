@@ -55,27 +55,51 @@ static void to_git_oid(const Oid *oid, git_oid *ret) {
 
 /* Says whether the repository keeps its objects and references in a way that we can read:
  * object_library_init() told libgit2 to leave this to us. */
-static int check_formats(git_repository *repo) {
+static int check_formats(const git_config *config) {
         static const struct {
                 const char *key, *supported;
         } formats[] = {
                 {"extensions.objectformat", "sha1"},
                 {"extensions.refstorage", "files"},
         };
-        _cleanup_(git_config_freep) git_config *config = NULL;
 
-        int g = git_repository_config_snapshot(&config, repo);
-        if (g < 0)
-                return git_errno(g);
         for (size_t i = 0; i < ELEMENTSOF(formats); i++) {
                 const char *value;
-                g = git_config_get_string(&value, config, formats[i].key);
+                int g = git_config_get_string(&value, config, formats[i].key);
                 if (g == GIT_ENOTFOUND)
                         continue;
                 if (g < 0)
                         return git_errno(g);
                 if (strcasecmp(value, formats[i].supported) != 0)
                         return -EOPNOTSUPP;
+        }
+        return 0;
+}
+
+static int check_opened(git_repository *repo) {
+        _cleanup_(git_config_freep) git_config *config = NULL;
+
+        int g = git_repository_config_snapshot(&config, repo);
+        return g < 0 ? git_errno(g) : check_formats(config);
+}
+
+/* Before it is opened: libgit2 1.5 leaks memory for every extension of a repository that it opens,
+ * and this spares the ones that cannot be read anyway. Only looks where the configuration usually
+ * is; check_opened() finds the rest. */
+static int check_unopened(const char *path) {
+        static const char *const files[] = {".git/config", "config"};
+
+        for (size_t i = 0; i < ELEMENTSOF(files); i++) {
+                _cleanup_(git_config_freep) git_config *file = NULL;
+                _cleanup_(git_config_freep) git_config *config = NULL;
+                _cleanup_free_ char *p = path_join(path, files[i], NULL);
+                if (!p)
+                        return -ENOMEM;
+                if (access(p, R_OK) < 0)
+                        continue;
+                if (git_config_open_ondisk(&file, p) < 0 || git_config_snapshot(&config, file) < 0)
+                        return 0; /* opening says what is wrong with it */
+                return check_formats(config);
         }
         return 0;
 }
@@ -97,10 +121,13 @@ static int explain_failure(const char *path, int error) {
 static int open_repository(const char *path, git_repository **ret) {
         _cleanup_(git_repository_freep) git_repository *repo = NULL;
 
+        int r = check_unopened(path);
+        if (r < 0)
+                return r;
         int g = git_repository_open_ext(&repo, path, GIT_REPOSITORY_OPEN_NO_SEARCH, NULL);
         if (g < 0)
                 return explain_failure(path, git_errno(g));
-        int r = check_formats(repo);
+        r = check_opened(repo);
         if (r < 0)
                 return r;
         *ret = TAKE_PTR(repo);

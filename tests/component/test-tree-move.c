@@ -354,13 +354,15 @@ END_TEST
 
 START_TEST(a_deep_tree_moves) {
         _cleanup_tree_fixture_ TreeFixture f;
-        char path[2 * 400 + 16] = "", mount_path[sizeof(path) + 16];
+        static const char prefix[] = "o/work/";
+        _cleanup_buf_ Buf b = {0};
 
         tree_fixture_init(&f);
+        ck_assert_int_eq(buf_append_str(&b, prefix), 0);
         for (unsigned i = 0; i < 400; i++)
-                memcpy(path + 2 * i, "d/", 2);
-        memcpy(path + 2 * 400, "file", sizeof("file"));
-        (void) snprintf(mount_path, sizeof(mount_path), "o/work/%s", path);
+                ck_assert_int_eq(buf_append_str(&b, "d/"), 0);
+        ck_assert_int_eq(buf_append_str(&b, "file"), 0);
+        const char *mount_path = buf_str(&b), *path = mount_path + strlen(prefix);
         tree_fixture_commit(&f, path, "one");
         must_read(&f, mount_path, "one");
         /* Every level has to be fetched before the next is known to differ. */
