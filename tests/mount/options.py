@@ -5,6 +5,7 @@ RequestTimeoutSec and NegativeTimeoutSec are shown by failure.py, GitCredential 
 an org by refs.py.
 """
 
+import contextlib
 import errno
 import os
 import sys
@@ -49,7 +50,8 @@ def tree_bytes(directory):
     total = 0
     for top, _, files in os.walk(directory):
         for name in files:
-            total += os.lstat(os.path.join(top, name)).st_blocks * 512
+            with contextlib.suppress(FileNotFoundError):  # evicted meanwhile
+                total += os.lstat(os.path.join(top, name)).st_blocks * 512
     return total
 
 
