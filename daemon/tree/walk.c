@@ -247,13 +247,14 @@ static void set_mark(Checkout *c, const Walk *walk) {
 static void read_ahead(Namespace *ns, Node *file, size_t max_items) {
         const NsCall call = {0};
         bool links = file->kind == NODE_SYMLINK;
+        uint64_t large =
+                MAX((uint64_t) max_items * READ_AHEAD_MAX_SIZE_PER_FILE,
+                    (uint64_t) READ_AHEAD_MAX_SIZE);
         Walk walk = {0};
         WalkLimits limits = {
                 .max_items = max_items,
                 .max_bytes = READ_AHEAD_MAX_BYTES,
-                .max_object_size =
-                        MAX((uint64_t) READ_AHEAD_MAX_SIZE,
-                            (uint64_t) max_items * READ_AHEAD_MAX_SIZE_PER_FILE),
+                .max_object_size = large,
                 .max_looked = links ? READ_AHEAD_MAX_LOOKED_LINKS : READ_AHEAD_MAX_LOOKED,
                 .symlinks_only = links,
         };
