@@ -210,13 +210,9 @@ static void operation_start(
         const FlightKey *key) {
         size_t len = strlen(refspec) + 1;
 
-        CheckoutOperation *op = calloc(1, sizeof(*op) + len);
-        int r = op ? ns_operation_begin(ns) : -ENOMEM;
-        if (r < 0) {
-                free(op);
-                flight_land(ns->flights, key, r, NULL);
+        CheckoutOperation *op = demand_start(ns, key, sizeof(*op) + len);
+        if (!op)
                 return;
-        }
         memcpy(op->refspec, refspec, len);
         op->ns = ns;
         op->repo = repo_ref(repo);

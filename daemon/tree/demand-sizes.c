@@ -167,13 +167,9 @@ int demand_sizes(Namespace *ns, const NsCall *call, Checkout *c, Listing *l) {
         int r = demand_join(ns, call, &key);
         if (r <= 0)
                 return r;
-        SizesOperation *op = calloc(1, sizeof(*op));
-        r = op ? ns_operation_begin(ns) : -ENOMEM;
-        if (r < 0) {
-                free(op);
-                flight_land(ns->flights, &key, r, NULL);
+        SizesOperation *op = demand_start(ns, &key, sizeof(*op));
+        if (!op)
                 return NS_PARKED;
-        }
         op->ns = ns;
         op->checkout = checkout_ref(c);
         op->key = key;

@@ -58,13 +58,9 @@ int demand_tree(Namespace *ns, const NsCall *call, Checkout *c, const Oid *tree)
                 flight_land(ns->flights, &key, 0, NULL);
                 return NS_PARKED;
         }
-        TreeOperation *op = calloc(1, sizeof(*op));
-        r = op ? ns_operation_begin(ns) : -ENOMEM;
-        if (r < 0) {
-                free(op);
-                flight_land(ns->flights, &key, r, NULL);
+        TreeOperation *op = demand_start(ns, &key, sizeof(*op));
+        if (!op)
                 return NS_PARKED;
-        }
         op->ns = ns;
         op->checkout = checkout_ref(c);
         op->key = key;

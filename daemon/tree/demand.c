@@ -51,6 +51,17 @@ void ns_operation_end(Namespace *ns) {
                 (void) pthread_cond_broadcast(&ns->idle); /* cannot fail on an initialised one */
 }
 
+void *demand_start(Namespace *ns, const FlightKey *key, size_t size) {
+        void *op = calloc(1, size);
+
+        int r = op ? ns_operation_begin(ns) : -ENOMEM;
+        if (r >= 0)
+                return op;
+        free(op);
+        flight_land(ns->flights, key, r, NULL);
+        return NULL;
+}
+
 void ns_report(Namespace *ns, Org *org, int result, const Failure *failure) {
         if (!org_set_health(org, result, failure))
                 return;
@@ -216,13 +227,9 @@ int demand_org_list(Namespace *ns, const NsCall *call, Org *org) {
                 flight_land(ns->flights, &key, 0, NULL);
                 return NS_PARKED;
         }
-        ListOperation *op = calloc(1, sizeof(*op));
-        r = op ? ns_operation_begin(ns) : -ENOMEM;
-        if (r < 0) {
-                free(op);
-                flight_land(ns->flights, &key, r, NULL);
+        ListOperation *op = demand_start(ns, &key, sizeof(*op));
+        if (!op)
                 return NS_PARKED;
-        }
         op->list.found = list_found;
         op->list.done = list_done;
         op->ns = ns;
@@ -274,13 +281,9 @@ int demand_repo(Namespace *ns, const NsCall *call, Org *org, const char *name) {
                 flight_land(ns->flights, &key, 0, NULL);
                 return NS_PARKED;
         }
-        RepoOperation *op = calloc(1, sizeof(*op) + len);
-        r = op ? ns_operation_begin(ns) : -ENOMEM;
-        if (r < 0) {
-                free(op);
-                flight_land(ns->flights, &key, r, NULL);
+        RepoOperation *op = demand_start(ns, &key, sizeof(*op) + len);
+        if (!op)
                 return NS_PARKED;
-        }
         memcpy(op->name, name, len);
         op->lookup.name = op->name;
         op->lookup.done = repo_found;

@@ -55,6 +55,9 @@ int demand_join(Namespace *ns, const NsCall *call, const FlightKey *key);
  * last. begin fails with -ECANCELED once the name space stops. */
 int ns_operation_begin(Namespace *ns);
 void ns_operation_end(Namespace *ns);
+/* Begins the operation that lands this flight: zeroed memory of `size` bytes for its state. NULL
+ * where it cannot begin; then the flight has landed with the reason. */
+void *demand_start(Namespace *ns, const FlightKey *key, size_t size);
 
 /* Notes how a request for this org ended. */
 void ns_report(Namespace *ns, Org *org, int result, const Failure *failure);
