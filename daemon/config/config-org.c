@@ -18,6 +18,10 @@
 static const char *const kind_names[_ORG_KIND_MAX] = {
         [ORG_LOCAL] = "local",
         [ORG_GIT] = "git",
+        [ORG_GITHUB] = "github",
+        [ORG_GITLAB] = "gitlab",
+        [ORG_GITEA] = "gitea",
+        [ORG_MESA] = "mesa",
 };
 
 const char *org_kind_name(OrgKind kind) {

@@ -47,6 +47,10 @@ typedef struct Config {
 typedef enum OrgKind {
         ORG_LOCAL,
         ORG_GIT,
+        ORG_GITHUB,
+        ORG_GITLAB,
+        ORG_GITEA, /* and Forgejo */
+        ORG_MESA,
         _ORG_KIND_MAX,
         _ORG_KIND_INVALID = -22, /* -EINVAL */
 } OrgKind;
@@ -54,9 +58,17 @@ typedef enum OrgKind {
 /* orgs.d/NAME.conf, section [Org]. */
 typedef struct OrgConfig {
         char *name;
-        OrgKind kind; /* Forge=local|git */
-        char *url;    /* Url=: base URL, or an absolute directory for local */
-        char **repos; /* Repo=, repeatable; NULL-terminated; NULL when none is named */
+        OrgKind kind;  /* Forge= */
+        char *url;     /* Url=: base URL, or an absolute directory for local; "" for the forge's own
+                          public instance */
+        char **repos;  /* Repo=, repeatable; NULL-terminated; NULL when none is named */
+        char *api_url; /* ApiUrl=: NULL: derived from Url= as the forge documents it */
+        char *owner;   /* Owner=: NULL: all of the forge; "@me": whose token it is */
+        char **include;   /* Include=, repeatable: names to show, as fnmatch(3); NULL: all */
+        char **exclude;   /* Exclude=, repeatable: names not to show */
+        bool no_archived; /* Archived=no */
+        bool no_forks;    /* Forks=no */
+        char *client_id; /* ClientId=: of the OAuth application that `gitfsctl login` signs in to */
         uint64_t poll_interval_usec; /* PollIntervalSec=; 0 never; ORG_POLL_DEFAULT when unset */
 } OrgConfig;
 

@@ -57,9 +57,11 @@ static void list_run(Task *task) {
         ForgeList *list = l->list;
         Failure none = {0};
 
-        for (char **name = l->forge->org->repos; name && *name; name++)
-                if (!list->found(list, *name))
+        for (char **name = l->forge->org->repos; name && *name; name++) {
+                const ForgeEntry entry = {.name = *name, .kind = FORGE_REPO};
+                if (!list->found(list, &entry))
                         break;
+        }
         (void) forge_unref(&l->forge->forge);
         free(l);
         list->done(list, 0, &none);
@@ -159,11 +161,12 @@ static int lookup_start(LookupOp *op) {
 }
 
 static void lookup_end(LookupOp *op, int result, Source *source, const Failure *failure) {
+        const ForgeFound found = {.kind = FORGE_REPO, .source = source};
         ForgeLookup *lookup = op->lookup;
         Failure copy = *failure;
 
         lookup_op_free(op);
-        lookup->done(lookup, result, source, &copy);
+        lookup->done(lookup, result, result < 0 ? NULL : &found, &copy);
 }
 
 static int make_source(LookupOp *op, Source **ret, Failure *failure) {

@@ -146,8 +146,10 @@ static int list_directory(const LocalForge *f, ForgeList *list, Failure *failure
         bool more = true;
         for (int i = 0; i < n; i++) {
                 _cleanup_free_ char *name = more ? listed_name(f, entries[i]->d_name) : NULL;
-                if (name)
-                        more = list->found(list, name);
+                if (name) {
+                        const ForgeEntry entry = {.name = name, .kind = FORGE_REPO};
+                        more = list->found(list, &entry);
+                }
                 free(entries[i]);
         }
         free(entries);
@@ -161,9 +163,10 @@ static void list_run(Task *task) {
         Failure failure = {0};
         int r = 0;
 
-        if (f->only)
-                (void) list->found(list, f->only); /* whether to go on does not matter here */
-        else
+        if (f->only) {
+                const ForgeEntry entry = {.name = f->only, .kind = FORGE_REPO};
+                (void) list->found(list, &entry); /* whether to go on does not matter here */
+        } else
                 r = list_directory(f, list, &failure);
         (void) forge_unref(&f->forge);
         free(op);
@@ -244,13 +247,13 @@ static int look_up(LocalForge *f, const char *name, Source **ret, Failure *failu
 static void lookup_run(Task *task) {
         LookupOp *op = container_of(task, LookupOp, task);
         ForgeLookup *lookup = op->lookup;
+        ForgeFound found = {.kind = FORGE_REPO};
         Failure failure = {0};
-        Source *source = NULL;
 
-        int r = look_up(op->forge, lookup->name, &source, &failure);
+        int r = look_up(op->forge, lookup->name, &found.source, &failure);
         (void) forge_unref(&op->forge->forge);
         free(op);
-        lookup->done(lookup, r, source, &failure);
+        lookup->done(lookup, r, r < 0 ? NULL : &found, &failure);
 }
 
 static void local_lookup(Forge *forge, ForgeLookup *lookup) {

@@ -12,6 +12,12 @@ int forge_open(
         const ForgeOps *ops = kinds[org->kind];
         Forge *forge = NULL;
 
+        if (!ops)
+                return failure_set(
+                        ret_failure,
+                        FAILURE_UNSUPPORTED,
+                        "this build knows no forge \"%s\"",
+                        org_kind_name(org->kind));
         int r = ops->open(org, context, &forge, ret_failure);
         if (r < 0)
                 return r;

@@ -23,6 +23,13 @@
 typedef struct Forge Forge;
 typedef struct Source Source;
 
+typedef enum FetchPriority {
+        FETCH_WAITING, /* somebody waits */
+        FETCH_READAHEAD,
+        FETCH_PREFETCH,
+        FETCH_REFRESH,
+} FetchPriority;
+
 /* What all forges share; owned by the manager, outlives every forge. */
 typedef struct ForgeContext {
         Pool *pool;
@@ -31,27 +38,65 @@ typedef struct ForgeContext {
         const Config *config; /* never changes while forges exist */
         struct HostGates *gates;
         struct Credentials *credentials;
+        struct Documents *documents; /* listings that are kept; NULL: none are */
+        const char *config_home;     /* below it: credentials/ORG */
 } ForgeContext;
 
 /* --- org level --- */
 
-/* A repository name the org has, in the order of the server; `done` ends the list with 0 or a
- * negative errno and its failure. Returning false from `found` stops the listing. */
-typedef struct ForgeList {
-        bool (*found)(struct ForgeList *list, const char *name);
-        void (*done)(struct ForgeList *list, int result, const Failure *failure);
-} ForgeList;
+typedef enum ForgeEntryKind {
+        FORGE_REPO,
+        FORGE_OWNER, /* holds repositories, and perhaps further owners: a user or an org in an org
+                        that stands for a whole forge, a subgroup of GitLab */
+} ForgeEntryKind;
 
-/* source is a reference for the callback to keep; NULL unless result is 0. -ENOENT: no such
- * repository. */
-typedef struct ForgeLookup {
-        const char *name; /* borrowed from the caller until done */
+typedef struct ForgeEntry {
+        const char *name; /* one component of a path; as the server spells it, unchecked */
+        ForgeEntryKind kind;
+} ForgeEntry;
+
+/* The listing of one directory above repositories, in the order of the server. What the org's
+ * configuration leaves out (Include=, Exclude=, Archived=, Forks=) is left out.
+ *
+ * done(0) with a failure that has a class means: this is the list, but. FAILURE_SSO: what the token
+ * is not authorized for is not in it. FAILURE_RENAMED: the owner has another name by now. */
+typedef struct ForgeList ForgeList;
+struct ForgeList {
+        const char *owner; /* "" the org's own directory, else "torvalds", "group/subgroup";
+                              borrowed until done */
+        FetchPriority priority;
+        /* Asks nobody: what an earlier listing left on this machine. -ENODATA where there is
+         * nothing. */
+        bool kept;
+        /* Pool threads, never two at a time. Returning false stops the listing. */
+        bool (*found)(ForgeList *list, const ForgeEntry *entry);
+        /* The end of a page: what was found so far can be shown. May be NULL. */
+        void (*page)(ForgeList *list);
+        void (*done)(ForgeList *list, int result, const Failure *failure);
+};
+
+typedef struct ForgeFound {
+        ForgeEntryKind kind;
+        Source *source; /* FORGE_REPO: a reference for the callback to keep; else NULL */
+        bool unproven;  /* an owner that could not be asked for just now, and may not exist: not to
+                           be  believed for long */
+} ForgeFound;
+
+/* found is NULL unless result is 0. -ENOENT: no such repository or owner. */
+typedef struct ForgeLookup ForgeLookup;
+struct ForgeLookup {
+        const char *owner, *name; /* borrowed from the caller until done; owner as in ForgeList */
+        bool listed; /* a listing says that it is a repository: it need not be asked for
+                        again */
         void (*done)(
-                struct ForgeLookup *lookup, int result, Source *source, const Failure *failure);
-} ForgeLookup;
+                ForgeLookup *lookup, int result, const ForgeFound *found, const Failure *failure);
+};
 
 typedef struct ForgeOps {
         const char *kind;
+        /* A listing takes long and is kept: one that is out of date is shown while it is asked for
+         * again. */
+        bool revalidates;
         int (*open)(
                 const OrgConfig *org,
                 const ForgeContext *context,
@@ -92,13 +137,6 @@ typedef enum FetchKind {
                       */
 } FetchKind;
 
-typedef enum FetchPriority {
-        FETCH_WAITING, /* somebody waits */
-        FETCH_READAHEAD,
-        FETCH_PREFETCH,
-        FETCH_REFRESH,
-} FetchPriority;
-
 /* One request to a source. Owned by the caller, unchanged by it until done. */
 typedef struct Fetch Fetch;
 struct Fetch {
@@ -114,6 +152,9 @@ struct Fetch {
         size_t n_oids;
         Oid have_tree; /* FETCH_COMMIT: a root tree that is in the store with all its trees; may be
                           none */
+        /* FETCH_SIZES: the tree of the directory that somebody looks at, and the root tree above
+         * it; both are in the store, and all oids lie below the root. Forges tell sizes by tree. */
+        Oid tree, root;
 
         /* Each object that is now in the store; may be NULL. Pool threads, never two at a time. */
         void (*object)(Fetch *fetch, const Oid *oid, ObjectType type, uint64_t size);
@@ -146,6 +187,9 @@ struct Source {
                                    anyway */
         /* True once the server is known to answer FETCH_SIZES without content. Relaxed: a hint. */
         atomic_bool cheap_sizes;
+        /* FETCH_SIZES is best asked for this many at a time; 0: for as many as there are.
+         * Constant. */
+        size_t sizes_per_fetch;
 };
 
 Source *source_ref(Source *source);
@@ -156,3 +200,7 @@ void source_fetch(Source *source, Fetch *fetch);
 /* Rows of the table in forge.c. */
 extern const ForgeOps forge_local_ops;
 extern const ForgeOps forge_git_ops;
+extern const ForgeOps forge_github_ops;
+extern const ForgeOps forge_gitlab_ops;
+extern const ForgeOps forge_gitea_ops;
+extern const ForgeOps forge_mesa_ops;

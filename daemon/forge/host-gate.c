@@ -350,14 +350,14 @@ void host_gates_set_clock(HostGates *g, uint64_t (*now)(void)) {
         g->now = now;
 }
 
-int host_gates_new(Pool *pool, unsigned max_per_host, unsigned max_total, HostGates **ret) {
+int host_gates_new(Pool *pool, const GateLimits *limits, HostGates **ret) {
         HostGates *g = calloc(1, sizeof(*g));
         if (!g)
                 return -ENOMEM;
         *g = (HostGates){
                 .pool = pool,
-                .max_per_host = max_per_host,
-                .max_total = max_total,
+                .max_per_host = limits->max_per_host,
+                .max_total = limits->max_total,
                 .now = now_usec,
         };
         TAILQ_INIT(&g->order);

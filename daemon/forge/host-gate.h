@@ -21,6 +21,10 @@ struct GateTicket {
         FetchPriority priority;
         uint64_t deadline_usec;
         uint64_t not_before_usec; /* monotonic; 0: at once. For retries that wait first */
+        /* Whose budget it takes: what the server counts ("core", "graphql"; NULL: all is one), and
+         * for whom (Secret.serial; 0: nobody in particular). Borrowed until leave. */
+        const char *resource;
+        uint64_t account;
         /* Runs on a pool thread exactly once: 0, send now and call host_gate_leave() afterwards; or
          * a negative errno with the reason (breaker open, limited beyond the deadline, shutting
          * down), then do not. */
@@ -33,7 +37,12 @@ struct GateTicket {
         TAILQ_ENTRY(GateTicket) entry;
 };
 
-int host_gates_new(Pool *pool, unsigned max_per_host, unsigned max_total, HostGates **ret);
+typedef struct GateLimits {
+        unsigned max_per_host, max_total; /* requests on their way */
+        unsigned max_per_second; /* to one host: a token bucket that holds two seconds' worth; 0: no
+                                    limit */
+} GateLimits;
+int host_gates_new(Pool *pool, const GateLimits *limits, HostGates **ret);
 HostGates *host_gates_free(HostGates *gates);
 DEFINE_CLEANUP(HostGates *, host_gates_free)
 
@@ -42,6 +51,30 @@ void host_gate_enter(HostGates *gates, const char *host, GateTicket *ticket);
 /* The request is over. outcome tells the breaker: 0 for any answer of the server, negative with a
  * failure of class offline or timeout otherwise; rate limiting carries retry_at_usec. */
 void host_gate_leave(GateTicket *ticket, int outcome, const Failure *failure);
+/* What is left of a budget, as the answer to this ticket's request said. While nothing is left,
+ * nothing is admitted before the reset: who cannot wait that long fails with FAILURE_RATE_LIMITED
+ * and retry_at_usec. Background priorities leave a tenth of it to those that wait. */
+typedef struct GateBudget {
+        uint64_t limit, remaining;
+        uint64_t reset_usec; /* monotonic; the caller has made it so from the server's clock */
+} GateBudget;
+void host_gate_budget(GateTicket *ticket, const GateBudget *budget);
+
+/* The state of one host, or of one budget there, for people. Strings are valid during the call. */
+typedef struct GateInfo {
+        const char *host;
+        const char *resource; /* "" where the host tells no budget */
+        uint64_t account;
+        GateBudget budget; /* limit 0: none is known */
+        unsigned n_active, n_waiting;
+        uint64_t blocked_until_usec; /* monotonic; 0: not; Retry-After, or no budget, or a closed
+                                        breaker */
+        bool down;                   /* the breaker has tripped */
+} GateInfo;
+/* A negative return ends it and is returned. fn is called without a lock. */
+int host_gates_each(
+        HostGates *gates, int (*fn)(const GateInfo *info, void *userdata), void *userdata);
+
 /* Called regularly (about 4 times a second) from a timer: expires tickets whose deadline has passed
  * and admits what waited for a time. */
 void host_gates_tick(HostGates *gates);

@@ -32,8 +32,14 @@ typedef struct HttpRequest {
                 *password; /* Basic, sent at once, never to another host; NULL: anonymous */
         const void *body;  /* copied; NULL with body_len 0: a GET */
         size_t body_len;
-        bool gzip_body;         /* compress the body when it is larger than 1 KiB */
-        uint64_t deadline_usec; /* monotonic; the whole transfer; USEC_INFINITY: none */
+        bool gzip_body; /* compress the body when it is larger than 1 KiB */
+        /* The caller looks at redirects itself: 3xx is an answer like others. Else they are
+         * followed, to https or within the same scheme, and secrets go to no other host. */
+        bool no_redirects;
+        const char *authorization; /* the value of an Authorization header, or "Name: value" of
+                                      another one, sent to this host only; wiped when it is over;
+                                      NULL: none */
+        uint64_t deadline_usec;    /* monotonic; the whole transfer; USEC_INFINITY: none */
 } HttpRequest;
 
 /* What is known when the headers of the final response (after redirects) are complete. */
@@ -44,6 +50,10 @@ typedef struct HttpResponse {
         uint64_t retry_after_usec;    /* relative; 0 when absent */
         const char *effective_url;    /* where redirects led */
 } HttpResponse;
+
+/* Another header of the response, by its name in any case; "" when absent. During on_response()
+ * only. Of several of one name the last. */
+const char *http_response_header(const HttpResponse *response, const char *name);
 
 typedef struct HttpHandler {
         /* Once, before any data, if there was a response at all. Negative aborts the transfer and

@@ -117,6 +117,11 @@ static int start_engine(Manager *m) {
                 .user_agent = "gitfs/" GITFS_VERSION,
         };
 
+        const GateLimits limits = {
+                .max_per_host = c->max_per_host,
+                .max_total = c->max_total,
+        };
+
         int r = pool_new(c->workers > 0 ? c->workers : default_workers(), &m->pool);
         if (r >= 0)
                 r = flight_table_new(m->pool, &m->flights);
@@ -127,7 +132,7 @@ static int start_engine(Manager *m) {
         if (r >= 0)
                 r = http_client_new(&http, m->pool, &m->http);
         if (r >= 0)
-                r = host_gates_new(m->pool, c->max_per_host, c->max_total, &m->gates);
+                r = host_gates_new(m->pool, &limits, &m->gates);
         if (r >= 0)
                 r = credentials_new(c->use_credential_helper, &m->credentials);
         if (r < 0)

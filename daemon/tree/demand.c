@@ -128,10 +128,11 @@ typedef struct ListOperation {
 
 #define MAX_REPOS (1u << 20)
 
-static bool list_found(ForgeList *list, const char *name) {
+static bool list_found(ForgeList *list, const ForgeEntry *entry) {
         ListOperation *op = container_of(list, ListOperation, list);
 
-        if (!name_is_valid(name) || strchr(name, '@'))
+        const char *name = entry->name;
+        if (!name_is_valid(name) || strchr(name, '@') || entry->kind != FORGE_REPO)
                 return true; /* a name that cannot be shown, or would be read as a ref */
         if (op->n == op->cap) {
                 size_t cap = op->cap ? op->cap * 2 : 64;
@@ -230,6 +231,7 @@ int demand_org_list(Namespace *ns, const NsCall *call, Org *org) {
         ListOperation *op = demand_start(ns, &key, sizeof(*op));
         if (!op)
                 return NS_PARKED;
+        op->list.owner = "";
         op->list.found = list_found;
         op->list.done = list_done;
         op->ns = ns;
@@ -249,10 +251,11 @@ typedef struct RepoOperation {
         char name[];
 } RepoOperation;
 
-static void repo_found(ForgeLookup *lookup, int result, Source *source, const Failure *failure) {
+static void
+repo_found(ForgeLookup *lookup, int result, const ForgeFound *found, const Failure *failure) {
         RepoOperation *op = container_of(lookup, RepoOperation, lookup);
         Namespace *ns = op->ns;
-        _cleanup_(source_unrefp) _unused_ Source *owned = source;
+        _cleanup_(source_unrefp) Source *source = found ? found->source : NULL;
 
         if (result >= 0) {
                 _cleanup_(repo_unrefp) Repo *repo = NULL;
@@ -285,6 +288,7 @@ int demand_repo(Namespace *ns, const NsCall *call, Org *org, const char *name) {
         if (!op)
                 return NS_PARKED;
         memcpy(op->name, name, len);
+        op->lookup.owner = "";
         op->lookup.name = op->name;
         op->lookup.done = repo_found;
         op->ns = ns;

@@ -10,8 +10,16 @@
  * failure_set(), which redacts. */
 typedef enum FailureClass {
         FAILURE_NONE = 0,
-        FAILURE_NOT_FOUND,    /* the server says there is no such repository, ref or object */
-        FAILURE_AUTH,         /* credentials are missing, refused or not sufficient */
+        FAILURE_NOT_FOUND,     /* the server says there is no such repository, ref or object */
+        FAILURE_AUTH,          /* access is refused, and nobody said why */
+        FAILURE_TOKEN_MISSING, /* the server wants to know who asks, and no token or password is set
+                                */
+        FAILURE_TOKEN_REFUSED, /* the token or password is wrong, expired or revoked */
+        FAILURE_FORBIDDEN,     /* the token is good, but its permissions do not reach that far */
+        FAILURE_SSO, /* the token must be authorized for single sign-on first; the text holds the
+                        URL */
+        FAILURE_BLOCKED,      /* taken down or disabled by the forge */
+        FAILURE_RENAMED,      /* lives under another name now, which the text tells */
         FAILURE_OFFLINE,      /* no connection: DNS, refused, unreachable, breaker open */
         FAILURE_TIMEOUT,      /* no answer before the deadline */
         FAILURE_RATE_LIMITED, /* told to come back at retry_at_usec */
@@ -28,15 +36,14 @@ typedef struct Failure {
         FailureClass class;
         int http_code;          /* 0 when there was none */
         uint64_t retry_at_usec; /* monotonic; 0 when unknown */
-        char text[200];         /* one sentence for people, no trailing period, no secrets */
+        char text[400];         /* one sentence for people, no trailing period, no secrets */
 } Failure;
 
 /* Fills f (which may be NULL) and returns the negative errno that belongs to the class, so that a
  * caller can fail in one line. The text is redacted, truncated to fit, and made printable UTF-8: it
  * may hold what a server said. */
 int failure_set(Failure *f, FailureClass class, const char *fmt, ...) _printf_(3, 4);
-/* The negative errno of a class: ENOENT, EACCES, EHOSTDOWN, ETIMEDOUT, EAGAIN, EFBIG, EIO, EIO,
- * EOPNOTSUPP, EINTR, EIO. */
+/* The negative errno of a class: the table in failure.c. */
 int failure_errno(FailureClass class);
 /* "not-found", "auth", ...: for logs, the bus and JSON. */
 const char *failure_class_name(FailureClass class);

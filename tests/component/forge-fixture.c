@@ -135,17 +135,15 @@ static void make_context(ForgeFixture *f) {
                 .user_agent = "git/gitfs-test",
         };
 
+        const GateLimits limits = {
+                .max_per_host = f->config.max_per_host,
+                .max_total = f->config.max_total,
+        };
         f->context = (ForgeContext){.config = &f->config};
         ck_assert_int_eq(pool_new(4, &f->context.pool), 0);
         ck_assert_int_eq(http_client_new(&http, f->context.pool, &f->context.http), 0);
         ck_assert_int_eq(store_open(&store, &f->context.store), 0);
-        ck_assert_int_eq(
-                host_gates_new(
-                        f->context.pool,
-                        f->config.max_per_host,
-                        f->config.max_total,
-                        &f->context.gates),
-                0);
+        ck_assert_int_eq(host_gates_new(f->context.pool, &limits, &f->context.gates), 0);
         ck_assert_int_eq(credentials_new(true, &f->context.credentials), 0);
 }
 
@@ -241,12 +239,13 @@ typedef struct LookupRun {
         Failure failure;
 } LookupRun;
 
-static void on_found(ForgeLookup *lookup, int result, Source *source, const Failure *failure) {
+static void
+on_found(ForgeLookup *lookup, int result, const ForgeFound *found, const Failure *failure) {
         LookupRun *l = container_of(lookup, LookupRun, lookup);
 
         (void) pthread_mutex_lock(&l->mutex);
         l->result = result;
-        l->source = source;
+        l->source = found ? found->source : NULL;
         l->failure = *failure;
         l->done = true;
         (void) pthread_cond_signal(&l->ended);
@@ -271,7 +270,7 @@ static Forge *open_forge(ForgeFixture *f, const char *url, const char *const *re
 int forge_fixture_lookup(
         ForgeFixture *f, const char *url, const char *name, Source **ret, Failure *ret_failure) {
         LookupRun l = {
-                .lookup = {.name = name, .done = on_found},
+                .lookup = {.owner = "", .name = name, .done = on_found},
                 .mutex = PTHREAD_MUTEX_INITIALIZER,
                 .ended = PTHREAD_COND_INITIALIZER,
         };
@@ -300,10 +299,10 @@ typedef struct ListRun {
         unsigned left;
 } ListRun;
 
-static bool on_name(ForgeList *list, const char *name) {
+static bool on_name(ForgeList *list, const ForgeEntry *entry) {
         ListRun *l = container_of(list, ListRun, list);
 
-        return buf_appendf(&l->names, "%s\n", name) >= 0 && --l->left > 0;
+        return buf_appendf(&l->names, "%s\n", entry->name) >= 0 && --l->left > 0;
 }
 
 static void on_listed(ForgeList *list, int result, const Failure *failure) {
@@ -318,7 +317,7 @@ static void on_listed(ForgeList *list, int result, const Failure *failure) {
 
 char *forge_fixture_list(ForgeFixture *f, const char *url, const char *const *repos, unsigned max) {
         ListRun l = {
-                .list = {.found = on_name, .done = on_listed},
+                .list = {.owner = "", .found = on_name, .done = on_listed},
                 .mutex = PTHREAD_MUTEX_INITIALIZER,
                 .ended = PTHREAD_COND_INITIALIZER,
                 .left = max,

@@ -43,10 +43,12 @@ static void on_admitted(GateTicket *ticket, int result, const Failure *failure) 
 }
 
 static void setup(unsigned per_host, unsigned total) {
+        const GateLimits limits = {.max_per_host = per_host, .max_total = total};
+
         fake_now = 1000 * USEC_PER_SEC;
         fixture = (Fixture){0};
         ck_assert_int_eq(pool_new(1, &fixture.pool), 0);
-        ck_assert_int_eq(host_gates_new(fixture.pool, per_host, total, &fixture.gates), 0);
+        ck_assert_int_eq(host_gates_new(fixture.pool, &limits, &fixture.gates), 0);
         host_gates_set_clock(fixture.gates, fake_clock);
 }
 

@@ -1,0 +1,48 @@
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "gitfs/macro.h"
+
+#include "util/buf.h"
+
+/* JSON from servers, which may be of any shape: bounded in depth and size, and read through getters
+ * that give nothing for what is missing, null or of another type. The only user of json-c in the
+ * daemon. A document belongs to one thread at a time; what the getters return is borrowed from it.
+ */
+
+typedef struct json_object Json;
+
+#define JSON_MAX_DEPTH 32
+
+/* 0; -EBADMSG for what is no JSON (or too deep, or has anything behind it); -ENOMEM. */
+int json_parse(const void *data, size_t len, Json **ret);
+Json *json_free(Json *json);
+DEFINE_CLEANUP(Json *, json_free)
+
+/* A member of an object. NULL where json is NULL or no object, or the member has another type. */
+const Json *json_get_object(const Json *json, const char *key);
+const Json *json_get_array(const Json *json, const char *key);
+/* NULL for strings that hold a NUL, too: no name or id has one. */
+const char *json_get_string(const Json *json, const char *key);
+/* True if there is such a member, and it is true. */
+bool json_get_bool(const Json *json, const char *key);
+/* 1: a number, or a string of digits (large ones come so), that is not negative; 0: none. */
+int json_get_uint64(const Json *json, const char *key, uint64_t *ret);
+
+/* 0 for what is no array. */
+size_t json_array_size(const Json *json);
+const Json *json_array_get(const Json *json, size_t i); /* NULL out of range */
+/* The value itself as a string; NULL if it is none. */
+const char *json_string(const Json *json);
+
+/* Calls fn with each member; a negative return ends it and is returned. */
+int json_each(
+        const Json *object,
+        int (*fn)(const char *key, const Json *value, void *userdata),
+        void *userdata);
+
+/* Appends a string as JSON, quoted. Bytes that are no UTF-8 become U+FFFD. 0 or -ENOMEM. */
+int json_append_string(Buf *b, const char *s);

@@ -1,0 +1,69 @@
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "gitfs/macro.h"
+
+#include "config/config.h"
+#include "util/failure.h"
+
+/* Where the token of one org comes from. In this order, the first that has one wins:
+ *
+ *      $CREDENTIALS_DIRECTORY/gitfs.ORG        a systemd credential (systemd.exec(5))
+ *      CONFIGHOME/credentials/ORG              a file of mode 0600, of `gitfsctl org add
+ * --token-stdin` gh auth token, glab auth token          for GitHub and GitLab, by the host's name
+ *      git credential fill                     credential.h; user name and password
+ *
+ * A token is read when it is first needed, kept in memory that is wiped and left out of core dumps,
+ * and read again after it was refused, so that it can be rotated without a restart. Reading blocks:
+ * workers only. Any number of threads; at most one reads at a time. */
+typedef struct Secrets Secrets;
+struct Credentials;
+
+typedef enum SecretOrigin {
+        SECRET_NONE,
+        SECRET_SYSTEMD,
+        SECRET_FILE,
+        SECRET_TOOL, /* gh or glab */
+        SECRET_GIT,  /* git credential */
+} SecretOrigin;
+
+typedef struct Secret {
+        SecretOrigin origin;
+        char *username;  /* owned; for git over HTTP: what the forge wants beside a token */
+        char *token;     /* owned; NULL: there is none */
+        uint64_t serial; /* changes with the token; names a budget of requests */
+} Secret;
+
+/* url: what `git credential` and gh are asked about, "https://host/owner". */
+int secrets_new(
+        const OrgConfig *org,
+        const char *url,
+        const char *config_home,
+        struct Credentials *credentials,
+        Secrets **ret);
+Secrets *secrets_ref(Secrets *s);
+Secrets *secrets_unref(Secrets *s);
+DEFINE_CLEANUP(Secrets *, secrets_unref)
+
+/* 1 and a copy; 0 there is none (remembered for a while); < 0 errno. */
+int secrets_get(Secrets *s, uint64_t deadline_usec, Secret *ret);
+/* What is in memory already: 1 and a copy; 0 nothing, or nothing was asked for yet. Never blocks.
+ */
+int secrets_peek(Secrets *s, Secret *ret);
+/* The server answered 401 to it. True: another one may be had now, ask once more. It is not given
+ * out again before it has changed, or a while has passed; servers lock accounts. `git credential
+ * reject` is told where it came from there, and had never been accepted. */
+bool secrets_refused(Secrets *s, const Secret *secret);
+void secrets_accepted(Secrets *s, const Secret *secret);
+/* Forgets what was read: a new file was written, or the user asks for it. */
+void secrets_flush(Secrets *s);
+void secret_done(Secret *secret);
+#define _cleanup_secret_ _cleanup_(secret_done)
+
+/* CONFIGHOME/credentials/ORG: writes it, 0600 in a directory of 0700, as a whole. -EINVAL for what
+ * is no token: empty, over 16 KiB, with blanks or control characters. */
+int secret_file_write(const char *config_home, const char *org, const char *token);
+/* 0, also where there is none. */
+int secret_file_remove(const char *config_home, const char *org);

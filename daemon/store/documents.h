@@ -1,0 +1,31 @@
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "gitfs/macro.h"
+
+#include "util/buf.h"
+
+/* Small documents kept by key across restarts: the listings of forges, what a server was found to
+ * be able to do. One file each in a directory of the cache, replaced as a whole; safe to delete at
+ * any time, also while running. What is damaged, or belongs to another key, is not there. Least
+ * recently written ones make room.
+ *
+ * Calls read and write the disk: workers only. Any number of threads. */
+typedef struct Documents Documents;
+
+#define DOCUMENT_MAX_SIZE (64u << 20)
+
+/* Makes the directory (0700) where it is missing. */
+int documents_open(const char *directory, uint64_t max_bytes, Documents **ret);
+Documents *documents_close(Documents *d);
+DEFINE_CLEANUP(Documents *, documents_close)
+
+/* 1 and the content, 0 there is none, < 0 errno. */
+int documents_get(Documents *d, const char *key, Buf *ret);
+/* 0; -EFBIG over DOCUMENT_MAX_SIZE; else an errno: the old one, or none, stays. */
+int documents_put(Documents *d, const char *key, const void *data, size_t len);
+void documents_remove(Documents *d, const char *key);
+/* All of them. */
+void documents_clear(Documents *d);
