@@ -16,8 +16,13 @@
 typedef struct json_object Json;
 
 #define JSON_MAX_DEPTH 32
+/* Of the parsed form, which may take a hundred times more than the text. A tree of a hundred
+ * thousand files needs half of it. */
+#define JSON_MAX_MEMORY (384u << 20)
 
-/* 0; -EBADMSG for what is no JSON (or too deep, or has anything behind it); -ENOMEM. */
+/* 0; -EBADMSG for what is no JSON (or too deep, has anything behind it, or is no UTF-8); -EFBIG
+ * over JSON_MAX_MEMORY; -ENOMEM. A member that is there twice counts the second time. A document
+ * that is `null` is NULL. */
 int json_parse(const void *data, size_t len, Json **ret);
 Json *json_free(Json *json);
 DEFINE_CLEANUP(Json *, json_free)
@@ -29,7 +34,7 @@ const Json *json_get_array(const Json *json, const char *key);
 const char *json_get_string(const Json *json, const char *key);
 /* True if there is such a member, and it is true. */
 bool json_get_bool(const Json *json, const char *key);
-/* 1: a number, or a string of digits (large ones come so), that is not negative; 0: none. */
+/* 1: an integer, or a string of digits (large ones come so), that is not negative; 0: none. */
 int json_get_uint64(const Json *json, const char *key, uint64_t *ret);
 
 /* 0 for what is no array. */
