@@ -18,6 +18,7 @@ static const char usage[] =
         "  --mount DIR              where to mount (default: $XDG_RUNTIME_DIR/gitfs)\n"
         "  --runtime-directory DIR  control socket (default: $XDG_RUNTIME_DIR/gitfsd)\n"
         "  --config-home DIR        configuration (default: ~/.config/gitfs)\n"
+        "  --system-config DIR      that of all users (default: " GITFS_SYSCONFDIR "/gitfs)\n"
         "  --cache-directory DIR    objects (default: ~/.cache/gitfs)\n"
         "  --log-level LEVEL        err, warning, notice, info or debug\n"
         "  --no-session-bus         serve only the control socket\n"
@@ -29,6 +30,7 @@ static int parse_options(int argc, char **argv, ManagerOptions *o, bool *ret_ses
                 {"mount", required_argument, NULL, 'm'},
                 {"runtime-directory", required_argument, NULL, 'r'},
                 {"config-home", required_argument, NULL, 'c'},
+                {"system-config", required_argument, NULL, 's'},
                 {"cache-directory", required_argument, NULL, 'C'},
                 {"log-level", required_argument, NULL, 'l'},
                 {"no-session-bus", no_argument, NULL, 'n'},
@@ -48,6 +50,9 @@ static int parse_options(int argc, char **argv, ManagerOptions *o, bool *ret_ses
                         break;
                 case 'c':
                         o->config_home = optarg;
+                        break;
+                case 's':
+                        o->system_config = optarg;
                         break;
                 case 'C':
                         o->cache_directory = optarg;

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "config/ini-text.h"
+#include "config/string-list.h"
 #include "util/fd.h"
 
 #define FILE_SIZE_MAX ((size_t) 1 << 20)
@@ -28,7 +29,7 @@ int conf_dir_list(const char *dir, char ***ret) {
         if (n < 0 && errno != ENOENT)
                 return -errno;
         n = MAX(n, 0);
-        _cleanup_(conf_dir_freep) char **names = calloc((size_t) n + 1, sizeof(*names));
+        _cleanup_(string_list_freep) char **names = calloc((size_t) n + 1, sizeof(*names));
         bool complete = names;
         for (int i = 0; i < n; i++) {
                 if (complete) {
@@ -42,12 +43,6 @@ int conf_dir_list(const char *dir, char ***ret) {
                 return -ENOMEM;
         *ret = TAKE_PTR(names);
         return 0;
-}
-
-void conf_dir_free(char **names) {
-        for (char **p = names; p && *p; p++)
-                free(*p);
-        free(names);
 }
 
 int conf_file_read(const char *path, Buf *ret, ConfigError *ret_error) {

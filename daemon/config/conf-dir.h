@@ -7,10 +7,8 @@
 
 /* The names of the files *.conf in a directory, sorted by their bytes; hidden files are left out.
  * 0, also where there is no such directory, or negative errno. *ret is NULL-terminated; free it
- * with conf_dir_free(). */
+ * with string_list_free(). */
 int conf_dir_list(const char *dir, char ***ret);
-void conf_dir_free(char **names);
-DEFINE_CLEANUP(char **, conf_dir_free)
 
 /* Reads one file. -ENOENT where there is none (*ret_error is not set then), other errno with
  * *ret_error. */

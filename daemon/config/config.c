@@ -9,6 +9,7 @@
 
 #include "config/conf-dir.h"
 #include "config/ini-text.h"
+#include "config/string-list.h"
 #include "config/value.h"
 #include "util/clock.h"
 #include "util/log.h"
@@ -162,6 +163,8 @@ static int parse_log_level(const OptionRow *row, const char *value, void *field,
           "How many requests one server gets at a time.")                                          \
         X("Network", "MaxRequests", "32", parse_uint, max_total, 1, 10000,                         \
           "How many requests are out at a time, to all servers together.")                         \
+        X("Network", "MaxRequestsPerSecond", "50", parse_uint, max_per_second, 0, 100000,          \
+          "How many requests one server gets in a second; 0 means as many as there are.")          \
         X("Network", "Retries", "2", parse_uint, retries, 0, 100,                                  \
           "How often a failed request is repeated where that may help.")                           \
         X("Network", "MaxObjectSize", "8G", parse_bytes, max_object_size, MIB, INT64_MAX,          \
@@ -294,7 +297,7 @@ static int load_file(Config *c, const char *path, ConfigError *ret_error) {
 static int load_directory(Config *c, const char *dir, ConfigError *ret_error) {
         _cleanup_free_ char *file = path_join(dir, "gitfs.conf", NULL);
         _cleanup_free_ char *drop_ins = path_join(dir, "gitfs.conf.d", NULL);
-        _cleanup_(conf_dir_freep) char **names = NULL;
+        _cleanup_(string_list_freep) char **names = NULL;
 
         if (!file || !drop_ins)
                 return -ENOMEM;
@@ -331,16 +334,13 @@ static int fill_in_directories(Config *c, ConfigError *ret_error) {
 }
 
 int config_load(
-        const char *sysconfdir, const char *config_home, Config **ret, ConfigError *ret_error) {
-        _cleanup_free_ char *system = path_join(sysconfdir, "gitfs", NULL);
+        const char *system_config, const char *config_home, Config **ret, ConfigError *ret_error) {
         _cleanup_(config_freep) Config *c = NULL;
 
         (void) config_error_set(ret_error, "out of memory"); /* unless something better is known */
-        if (!system)
-                return -ENOMEM;
         int r = config_new(&c);
         if (r >= 0)
-                r = load_directory(c, system, ret_error);
+                r = load_directory(c, system_config, ret_error);
         if (r >= 0)
                 r = load_directory(c, config_home, ret_error);
         if (r >= 0)

@@ -33,6 +33,7 @@ typedef struct Config {
         uint64_t stall_timeout_usec;   /* StallTimeoutSec=: no byte for that long ends a transfer */
         unsigned max_per_host;         /* MaxRequestsPerHost= */
         unsigned max_total;            /* MaxRequests= */
+        unsigned max_per_second;       /* MaxRequestsPerSecond=: to one host; 0 no limit */
         unsigned retries;              /* Retries= */
         uint64_t max_object_size;      /* MaxObjectSize= */
         char *ca_file;                 /* CAFile=: NULL for the system's */
@@ -65,7 +66,7 @@ typedef struct OrgConfig {
         char *api_url; /* ApiUrl=: NULL: derived from Url= as the forge documents it */
         char *owner;   /* Owner=: NULL: all of the forge; "@me": whose token it is */
         char **include;   /* Include=, repeatable: names to show, as fnmatch(3); NULL: all */
-        char **exclude;   /* Exclude=, repeatable: names not to show */
+        char **exclude;   /* Exclude=, repeatable: names not to show; it has the last word */
         bool no_archived; /* Archived=no */
         bool no_forks;    /* Forks=no */
         char *client_id; /* ClientId=: of the OAuth application that `gitfsctl login` signs in to */
@@ -73,7 +74,12 @@ typedef struct OrgConfig {
 } OrgConfig;
 
 #define ORG_POLL_DEFAULT UINT64_MAX /* as the daemon's PollIntervalSec= */
+#define ORG_OWNER_ME "@me"
+#define ORG_OWNER_MAX 1024 /* bytes, and ORG_OWNER_DEPTH_MAX names */
+#define ORG_OWNER_DEPTH_MAX 20
 #define ORG_REPOS_MAX 10000
+#define ORG_PATTERNS_MAX 256                     /* of Include=, and of Exclude= */
+#define ORG_PATTERN_MAX 255                      /* bytes */
 #define CONFIG_POLL_MAX UINT64_C(31536000000000) /* a year, in microseconds */
 
 /* One option, for parsing, documentation and tests. */
@@ -99,19 +105,23 @@ DEFINE_CLEANUP(Config *, config_free)
  * failure. */
 int config_parse(
         Config *c, const char *text, size_t len, const char *origin, ConfigError *ret_error);
-/* Reads, in this order, the later winning: SYSCONFDIR/gitfs/gitfs.conf, the drop-ins in its
- * gitfs.conf.d
- * (*.conf, sorted by name), CONFIGHOME/gitfs.conf and its drop-ins, and fills in the directories
- * that no file names. `config_home` is normally ~/.config/gitfs. Missing files are fine. */
+/* Reads, in this order, the later winning: gitfs.conf in the system's directory, normally
+ * SYSCONFDIR/gitfs, the drop-ins in its gitfs.conf.d (*.conf, sorted by name), gitfs.conf and its
+ * drop-ins in the user's, normally ~/.config/gitfs; and fills in the directories that no file
+ * names. Missing files are fine. */
 int config_load(
-        const char *sysconfdir, const char *config_home, Config **ret, ConfigError *ret_error);
+        const char *system_config, const char *config_home, Config **ret, ConfigError *ret_error);
 
 int org_config_new(const char *name, OrgKind kind, const char *url, OrgConfig **ret);
 OrgConfig *org_config_free(OrgConfig *c);
 DEFINE_CLEANUP(OrgConfig *, org_config_free)
 int org_config_copy(const OrgConfig *c, OrgConfig **ret);
-/* A name that is there already is not added again. -E2BIG over ORG_REPOS_MAX. */
+/* What is there already is not added again. -E2BIG over ORG_REPOS_MAX, ORG_PATTERNS_MAX. */
 int org_config_add_repo(OrgConfig *c, const char *name);
+int org_config_add_include(OrgConfig *c, const char *pattern);
+int org_config_add_exclude(OrgConfig *c, const char *pattern);
+/* Where the org is: Url=, or the public instance of its forge. */
+const char *org_config_url(const OrgConfig *c);
 /* Parses one orgs.d file; the name comes from the file name. */
 int org_config_parse(
         const char *name,
@@ -120,15 +130,18 @@ int org_config_parse(
         const char *origin,
         OrgConfig **ret,
         ConfigError *ret_error);
-/* Refuses, with the reason: an invalid name, a URL that is not http(s):// with a host (or that
- * holds credentials, a query or a fragment), a local directory that is not absolute, an invalid
- * repository name. */
+/* Refuses, with the reason: an invalid name of the org, of its owner or of a repository; a URL that
+ * is not one, or holds credentials, a query or a fragment; a local directory that is not absolute;
+ * a pattern that is too long; and options that mean nothing to this kind of forge. */
 int org_config_check(const OrgConfig *c, ConfigError *ret_error);
 /* The text of the file that org_config_parse() reads back to the same value. */
 int org_config_format(const OrgConfig *c, Buf *ret);
-/* Reads every *.conf in CONFIGHOME/orgs.d, sorted by name. A broken file does not hide the others:
- * it is reported through on_error and left out. *ret is an allocated array of n owned pointers. */
+/* Reads every *.conf in the user's orgs.d, and those in the system's that have no namesake there,
+ * sorted by name. An empty file, or a link to /dev/null, is no org: in the user's directory it
+ * hides the system's. A broken file does not hide the others: it is reported through on_error and
+ * left out. *ret is an allocated array of n owned pointers. */
 int org_config_load_all(
+        const char *system_config,
         const char *config_home,
         void (*on_error)(const ConfigError *error, void *userdata),
         void *userdata,
@@ -137,3 +150,7 @@ int org_config_load_all(
 
 const char *org_kind_name(OrgKind kind);
 OrgKind org_kind_from_string(const char *s);
+/* The URL of the public instance; NULL where there is none and Url= must be set. */
+const char *org_kind_instance(OrgKind kind);
+/* It has an API that lists owners and repositories. */
+bool org_kind_has_api(OrgKind kind);

@@ -61,7 +61,7 @@ static bool port_is_valid(const char *s, size_t len) {
         return port > 0;
 }
 
-int org_url_check(const char *url, ConfigError *ret_error) {
+int org_url_check_http(const char *url, ConfigError *ret_error) {
         const char *authority = skip_scheme(url);
 
         if (!authority)
@@ -85,4 +85,8 @@ int org_url_check(const char *url, ConfigError *ret_error) {
         if (!port_is_valid(authority + host, len - host))
                 return config_error_set(ret_error, "the URL has no valid host and port");
         return 0;
+}
+
+int org_url_check(const char *url, ConfigError *ret_error) {
+        return org_url_check_http(url, ret_error);
 }

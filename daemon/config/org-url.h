@@ -2,6 +2,10 @@
 
 #include "config/config.h"
 
-/* Refuses what is not the base URL of a git server over HTTP: -EINVAL with the reason, which never
- * repeats the URL, as there may be a password in it. */
+/* Both refuse with -EINVAL and the reason, which never repeats the URL, as there may be a password
+ * in it. */
+
+/* What is not the base URL of a git server. */
 int org_url_check(const char *url, ConfigError *ret_error);
+/* What is not a base URL of http:// or https://. */
+int org_url_check_http(const char *url, ConfigError *ret_error);

@@ -21,14 +21,15 @@ const char *org_state_name(OrgState state) {
 
 /* --- configuration files --- */
 
-static char *org_path(const Manager *m, const char *name) {
+/* config: the user's or the system's directory. */
+static char *org_path(const char *config, const char *name) {
         _cleanup_free_ char *file = NULL;
 
         if (asprintf(&file, "%s.conf", name) < 0) {
                 file = NULL;
                 return NULL;
         }
-        return path_join(m->config_home, "orgs.d", file, NULL);
+        return path_join(config, "orgs.d", file, NULL);
 }
 
 static void log_org_error(const ConfigError *error, void *userdata) {
@@ -46,6 +47,11 @@ static void org_configs_done(OrgConfigs *list) {
         free(list->items);
 }
 
+static int load_configs(Manager *m, OrgConfigs *ret) {
+        return org_config_load_all(
+                m->system_config, m->config_home, log_org_error, m, &ret->items, &ret->n);
+}
+
 static void show_org(Manager *m, const OrgConfig *config) {
         Failure failure = {0};
 
@@ -60,10 +66,13 @@ static void show_org(Manager *m, const OrgConfig *config) {
 int manager_load_orgs(Manager *m) {
         _cleanup_(org_configs_done) OrgConfigs list = {0};
 
-        int r = org_config_load_all(m->config_home, log_org_error, m, &list.items, &list.n);
+        int r = load_configs(m, &list);
         if (r < 0) {
                 log_error(
-                        "Cannot read the orgs in \"%s\": %s", m->config_home, strerrordesc_np(-r));
+                        "Cannot read the orgs in \"%s\" and \"%s\": %s",
+                        m->system_config,
+                        m->config_home,
+                        strerrordesc_np(-r));
                 return r;
         }
         for (size_t i = 0; i < list.n; i++)
@@ -102,7 +111,7 @@ static int drop_changed(Org *org, void *userdata) {
 int manager_reload_orgs(Manager *m) {
         _cleanup_(org_configs_done) OrgConfigs list = {0};
 
-        int r = org_config_load_all(m->config_home, log_org_error, m, &list.items, &list.n);
+        int r = load_configs(m, &list);
         if (r < 0)
                 return r;
         Reload reload = {.manager = m, .wanted = &list};
@@ -123,7 +132,7 @@ int manager_reload_orgs(Manager *m) {
 static int save_org(const Manager *m, const OrgConfig *config, Failure *ret_failure) {
         _cleanup_buf_ Buf text = {0};
         _cleanup_free_ char *directory = path_join(m->config_home, "orgs.d", NULL);
-        _cleanup_free_ char *path = org_path(m, config->name);
+        _cleanup_free_ char *path = org_path(m->config_home, config->name);
 
         if (!directory || !path)
                 return -ENOMEM;
@@ -174,14 +183,43 @@ int manager_add_org(Manager *m, const OrgConfig *config, Failure *ret_failure) {
         return 0;
 }
 
+/* The name of nothing, as systemctl mask leaves it. */
+static int hide_org(const char *path) {
+        _cleanup_free_ char *directory = strndup(path, (size_t) (strrchr(path, '/') - path));
+
+        if (!directory)
+                return -ENOMEM;
+        int r = mkdir_parents(directory, 0700);
+        if (r < 0)
+                return r;
+        return symlink("/dev/null", path) < 0 ? -errno : 0;
+}
+
+/* So that it is gone at the next start too. */
+static int forget_org(const Manager *m, const char *name, Failure *ret_failure) {
+        _cleanup_free_ char *path = org_path(m->config_home, name);
+        _cleanup_free_ char *of_system = org_path(m->system_config, name);
+
+        if (!path || !of_system)
+                return -ENOMEM;
+        int r = unlink(path) < 0 && errno != ENOENT ? -errno : 0;
+        if (r >= 0 && access(of_system, F_OK) == 0)
+                r = hide_org(path);
+        if (r < 0)
+                (void) failure_set(/* r says the same */
+                                   ret_failure,
+                                   FAILURE_LOCAL,
+                                   "cannot remove \"%s\": %s",
+                                   path,
+                                   strerrordesc_np(-r));
+        return r;
+}
+
 int manager_remove_org(Manager *m, const char *name, Failure *ret_failure) {
         if (!name_is_valid(name)) {
                 (void) failure_set(ret_failure, FAILURE_LOCAL, "\"%s\" is no name of an org", name);
                 return -EINVAL;
         }
-        _cleanup_free_ char *path = org_path(m, name);
-        if (!path)
-                return -ENOMEM;
         int r = ns_remove_org(m->ns, name);
         if (r < 0) {
                 (void) failure_set(
@@ -191,15 +229,7 @@ int manager_remove_org(Manager *m, const char *name, Failure *ret_failure) {
                         name);
                 return r;
         }
-        if (unlink(path) < 0 && errno != ENOENT) {
-                r = -errno;
-                (void) failure_set(
-                        ret_failure,
-                        FAILURE_LOCAL,
-                        "cannot remove \"%s\": %s",
-                        path,
-                        strerrordesc_np(-r));
-        }
+        r = forget_org(m, name, ret_failure);
         if (m->observer.org_removed)
                 m->observer.org_removed(name, m->observer.userdata);
         return r;

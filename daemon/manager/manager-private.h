@@ -25,7 +25,7 @@ struct Manager {
         sd_event_source *mailbox_source, *tick_source;
 
         Config *config; /* what the forges were opened with: constant */
-        char *config_home, *runtime_directory, *mount_point;
+        char *system_config, *config_home, *runtime_directory, *mount_point;
         int log_level_override; /* -1: none */
         bool cache_override;    /* the cache directory was given on the command line */
 

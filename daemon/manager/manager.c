@@ -36,6 +36,9 @@ copy_or(char **to, const char *given, int (*fallback)(const char *, char **), co
 static int load_config(Manager *m, const ManagerOptions *o) {
         ConfigError error;
 
+        m->system_config = strdup(o->system_config ? o->system_config : GITFS_SYSCONFDIR "/gitfs");
+        if (!m->system_config)
+                return -ENOMEM;
         int r = copy_or(&m->config_home, o->config_home, path_config, "gitfs");
         if (r >= 0)
                 r = copy_or(&m->runtime_directory, o->runtime_directory, path_runtime, "gitfsd");
@@ -45,7 +48,7 @@ static int load_config(Manager *m, const ManagerOptions *o) {
                         strerrordesc_np(-r));
                 return r;
         }
-        r = config_load(GITFS_SYSCONFDIR, m->config_home, &m->config, &error);
+        r = config_load(m->system_config, m->config_home, &m->config, &error);
         if (r < 0) {
                 log_error("Configuration: %s", r == -EINVAL ? error.text : strerrordesc_np(-r));
                 return r;
@@ -120,6 +123,7 @@ static int start_engine(Manager *m) {
         const GateLimits limits = {
                 .max_per_host = c->max_per_host,
                 .max_total = c->max_total,
+                .max_per_second = c->max_per_second,
         };
 
         int r = pool_new(c->workers > 0 ? c->workers : default_workers(), &m->pool);
@@ -365,6 +369,7 @@ Manager *manager_free(Manager *m) {
         credentials_free(m->credentials);
         store_close(m->store);
         config_free(m->config);
+        free(m->system_config);
         free(m->config_home);
         free(m->runtime_directory);
         free(m->mount_point);
@@ -382,7 +387,8 @@ static void warn_fixed(const Manager *m, const Config *c) {
         bool moved = !m->cache_override && strcmp(c->cache_directory, now->cache_directory) != 0;
 
         if (moved || c->max_per_host != now->max_per_host || c->max_total != now->max_total ||
-            c->workers != now->workers || c->fuse_threads != now->fuse_threads ||
+            c->max_per_second != now->max_per_second || c->workers != now->workers ||
+            c->fuse_threads != now->fuse_threads ||
             c->connect_timeout_usec != now->connect_timeout_usec ||
             c->stall_timeout_usec != now->stall_timeout_usec)
                 log_notice("Some changed options of [Cache], [Network] or [Daemon] take effect at "
@@ -393,7 +399,7 @@ int manager_reload(Manager *m, Failure *ret_failure) {
         _cleanup_(config_freep) Config *c = NULL;
         ConfigError error;
 
-        int r = config_load(GITFS_SYSCONFDIR, m->config_home, &c, &error);
+        int r = config_load(m->system_config, m->config_home, &c, &error);
         if (r < 0) {
                 log_error(
                         "Configuration not reloaded: %s",

@@ -19,6 +19,7 @@ typedef struct Manager Manager;
 typedef struct ManagerOptions {
         const char *mount_point;       /* NULL: from the configuration */
         const char *runtime_directory; /* NULL: $XDG_RUNTIME_DIR/gitfsd */
+        const char *system_config;     /* NULL: SYSCONFDIR/gitfs */
         const char *config_home;       /* NULL: $XDG_CONFIG_HOME/gitfs */
         const char *cache_directory;   /* NULL: from the configuration */
         int log_level;                 /* -1: from the configuration */
@@ -64,7 +65,8 @@ int manager_get_org(Manager *m, const char *name, OrgInfo *ret);
 /* Writes orgs.d/NAME.conf and shows the org in the mount. -EEXIST, -EINVAL (bad name, URL,
  * directory) with the reason. */
 int manager_add_org(Manager *m, const OrgConfig *config, Failure *ret_failure);
-/* -ENOENT. Paths below it are gone at once; open descriptors keep working. */
+/* Removes orgs.d/NAME.conf, or hides the system's file of that name. -ENOENT. Paths below it are
+ * gone at once; open descriptors keep working. */
 int manager_remove_org(Manager *m, const char *name, Failure *ret_failure);
 
 /* --- paths; absolute, inside the mount, or relative to its root ("org/repo/dir") --- */

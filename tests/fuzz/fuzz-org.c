@@ -28,13 +28,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
 
         if (parse(data, size, &c) < 0)
                 return 0;
-        if (c->kind == ORG_GIT) {
-                const char *authority = strstr(c->url, "://");
+        if (c->kind != ORG_LOCAL) {
+                const char *authority = strstr(org_config_url(c), "://");
                 FUZZ_CHECK(authority);
                 authority += strlen("://");
                 FUZZ_CHECK(!memchr(authority, '@', strcspn(authority, "/")));
         } else
                 FUZZ_CHECK(c->url[0] == '/');
+        FUZZ_CHECK(!c->owner || strcmp(c->owner, ORG_OWNER_ME) == 0 || !strchr(c->owner, '@'));
         FUZZ_CHECK(org_config_format(c, &text) == 0);
         FUZZ_CHECK(parse(text.data, text.len, &again) == 0);
         FUZZ_CHECK(org_config_format(again, &second) == 0);

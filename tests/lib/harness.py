@@ -245,6 +245,7 @@ class Env:
         private = [
             "--mount", mount or self.mount, "--runtime-directory", self.runtime,
             "--config-home", self.config, "--cache-directory", self.cache, "--log-level", "debug",
+            "--system-config", self.path("etc"),
         ]  # fmt: skip
         command = [GITFSD, *([] if defaults else private), *options]
         with open(self.log_path, "ab") as log:

@@ -155,6 +155,14 @@ static const struct OptionCase {
          10000,
          NULL,
          {"0", "10001", "many"}},
+        {"Network",
+         "MaxRequestsPerSecond",
+         FIELD(FIELD_UINT, max_per_second),
+         50,
+         "0",
+         0,
+         NULL,
+         {"100001", "-1", "1/s"}},
         {"Network", "Retries", FIELD(FIELD_UINT, retries), 2, "0", 0, NULL, {"101", "-1", "1 2"}},
         {"Network",
          "MaxObjectSize",
@@ -439,15 +447,11 @@ START_TEST(test_load_order) {
         _cleanup_free_ char *etc = path_join(t.path, "etc", NULL);
         _cleanup_free_ char *home = path_join(t.path, "home", NULL);
         ck_assert(etc && home);
-        put(&t,
-            "etc/gitfs/gitfs.conf",
-            "[Daemon]\nWorkers=1\nFuseThreads=1\n[Network]\nRetries=1\n");
-        put(&t, "etc/gitfs/gitfs.conf.d/20-b.conf", "[Daemon]\nFuseThreads=3\n");
-        put(&t,
-            "etc/gitfs/gitfs.conf.d/10-a.conf",
-            "[Daemon]\nFuseThreads=2\n[Network]\nRetries=2\n");
-        put(&t, "etc/gitfs/gitfs.conf.d/30-c.conf.bak", "no INI at all");
-        put(&t, "etc/gitfs/gitfs.conf.d/.hidden.conf", "no INI at all");
+        put(&t, "etc/gitfs.conf", "[Daemon]\nWorkers=1\nFuseThreads=1\n[Network]\nRetries=1\n");
+        put(&t, "etc/gitfs.conf.d/20-b.conf", "[Daemon]\nFuseThreads=3\n");
+        put(&t, "etc/gitfs.conf.d/10-a.conf", "[Daemon]\nFuseThreads=2\n[Network]\nRetries=2\n");
+        put(&t, "etc/gitfs.conf.d/30-c.conf.bak", "no INI at all");
+        put(&t, "etc/gitfs.conf.d/.hidden.conf", "no INI at all");
         put(&t, "home/gitfs.conf", "[Network]\nRetries=3\n[Cache]\nDirectory=/cache\n");
         put(&t, "home/gitfs.conf.d/x.conf", "[Network]\nRetries=4\n");
 
