@@ -17,14 +17,16 @@ typedef struct Documents Documents;
 
 #define DOCUMENT_MAX_SIZE (64u << 20)
 
-/* Makes the directory (0700) where it is missing. */
+/* Makes the directory (0700) where it is missing, now and later. One process only: what another one
+ * has not finished writing is taken for the rest of a crash. */
 int documents_open(const char *directory, uint64_t max_bytes, Documents **ret);
 Documents *documents_close(Documents *d);
 DEFINE_CLEANUP(Documents *, documents_close)
 
-/* 1 and the content, 0 there is none, < 0 errno. */
+/* 1 and the content, appended; 0 there is none, < 0 errno. */
 int documents_get(Documents *d, const char *key, Buf *ret);
-/* 0; -EFBIG over DOCUMENT_MAX_SIZE; else an errno: the old one, or none, stays. */
+/* 0; -EFBIG over DOCUMENT_MAX_SIZE or all that there is room for; -ENAMETOOLONG for a key over 4
+ * KiB; else an errno: the old one, or none, stays. */
 int documents_put(Documents *d, const char *key, const void *data, size_t len);
 void documents_remove(Documents *d, const char *key);
 /* All of them. */
