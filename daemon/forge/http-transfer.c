@@ -29,7 +29,8 @@
 
 static HttpTransfer *transfer_free(HttpTransfer *t) {
         curl_easy_cleanup(t->easy);
-        curl_slist_free_all(t->headers);
+        http_slist_wipe(t->headers);
+        buf_done(&t->head.headers);
         buf_done(&t->body);
         buf_done(&t->inbox);
         buf_done(&t->draining);
@@ -97,6 +98,7 @@ static void transfer_take_head(HttpTransfer *t) {
         text = NULL;
         (void) curl_easy_getinfo(t->easy, CURLINFO_EFFECTIVE_URL, &text);
         head->effective_url = text ? strdup(text) : NULL; /* NULL is delivered as "" */
+        http_headers_take(t->easy, &head->headers);
 
         MUTEX_GUARD(&t->mutex);
         t->head_ready = true;
@@ -173,6 +175,7 @@ int http_transfer_result(HttpTransfer *t, CURLcode code, Failure *ret_failure) {
 void http_transfer_finish(HttpTransfer *t, int result, const Failure *failure) {
         count_traffic(t, result < 0);
         curl_easy_cleanup(TAKE_PTR(t->easy));
+        http_slist_wipe(TAKE_PTR(t->headers));
         mutex_lock(&t->mutex);
         t->finished = true;
         t->result = result;
@@ -191,6 +194,7 @@ static int deliver_head(HttpTransfer *t) {
                 .www_authenticate = t->head.www_authenticate,
                 .retry_after_usec = t->head.retry_after_usec,
                 .effective_url = t->head.effective_url ? t->head.effective_url : "",
+                .headers = &t->head.headers,
         };
 
         t->head_delivered = true;
@@ -266,6 +270,23 @@ static int add_header(struct curl_slist **list, const char *header) {
         return 0;
 }
 
+static int set_headers(HttpTransfer *t, const HttpRequest *request) {
+        char *line = NULL;
+
+        for (const char *const *h = request->headers; h && *h; h++) {
+                int r = add_header(&t->headers, *h);
+                if (r < 0)
+                        return r;
+        }
+        if (!request->authorization)
+                return 0;
+        int r = http_authorization_line(request, &line);
+        if (r >= 0)
+                r = add_header(&t->headers, line);
+        http_wipe(line);
+        return r;
+}
+
 static int set_body(HttpTransfer *t, const HttpRequest *request) {
         int r;
 
@@ -296,7 +317,7 @@ set_security(HttpTransfer *t, const HttpConfig *config, const HttpRequest *reque
         CURLcode r = CURLE_OK;
 
         SET(t, r, CURLOPT_PROTOCOLS_STR, "http,https");
-        SET(t, r, CURLOPT_FOLLOWLOCATION, 1L);
+        SET(t, r, CURLOPT_FOLLOWLOCATION, request->no_redirects ? 0L : 1L);
         SET(t, r, CURLOPT_MAXREDIRS, MAX_REDIRECTS);
         SET(t, r, CURLOPT_POSTREDIR, (long) CURL_REDIR_POST_ALL);
         SET(t, r, CURLOPT_REDIR_PROTOCOLS_STR, https ? "https" : "http,https");
@@ -386,11 +407,9 @@ int http_transfer_new(
         t->easy = curl_easy_init();
         if (!t->easy)
                 return -ENOMEM;
-        for (const char *const *h = request->headers; h && *h; h++) {
-                r = add_header(&t->headers, *h);
-                if (r < 0)
-                        return r;
-        }
+        r = set_headers(t, request);
+        if (r < 0)
+                return r;
         r = set_body(t, request);
         if (r < 0)
                 return r;

@@ -29,6 +29,7 @@ typedef struct ResponseHead {
         char www_authenticate[256];
         uint64_t retry_after_usec;
         char *effective_url; /* owned */
+        Buf headers;         /* name, NUL, value, NUL; and so on */
 } ResponseHead;
 
 typedef struct HttpTransfer {
@@ -106,6 +107,16 @@ int http_error(
         const char *detail,
         bool connected,
         Failure *ret_failure);
+
+/* In http-header.c. Copies the headers of the last response of this handle. Network thread. */
+void http_headers_take(CURL *easy, Buf *ret);
+/* The line that carries the request's authorization, for curl. To be wiped with http_wipe(). 0;
+ * -EINVAL for what would break the line, or would follow a redirect to another host; -ENOMEM. */
+int http_authorization_line(const HttpRequest *request, char **ret);
+/* Overwrites text and frees it; NULL-safe. */
+void http_wipe(char *text);
+/* Frees the list, and overwrites it before that: secrets are in there. */
+void http_slist_wipe(struct curl_slist *list);
 
 /* In http-body.c: gzip. 0 or -ENOMEM. */
 int http_body_compress(const void *data, size_t len, Buf *ret);

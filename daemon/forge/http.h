@@ -36,10 +36,11 @@ typedef struct HttpRequest {
         /* The caller looks at redirects itself: 3xx is an answer like others. Else they are
          * followed, to https or within the same scheme, and secrets go to no other host. */
         bool no_redirects;
-        const char *authorization; /* the value of an Authorization header, or "Name: value" of
-                                      another one, sent to this host only; wiped when it is over;
-                                      NULL: none */
-        uint64_t deadline_usec;    /* monotonic; the whole transfer; USEC_INFINITY: none */
+        /* The value of an Authorization header, or "Name: value"; copied, and the copy is wiped
+         * when the transfer is over. It goes to no other host; another header than Authorization
+         * therefore needs no_redirects. NULL: none. */
+        const char *authorization;
+        uint64_t deadline_usec; /* monotonic; the whole transfer; USEC_INFINITY: none */
 } HttpRequest;
 
 /* What is known when the headers of the final response (after redirects) are complete. */
@@ -49,10 +50,13 @@ typedef struct HttpResponse {
         const char *www_authenticate; /* "" when absent */
         uint64_t retry_after_usec;    /* relative; 0 when absent */
         const char *effective_url;    /* where redirects led */
+        const struct Buf *headers;    /* private: http_response_header() */
 } HttpResponse;
 
-/* Another header of the response, by its name in any case; "" when absent. During on_response()
- * only. Of several of one name the last. */
+/* Another header of the response, by its name in any case; "" when absent. Valid during
+ * on_response() only. Of several of one name the last. What goes beyond HTTP_HEADERS_LIMIT is
+ * absent. */
+#define HTTP_HEADERS_LIMIT (64u << 10)
 const char *http_response_header(const HttpResponse *response, const char *name);
 
 typedef struct HttpHandler {
@@ -76,7 +80,8 @@ HttpClient *http_client_free(HttpClient *client);
 DEFINE_CLEANUP(HttpClient *, http_client_free)
 
 /* Starts a transfer; returns at once, never blocks. The handler must live until on_done. 0,
- * -ENOMEM, -ESHUTDOWN. On failure no callback is ever made. */
+ * -ENOMEM, -ESHUTDOWN, -EINVAL for a URL or an authorization that is none. On failure no callback
+ * is ever made. */
 int http_start(
         HttpClient *client,
         const HttpRequest *request,
