@@ -248,17 +248,13 @@ static void count_repo(Repo *repo, void *userdata) {
 }
 
 static void fill_info(Manager *m, Org *org, OrgInfo *ret) {
-        Count count = {0};
-        char **names;
-        size_t n = 0;
+        Count count = {.n_repos = (unsigned) org_n_repos(org)};
 
-        if (org_get_names(org, &names, &n) >= 0)
-                org_names_free(names, n);
         org_each_repo(org, count_repo, &count);
         *ret = (OrgInfo){
                 .config = org->config,
                 .poll_interval_usec = ns_poll_interval(m->ns, org),
-                .n_repos = (unsigned) n,
+                .n_repos = count.n_repos,
                 .n_checkouts = count.n_checkouts,
         };
         MUTEX_GUARD(&org->lock);

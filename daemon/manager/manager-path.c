@@ -259,14 +259,18 @@ static void refresh_repo(Repo *repo, void *userdata) {
         repo_each_checkout(repo, refresh_moving, userdata);
 }
 
-static int refresh_org(Org *org, void *userdata) {
+static void refresh_owner(Owner *owner, void *userdata) {
         PathCall *c = userdata;
 
         ref_get(&c->pending);
-        int r = ns_relist(c->manager->ns, org, part_done, c);
+        int r = ns_relist(c->manager->ns, owner, part_done, c);
         if (r < 0)
                 part_done(r, NULL, c);
-        org_each_repo(org, refresh_repo, c);
+        owner_each_repo(owner, refresh_repo, c);
+}
+
+static int refresh_org(Org *org, void *userdata) {
+        owner_each(&org->root, refresh_owner, userdata);
         return 0;
 }
 
@@ -276,8 +280,8 @@ refresh_resolved(int result, const NsTarget *target, const Failure *failure, voi
 
         if (target && target->checkout)
                 refresh_one(c, target->checkout);
-        else if (target && target->org)
-                result = refresh_org(target->org, c);
+        else if (target && target->owner)
+                owner_each(target->owner, refresh_owner, c);
         else if (target)
                 result = ns_each_org(c->manager->ns, refresh_org, c);
         part_done(result, failure, c);

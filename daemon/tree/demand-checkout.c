@@ -40,7 +40,7 @@ static void remember_negative(CheckoutOperation *op) {
                 name = NULL; /* not remembered: the next look-up asks again */
                 return;
         }
-        org_add_negative(op->repo->org, name, now_usec() + ns_negative_timeout(op->ns, NULL));
+        owner_add_negative(op->repo->owner, name, now_usec() + ns_negative_timeout(op->ns, NULL));
 }
 
 static void operation_end(CheckoutOperation *op, int result, const Failure *failure) {

@@ -1,6 +1,6 @@
-/* Asking for things, part one: flights, and the two demands that concern an org. What one demand is
- * for is found in the caches again when its flight has landed; nothing is handed from the operation
- * to the waiter. */
+/* Asking for things, part one: flights, and the two demands that concern an owner. What one demand
+ * is for is found in the caches again when its flight has landed; nothing is handed from the
+ * operation to the waiter. */
 
 #include <errno.h>
 #include <limits.h>
@@ -114,12 +114,12 @@ int demand_object_result(int result, const Failure *failure, Failure *ret_failur
                 failure ? failure->text : "not found");
 }
 
-/* --- the repositories of an org --- */
+/* --- the names in an owner --- */
 
 typedef struct ListOperation {
         ForgeList list;
         Namespace *ns;
-        Org *org;
+        Owner *owner;
         FlightKey key;
         char **names;
         size_t n, cap;
@@ -152,21 +152,38 @@ static bool list_found(ForgeList *list, const ForgeEntry *entry) {
         return ++op->n < MAX_REPOS;
 }
 
-static uint64_t org_node_id(Namespace *ns, Org *org) {
-        const char *name = org->config->name;
+Node *ns_owner_node(Namespace *ns, Owner *owner) {
+        Node *up = owner->parent ? ns_owner_node(ns, owner->parent)
+                                 : node_ref(node_table_root(ns->nodes));
+        if (!up)
+                return NULL;
+        const char *name = owner->parent ? owner->name : owner->org->config->name;
         const NodeSpec spec = {
-                .kind = NODE_ORG,
-                .parent = node_table_root(ns->nodes),
+                .kind = owner->parent ? NODE_OWNER : NODE_ORG,
+                .parent = up,
                 .name = name,
                 .name_len = strlen(name),
-                .generation = org->generation,
+                .owner = owner,
+                .generation = owner->parent ? 0 : owner->org->generation,
         };
-        return node_id(&spec);
+        Node *node = node_table_find(ns->nodes, &spec);
+        node_table_put(ns->nodes, up);
+        return node;
+}
+
+/* Its listing is another one. */
+static void owner_changed(Namespace *ns, Owner *owner) {
+        Node *node = ns_owner_node(ns, owner);
+
+        if (!node)
+                return; /* nobody was told of it */
+        ns_inode_changed(ns, node->id);
+        node_table_put(ns->nodes, node);
 }
 
 typedef struct TellNegative {
         Namespace *ns;
-        uint64_t org_id;
+        uint64_t id; /* of the directory */
 } TellNegative;
 
 /* The name as the kernel has it: a ref is remembered decoded, and "" is the default branch. */
@@ -176,7 +193,7 @@ static void tell_negative(const char *name, void *userdata) {
         char shown[NAME_MAX + 1];
 
         if (!at) {
-                ns_entry_changed(tell->ns, tell->org_id, name);
+                ns_entry_changed(tell->ns, tell->id, name);
                 return;
         }
         _cleanup_free_ char *ref = percent_encode(at + 1, " !\"#$&'()*+,:;<=>?@[\\]^`{|}");
@@ -189,13 +206,15 @@ static void tell_negative(const char *name, void *userdata) {
                 at[1] ? "@" : "",
                 ref ? ref : "");
         if (ref && n > 0 && (size_t) n < sizeof(shown))
-                ns_entry_changed(tell->ns, tell->org_id, shown);
+                ns_entry_changed(tell->ns, tell->id, shown);
 }
 
-void ns_drop_negatives(Namespace *ns, Org *org, bool only_listed) {
-        TellNegative tell = {.ns = ns, .org_id = org_node_id(ns, org)};
+void ns_drop_negatives(Namespace *ns, Owner *owner, bool only_listed) {
+        Node *node = ns_owner_node(ns, owner);
+        TellNegative tell = {.ns = ns, .id = node ? node->id : 0};
 
-        org_drop_negatives(org, only_listed, tell_negative, &tell);
+        owner_drop_negatives(owner, only_listed, node ? tell_negative : NULL, &tell);
+        node_table_put(ns->nodes, node);
 }
 
 static void list_done(ForgeList *list, int result, const Failure *failure) {
@@ -205,95 +224,127 @@ static void list_done(ForgeList *list, int result, const Failure *failure) {
         if (result >= 0 && op->error < 0)
                 result = op->error;
         if (result >= 0) {
-                if (org_set_names(op->org, op->names, op->n, now_usec()))
-                        ns_inode_changed(ns, org_node_id(ns, op->org));
-                ns_drop_negatives(ns, op->org, /* only_listed= */ true); /* they exist */
+                if (owner_set_names(op->owner, op->names, op->n, now_usec()))
+                        owner_changed(ns, op->owner);
+                ns_drop_negatives(ns, op->owner, /* only_listed= */ true); /* they exist */
         } else
-                org_names_free(op->names, op->n);
-        ns_report(ns, op->org, result, failure);
+                owner_names_free(op->names, op->n);
+        ns_report(ns, op->owner->org, result, failure);
         flight_land(ns->flights, &op->key, result, failure);
-        org_unref(op->org);
+        owner_unref(op->owner);
         free(op);
         ns_operation_end(ns);
 }
 
-int demand_org_list(Namespace *ns, const NsCall *call, Org *org) {
-        FlightKey key = demand_key_name(org, DEMAND_ORG_LIST, "");
+int demand_list(Namespace *ns, const NsCall *call, Owner *owner) {
+        FlightKey key = demand_key_name(owner, DEMAND_LIST, "");
         uint64_t asked = now_usec();
 
         int r = demand_join(ns, call, &key);
         if (r <= 0)
                 return r;
-        if (org_was_listed(org, asked)) {
+        if (owner_was_listed(owner, asked)) {
                 flight_land(ns->flights, &key, 0, NULL);
                 return NS_PARKED;
         }
         ListOperation *op = demand_start(ns, &key, sizeof(*op));
         if (!op)
                 return NS_PARKED;
-        op->list.owner = "";
+        op->list.owner = owner->path;
         op->list.found = list_found;
         op->list.done = list_done;
         op->ns = ns;
-        op->org = org_ref(org);
+        op->owner = owner_ref(owner);
         op->key = key;
-        forge_list(org->forge, &op->list);
+        forge_list(owner->org->forge, &op->list);
         return NS_PARKED;
 }
 
-/* --- one repository by name --- */
+/* --- one name --- */
 
-typedef struct RepoOperation {
+typedef struct NameOperation {
         ForgeLookup lookup;
         Namespace *ns;
-        Org *org;
+        Owner *owner;
         FlightKey key;
         char name[];
-} RepoOperation;
+} NameOperation;
+
+/* What is below it was found to exist. */
+static void owner_proven(Namespace *ns, Owner *owner) {
+        for (; owner->parent; owner = owner->parent)
+                if (atomic_exchange(&owner->unproven_until_usec, 0) != 0)
+                        owner_changed(ns, owner->parent);
+}
+
+/* 1 new, 0 was known, < 0. */
+static int found_repo(NameOperation *op, Source *source) {
+        _cleanup_(repo_unrefp) Repo *repo = NULL;
+
+        owner_proven(op->ns, op->owner);
+        return owner_add_repo(op->owner, op->name, source, &repo);
+}
+
+static int found_owner(NameOperation *op, bool unproven) {
+        _cleanup_(owner_unrefp) Owner *owner = NULL;
+
+        int r = owner_add_owner(op->owner, op->name, &owner);
+        if (r < 0)
+                return r;
+        uint64_t until = unproven ? now_usec() + ns_negative_timeout(op->ns, NULL) : 0;
+        atomic_store(&owner->unproven_until_usec, until);
+        return r > 0 && !unproven;
+}
 
 static void
-repo_found(ForgeLookup *lookup, int result, const ForgeFound *found, const Failure *failure) {
-        RepoOperation *op = container_of(lookup, RepoOperation, lookup);
+name_found(ForgeLookup *lookup, int result, const ForgeFound *found, const Failure *failure) {
+        NameOperation *op = container_of(lookup, NameOperation, lookup);
         Namespace *ns = op->ns;
         _cleanup_(source_unrefp) Source *source = found ? found->source : NULL;
 
         if (result >= 0) {
-                _cleanup_(repo_unrefp) Repo *repo = NULL;
-                result = org_add_repo(op->org, op->name, source, &repo);
-                if (result > 0 && !org_lists(op->org, op->name))
-                        ns_inode_changed(ns, org_node_id(ns, op->org));
+                result = found->kind == FORGE_REPO ? found_repo(op, source)
+                                                   : found_owner(op, found->unproven);
+                if (result > 0 && !owner_lists(op->owner, op->name))
+                        owner_changed(ns, op->owner);
         } else if (result == -ENOENT)
-                org_add_negative(op->org, op->name, now_usec() + ns_negative_timeout(ns, NULL));
-        ns_report(ns, op->org, result, failure);
+                owner_add_negative(op->owner, op->name, now_usec() + ns_negative_timeout(ns, NULL));
+        ns_report(ns, op->owner->org, result, failure);
         flight_land(ns->flights, &op->key, MIN(result, 0), failure);
-        org_unref(op->org);
+        owner_unref(op->owner);
         free(op);
         ns_operation_end(ns);
 }
 
-int demand_repo(Namespace *ns, const NsCall *call, Org *org, const char *name) {
-        FlightKey key = demand_key_name(org, DEMAND_REPO, name);
+/* Somebody else asked just before, and it came. */
+static bool is_known(Owner *owner, const char *name) {
+        _cleanup_(repo_unrefp) Repo *repo = owner_find_repo(owner, name);
+        _cleanup_(owner_unrefp) Owner *child = owner_find_owner(owner, name);
+
+        return repo || (child && owner_is_believed(child));
+}
+
+int demand_name(Namespace *ns, const NsCall *call, Owner *owner, const char *name) {
+        FlightKey key = demand_key_name(owner, DEMAND_NAME, name);
         size_t len = strlen(name) + 1;
 
         int r = demand_join(ns, call, &key);
         if (r <= 0)
                 return r;
-        Repo *known = org_find_repo(org, name);
-        if (known) {
-                repo_unref(known);
+        if (is_known(owner, name)) {
                 flight_land(ns->flights, &key, 0, NULL);
                 return NS_PARKED;
         }
-        RepoOperation *op = demand_start(ns, &key, sizeof(*op) + len);
+        NameOperation *op = demand_start(ns, &key, sizeof(*op) + len);
         if (!op)
                 return NS_PARKED;
         memcpy(op->name, name, len);
-        op->lookup.owner = "";
+        op->lookup.owner = owner->path;
         op->lookup.name = op->name;
-        op->lookup.done = repo_found;
+        op->lookup.done = name_found;
         op->ns = ns;
-        op->org = org_ref(org);
+        op->owner = owner_ref(owner);
         op->key = key;
-        forge_lookup(org->forge, &op->lookup);
+        forge_lookup(owner->org->forge, &op->lookup);
         return NS_PARKED;
 }

@@ -251,10 +251,10 @@ int ns_refresh(Namespace *ns, Checkout *c, RefreshDone done, void *userdata) {
         return refresh_call_started(rc, demand_refresh(ns, &call, c));
 }
 
-int ns_relist(Namespace *ns, Org *org, RefreshDone done, void *userdata) {
+int ns_relist(Namespace *ns, Owner *owner, RefreshDone done, void *userdata) {
         RefreshCall *rc;
 
-        if (!org_was_listed(org, 1)) {
+        if (!owner_was_listed(owner, 1)) {
                 done(0, NULL, userdata);
                 return 0;
         }
@@ -262,11 +262,15 @@ int ns_relist(Namespace *ns, Org *org, RefreshDone done, void *userdata) {
         if (r < 0)
                 return r;
         const NsCall call = {.flags = NS_MAY_BLOCK, .waiter = &rc->waiter};
-        return refresh_call_started(rc, demand_org_list(ns, &call, org));
+        return refresh_call_started(rc, demand_list(ns, &call, owner));
+}
+
+static void forget_negatives(Owner *owner, void *userdata) {
+        ns_drop_negatives(userdata, owner, /* only_listed= */ false);
 }
 
 void ns_forget_negatives(Namespace *ns, Org *org) {
-        ns_drop_negatives(ns, org, /* only_listed= */ false);
+        owner_each(&org->root, forget_negatives, ns);
 }
 
 static void nobody_waits(int result, const Failure *failure, void *userdata) {
@@ -293,14 +297,15 @@ static void poll_repo(Repo *repo, void *userdata) {
         repo_each_checkout(repo, poll_checkout, userdata);
 }
 
-/* The kernel keeps the listing of an org that was listed once: it is made anew here, and the kernel
- * told. */
-static void poll_listing(const Poll *poll, Org *org) {
+/* The kernel keeps a listing that was made once: it is made anew here, and the kernel told. */
+static void poll_owner(Owner *owner, void *userdata) {
+        const Poll *poll = userdata;
         uint64_t since = poll->now > poll->interval ? poll->now - poll->interval : 1;
 
-        if (org_relist_due(org, since, poll->now))
+        if (owner_relist_due(owner, since, poll->now))
                 (void) ns_relist(
-                        poll->ns, org, nobody_waits, NULL); /* tried again at the next poll */
+                        poll->ns, owner, nobody_waits, NULL); /* tried again at the next poll */
+        owner_each_repo(owner, poll_repo, userdata);
 }
 
 static int poll_org(Org *org, void *userdata) {
@@ -309,8 +314,7 @@ static int poll_org(Org *org, void *userdata) {
         poll->interval = ns_poll_interval(poll->ns, org);
         if (poll->interval == 0)
                 return 0;
-        poll_listing(poll, org);
-        org_each_repo(org, poll_repo, poll);
+        owner_each(&org->root, poll_owner, poll);
         return 0;
 }
 
@@ -331,8 +335,8 @@ bool ns_is_resident(Namespace *ns, const NsTarget *target) {
 }
 
 static int flush_org(Org *org, void *userdata) {
-        ns_drop_negatives(userdata, org, /* only_listed= */ false);
-        org_flush(org);
+        ns_forget_negatives(userdata, org);
+        owner_flush(&org->root);
         return 0;
 }
 

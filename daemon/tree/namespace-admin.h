@@ -58,6 +58,8 @@ typedef struct NsTarget {
         uint32_t mode;
         uint64_t size;
         Org *org;           /* NULL at the root */
+        Owner *owner;       /* the directory above repositories that it is, or is below; NULL at the
+                               root */
         Checkout *checkout; /* NULL above repositories */
         Oid oid;            /* tree or blob; none above repositories */
 } NsTarget;
@@ -83,10 +85,10 @@ int ns_refresh(
 
 /* Looks names up again of which the server said, or the kernel believes, that they do not exist. */
 void ns_forget_negatives(Namespace *ns, Org *org);
-/* Asks for the org's listing again, likewise. Does nothing for an org that was never listed. */
+/* Asks for this listing again, likewise. Does nothing where it was never asked for. */
 int ns_relist(
         Namespace *ns,
-        Org *org,
+        Owner *owner,
         void (*done)(int result, const Failure *failure, void *userdata),
         void *userdata);
 

@@ -33,15 +33,16 @@ static void path_end(NsPath *p, int result, const Failure *failure) {
                 ns_node_attr(ns, node, &attr);
                 target = (NsTarget){
                         .node = node, .id = node->id, .mode = attr.mode, .size = attr.size};
-                if (node->kind == NODE_ORG)
-                        target.org = node->org;
+                if (node_is_owner(node))
+                        target.owner = node->owner;
                 else if (node->kind != NODE_ROOT) {
                         target.checkout = node->checkout;
-                        target.org = node->checkout->repo->org;
+                        target.owner = node->checkout->repo->owner;
                         target.oid = node_is_dir(node) ? checkout_dir_tree(node->checkout, node)
                                                        : node->oid;
                 }
         }
+        target.org = target.owner ? target.owner->org : NULL;
         p->done(result, result >= 0 ? &target : NULL, failure, p->userdata);
         node_table_put(ns->nodes, p->node);
         free(p);

@@ -32,10 +32,10 @@ struct Namespace {
         bool stopping;
 };
 
-/* Kinds of flight. The scope is the org for the first two, the repository for the others. */
+/* Kinds of flight. The scope is the owner for the first two, the repository for the others. */
 typedef enum DemandKind {
-        DEMAND_ORG_LIST,
-        DEMAND_REPO,
+        DEMAND_LIST,
+        DEMAND_NAME,
         DEMAND_CHECKOUT,
         DEMAND_REFRESH,
         DEMAND_TREE,
@@ -61,15 +61,17 @@ void *demand_start(Namespace *ns, const FlightKey *key, size_t size);
 
 /* Notes how a request for this org ended. */
 void ns_report(Namespace *ns, Org *org, int result, const Failure *failure);
+/* A reference to the node of a directory above repositories; NULL where nobody knows it. */
+Node *ns_owner_node(Namespace *ns, Owner *owner);
 void ns_entry_changed(Namespace *ns, uint64_t parent, const char *name);
 void ns_inode_changed(Namespace *ns, uint64_t id);
 /* How long a question may take, and a transfer of objects, from now. The latter is far longer than
  * anybody waits: who waits gives up at his own deadline, and finds it done, or under way, when he
  * comes back. */
 uint64_t ns_deadline(Namespace *ns);
-/* Forgets which names do not exist in the org, or those of them that its listing holds, and tells
+/* Forgets which names do not exist in the owner, or those of them that its listing holds, and tells
  * the kernel. */
-void ns_drop_negatives(Namespace *ns, Org *org, bool only_listed);
+void ns_drop_negatives(Namespace *ns, Owner *owner, bool only_listed);
 uint64_t ns_transfer_deadline(Namespace *ns);
 /* An object that a tree or a commit names does not exist at its server: that is no absence of the
  * name that somebody looked for but damage. Returns the result to land with; *ret_failure is filled
@@ -78,8 +80,9 @@ int demand_object_result(int result, const Failure *failure, Failure *ret_failur
 
 /* Asking for what is not resident. Each returns NS_PARKED or < 0; the call's waiter has joined the
  * flight. */
-int demand_org_list(Namespace *ns, const NsCall *call, Org *org);
-int demand_repo(Namespace *ns, const NsCall *call, Org *org, const char *name);
+int demand_list(Namespace *ns, const NsCall *call, Owner *owner);
+/* What the name is: a repository, or an owner. */
+int demand_name(Namespace *ns, const NsCall *call, Owner *owner, const char *name);
 int demand_checkout(Namespace *ns, const NsCall *call, Repo *repo, const char *refspec);
 /* Resolves the ref again and follows it. */
 int demand_refresh(Namespace *ns, const NsCall *call, Checkout *c);

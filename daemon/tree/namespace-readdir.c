@@ -103,27 +103,27 @@ static int readdir_root(const Readdir *rd) {
                 return -ENOMEM;
         if (r >= 0)
                 r = readdir_names(rd, NODE_ORG, names, generations, n);
-        org_names_free(names, n);
+        owner_names_free(names, n);
         return r;
 }
 
-static int readdir_org(const Readdir *rd) {
-        Org *org = rd->dir->org;
+static int readdir_owner(const Readdir *rd) {
+        Owner *owner = rd->dir->owner;
         char **names;
         size_t n;
 
-        if (atomic_load(&org->removed))
+        if (atomic_load(&owner->closed))
                 return -ENOENT;
-        uint64_t now = now_usec(), age = MAX(ns_poll_interval(rd->ns, org), USEC_PER_SEC);
+        uint64_t now = now_usec(), age = MAX(ns_poll_interval(rd->ns, owner->org), USEC_PER_SEC);
         /* The rest of a listing comes from what its start was served from. */
         uint64_t since = rd->offset > 0 || now < age ? 1 : now - age;
-        if (!org_was_listed(org, since))
-                return demand_org_list(rd->ns, rd->call, org);
-        int r = org_get_names(org, &names, &n);
+        if (!owner_was_listed(owner, since))
+                return demand_list(rd->ns, rd->call, owner);
+        int r = owner_get_names(owner, &names, &n);
         if (r < 0)
                 return r;
         r = readdir_names(rd, NODE_CHECKOUT, names, NULL, n);
-        org_names_free(names, n);
+        owner_names_free(names, n);
         return r;
 }
 
@@ -273,7 +273,8 @@ int ns_readdir(
                 r = readdir_root(&rd);
                 break;
         case NODE_ORG:
-                r = readdir_org(&rd);
+        case NODE_OWNER:
+                r = readdir_owner(&rd);
                 break;
         case NODE_CHECKOUT:
         case NODE_DIR:

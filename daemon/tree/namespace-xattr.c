@@ -5,6 +5,7 @@
 
 typedef enum XattrId {
         XATTR_ORG,
+        XATTR_OWNER,
         XATTR_REPO,
         XATTR_REF,
         XATTR_COMMIT,
@@ -15,6 +16,7 @@ typedef enum XattrId {
 
 static const char *const names[_XATTR_MAX] = {
         [XATTR_ORG] = "user.gitfs.org",
+        [XATTR_OWNER] = "user.gitfs.owner",
         [XATTR_REPO] = "user.gitfs.repo",
         [XATTR_REF] = "user.gitfs.ref",
         [XATTR_COMMIT] = "user.gitfs.commit",
@@ -30,13 +32,25 @@ static int append_oid(const Oid *oid, Buf *ret) {
         return buf_append_str(ret, oid_to_hex(oid, hex));
 }
 
+static int owner_value(const Owner *owner, XattrId id, Buf *ret) {
+        switch (id) {
+        case XATTR_ORG:
+                return buf_append_str(ret, owner->org->config->name);
+        case XATTR_OWNER:
+                return owner->path[0] == '\0' ? -ENODATA : buf_append_str(ret, owner->path);
+        default:
+                return -ENODATA;
+        }
+}
+
 static int checkout_value(Checkout *c, const Node *node, XattrId id, Buf *ret) {
         CheckoutState state;
         Oid oid;
 
         switch (id) {
         case XATTR_ORG:
-                return buf_append_str(ret, c->repo->org->config->name);
+        case XATTR_OWNER:
+                return owner_value(c->repo->owner, id, ret);
         case XATTR_REPO:
                 return buf_append_str(ret, c->repo->name);
         case XATTR_REF:
@@ -59,9 +73,11 @@ static int node_value(const Node *node, XattrId id, Buf *ret) {
         case NODE_ROOT:
                 return -ENODATA;
         case NODE_ORG:
-                if (id == XATTR_ORG)
-                        return buf_append_str(ret, node->org->config->name);
-                return id == XATTR_URL ? buf_append_str(ret, node->org->config->url) : -ENODATA;
+                if (id == XATTR_URL)
+                        return buf_append_str(ret, node->owner->org->config->url);
+                return owner_value(node->owner, id, ret);
+        case NODE_OWNER:
+                return owner_value(node->owner, id, ret);
         default:
                 return checkout_value(node->checkout, node, id, ret);
         }

@@ -86,7 +86,7 @@ static int child_of_root(Namespace *ns, Node *root, const char *name, Node **ret
                 .parent = root,
                 .name = name,
                 .name_len = strlen(name),
-                .org = org,
+                .owner = &org->root,
                 .generation = org->generation,
         };
         int r = node_table_get_or_add(ns->nodes, &spec, ret);
@@ -117,30 +117,55 @@ static bool needs_check(Namespace *ns, Checkout *c) {
         return c->moves && interval > 0 && checkout_checked(c) + interval < now_usec();
 }
 
-static int
-child_of_org(Namespace *ns, const NsCall *call, Node *dir, const char *name, Node **ret) {
-        char repo_name[NAME_MAX + 1], refspec[NAME_MAX + 1];
-        Org *org = dir->org;
+/* A directory of repositories in this one, if that is what the name is known as: 1, 0 or < 0. */
+static int known_owner(Namespace *ns, Node *dir, const char *name, Node **ret) {
+        _cleanup_(owner_unrefp) Owner *owner = owner_find_owner(dir->owner, name);
 
-        if (atomic_load(&org->removed) || is_probe(name) ||
+        if (!owner || !owner_is_believed(owner))
+                return 0;
+        const NodeSpec spec = {
+                .kind = NODE_OWNER,
+                .parent = dir,
+                .name = name,
+                .name_len = strlen(name),
+                .owner = owner,
+        };
+        int r = node_table_get_or_add(ns->nodes, &spec, ret);
+        return r < 0 ? r : 1;
+}
+
+static bool is_negative(Owner *owner, const char *name) {
+        bool negative = owner_is_negative(owner, name);
+
+        stat_add(STAT_NEGATIVE_HIT, negative);
+        return negative;
+}
+
+static int
+child_of_owner(Namespace *ns, const NsCall *call, Node *dir, const char *name, Node **ret) {
+        char repo_name[NAME_MAX + 1], refspec[NAME_MAX + 1];
+        Owner *owner = dir->owner;
+
+        if (atomic_load(&owner->closed) || is_probe(name) ||
             split_name(name, repo_name, refspec) < 0)
                 return 0;
-        _cleanup_(repo_unrefp) Repo *repo = org_find_repo(org, repo_name);
+        _cleanup_(repo_unrefp) Repo *repo = owner_find_repo(owner, repo_name);
         if (!repo) {
-                if (org_is_negative(org, repo_name)) {
-                        stat_add(STAT_NEGATIVE_HIT, 1);
+                int r = known_owner(ns, dir, repo_name, ret);
+                if (r > 0 && strcmp(name, repo_name) != 0) { /* only repositories have refs */
+                        node_table_put(ns->nodes, TAKE_PTR(*ret));
                         return 0;
                 }
-                return demand_repo(ns, call, org, repo_name);
+                if (r != 0)
+                        return r;
+                return is_negative(owner, repo_name) ? 0 : demand_name(ns, call, owner, repo_name);
         }
         _cleanup_(checkout_unrefp) Checkout *c = repo_find_checkout(repo, refspec);
         if (!c) {
                 char full[2 * NAME_MAX + 2];
                 (void) snprintf(full, sizeof(full), "%s@%s", repo_name, refspec);
-                if (org_is_negative(org, full)) {
-                        stat_add(STAT_NEGATIVE_HIT, 1);
+                if (is_negative(owner, full))
                         return 0;
-                }
                 return demand_checkout(ns, call, repo, refspec);
         }
 
@@ -228,7 +253,8 @@ int ns_child(Namespace *ns, const NsCall *call, Node *parent, const char *name, 
         case NODE_ROOT:
                 return child_of_root(ns, parent, name, ret);
         case NODE_ORG:
-                return child_of_org(ns, call, parent, name, ret);
+        case NODE_OWNER:
+                return child_of_owner(ns, call, parent, name, ret);
         case NODE_CHECKOUT:
         case NODE_DIR:
                 return child_of_dir(ns, call, parent, name, ret);
@@ -260,6 +286,8 @@ void ns_node_attr(Namespace *ns, const Node *node, NsAttr *ret) {
                 ret->mtime = node->mtime;
         } else
                 ret->mtime = node->mtime;
+        if (node->kind == NODE_OWNER && atomic_load(&node->owner->unproven_until_usec) != 0)
+                ret->entry_timeout_usec = ns_negative_timeout(ns, NULL);
 }
 
 int ns_getattr(Namespace *ns, uint64_t id, NsAttr *ret) {
@@ -273,7 +301,7 @@ int ns_getattr(Namespace *ns, uint64_t id, NsAttr *ret) {
 
 uint64_t ns_negative_timeout(Namespace *ns, const Node *parent) {
         /* Names in the root and in trees are known for certain, and changes are told. */
-        if (parent && parent->kind != NODE_ORG)
+        if (parent && !node_is_owner(parent))
                 return USEC_INFINITY;
         MUTEX_GUARD(&ns->lock);
         return ns->config.negative_timeout_usec;

@@ -13,10 +13,12 @@
 /* The file system as everything above sees it, without FUSE: a typed name space of nodes with
  * 64-bit ids.
  *
- *      /                       root
- *      /<org>                  org
- *      /<org>/<repo>[@<ref>]   checkout: a repository at a commit, follows its branch
- *      below it                directories, files, symlinks, submodules of that commit
+ *      /                           root
+ *      /<org>                      org
+ *      /<org>/<owner>              owner: a user, an org or a group of the forge, in an org that
+ *                                  stands for more than one; may nest
+ *      /<org>/.../<repo>[@<ref>]   checkout: a repository at a commit, follows its branch
+ *      below it                    directories, files, symlinks, submodules of that commit
  *
  * Calls answer at once from what is resident. What is not, they ask for and say so:
  *

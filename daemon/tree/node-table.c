@@ -10,7 +10,7 @@
 #include <sys/stat.h>
 
 #include "tree/checkout.h"
-#include "tree/org.h"
+#include "tree/owner.h"
 #include "util/mutex.h"
 #include "util/stats.h"
 
@@ -35,6 +35,8 @@ static uint64_t salted_id(const NodeSpec *spec, uint64_t salt) {
         uint64_t seed = spec->parent->id ^ (salt * UINT64_C(0x9e3779b97f4a7c15)) ^
                         (spec->generation * UINT64_C(0xd6e8feb86659fd93));
 
+        if (spec->kind == NODE_OWNER) /* what was a repository once is another directory */
+                seed ^= UINT64_C(0xa0761d6478bd642f);
         uint64_t h = hash_bytes_stable(spec->name, spec->name_len, seed);
         if (by_content) {
                 uint8_t key[sizeof(uint64_t) + 1 + OID_RAW_MAX];
@@ -87,7 +89,7 @@ static bool node_matches(const Node *node, const NodeSpec *spec) {
         return node->kind == spec->kind && node->parent == spec->parent &&
                node->name_len == spec->name_len &&
                memcmp(node->name, spec->name, spec->name_len) == 0 &&
-               (node->kind != NODE_ORG || !spec->org || node->org == spec->org) &&
+               (!node_is_owner(node) || !spec->owner || node->owner == spec->owner) &&
                (node->kind <= NODE_SUBMODULE || oid_equal(&node->oid, &spec->oid));
 }
 
@@ -103,8 +105,8 @@ static int node_new(NodeTable *t, const NodeSpec *spec, uint64_t id, Node **ret)
         node->parent = spec->parent ? node_ref(spec->parent) : NULL;
         node->oid = spec->oid;
         node->mtime = spec->mtime;
-        if (spec->kind == NODE_ORG)
-                node->org = org_ref(spec->org);
+        if (node_is_owner(node))
+                node->owner = owner_ref(spec->owner);
         else if (spec->kind == NODE_CHECKOUT)
                 node->checkout = checkout_ref(spec->checkout);
         else
@@ -122,8 +124,8 @@ static Node *node_destroy(Node *node) {
         Node *parent = node->parent;
 
         assert(node->n_lookup == 0);
-        if (node->kind == NODE_ORG)
-                org_unref(node->org);
+        if (node_is_owner(node))
+                owner_unref(node->owner);
         else if (node->kind == NODE_CHECKOUT)
                 checkout_unref(node->checkout);
         if (node_is_dir(node))

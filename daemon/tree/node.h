@@ -1,5 +1,6 @@
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -14,7 +15,8 @@
  *
  *      root            1
  *      org             hash(root, name, generation)
- *      checkout        hash(org's id, "repo@ref")
+ *      owner           hash(parent's id, name, that it is an owner)
+ *      checkout        hash(parent's id, "repo@ref")
  *      directory       hash(parent's id, name)
  *      file, symlink   hash(parent's id, name, kind, object id)
  *
@@ -25,6 +27,7 @@
 typedef enum NodeKind {
         NODE_ROOT,
         NODE_ORG,
+        NODE_OWNER,    /* a directory above repositories, in an org or another owner */
         NODE_CHECKOUT, /* a repository at a ref: a directory of the root tree of its commit */
         NODE_DIR,
         NODE_SUBMODULE,
@@ -51,7 +54,7 @@ struct Node {
         uint16_t name_len;
         Node *parent; /* a reference; NULL for the root */
         union {
-                Org *org;           /* NODE_ORG: a reference */
+                Owner *owner;       /* NODE_ORG (its own directory), NODE_OWNER: a reference */
                 Checkout *checkout; /* NODE_CHECKOUT: a reference; below it borrowed from that
                                        ancestor */
         };
@@ -77,6 +80,11 @@ static inline int node_is_dir(const Node *node) {
         return node->kind <= NODE_SUBMODULE;
 }
 
+/* A directory above repositories: its `owner` says what is in it. */
+static inline bool node_is_owner(const Node *node) {
+        return node->kind == NODE_ORG || node->kind == NODE_OWNER;
+}
+
 /* What to find or to make. */
 typedef struct NodeSpec {
         NodeKind kind;
@@ -86,7 +94,7 @@ typedef struct NodeSpec {
         Oid oid; /* not part of the identity of directories */
         uint64_t size;
         int64_t mtime;
-        Org *org;            /* NODE_ORG: a reference is taken; NULL finds any */
+        Owner *owner;        /* NODE_ORG, NODE_OWNER: a reference is taken; NULL finds any */
         uint64_t generation; /* NODE_ORG: Org.generation */
         Checkout *checkout;  /* NODE_CHECKOUT: a reference is taken; below it borrowed */
 } NodeSpec;

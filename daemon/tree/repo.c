@@ -4,9 +4,9 @@
 #include <string.h>
 
 #include "tree/checkout.h"
-#include "tree/org.h"
+#include "tree/owner.h"
 
-int repo_new(Org *org, const char *name, Source *source, Repo **ret) {
+int repo_new(Owner *owner, const char *name, Source *source, Repo **ret) {
         Repo *repo = calloc(1, sizeof(*repo));
         if (!repo)
                 return -ENOMEM;
@@ -16,7 +16,8 @@ int repo_new(Org *org, const char *name, Source *source, Repo **ret) {
                 return -ENOMEM;
         }
         repo->ref = REF_INIT;
-        repo->org = org_ref(org);
+        repo->owner = owner_ref(owner);
+        repo->org = owner->org;
         repo->source = source_ref(source);
         mutex_init(&repo->lock, LOCK_RANK_REPO);
         *ret = repo;
@@ -37,7 +38,7 @@ Repo *repo_unref(Repo *repo) {
                 free(repo->queue.wants[i]);
         source_unref(repo->source);
         mutex_destroy(&repo->lock);
-        org_unref(repo->org);
+        owner_unref(repo->owner);
         free(repo->name);
         free(repo);
         return NULL;

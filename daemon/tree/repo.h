@@ -7,7 +7,7 @@
 #include "util/htable.h"
 #include "util/mutex.h"
 
-/* One repository of an org, and the queue in which wants for its blobs are merged into requests
+/* One repository, and the queue in which wants for its blobs are merged into requests
  * (blob-queue.c). */
 
 #define REPO_MAX_UNUSED 256 /* checkouts */
@@ -20,9 +20,10 @@ typedef struct BlobQueue {
 } BlobQueue;
 
 struct Repo {
-        HTableLink link; /* in its org */
+        HTableLink link; /* in its owner */
         Ref ref;
-        Org *org; /* a reference; the org's table refers back, until org_close() */
+        Owner *owner; /* a reference; the owner's table refers back, until owner_close() */
+        Org *org;     /* of the owner: borrowed */
         char *name;
         Source *source;            /* constant */
         atomic_bool sizes_refused; /* the server cannot tell sizes without content */
@@ -33,7 +34,7 @@ struct Repo {
         BlobQueue queue;
 };
 
-int repo_new(Org *org, const char *name, Source *source, Repo **ret);
+int repo_new(Owner *owner, const char *name, Source *source, Repo **ret);
 Repo *repo_ref(Repo *repo);
 Repo *repo_unref(Repo *repo);
 DEFINE_CLEANUP(Repo *, repo_unref)

@@ -9,4 +9,5 @@ typedef struct Namespace Namespace;
 typedef struct Node Node;
 typedef struct NodeTable NodeTable;
 typedef struct Org Org;
+typedef struct Owner Owner;
 typedef struct Repo Repo;

@@ -222,7 +222,7 @@ static void refreshed(int result, const Failure *failure, void *userdata) {
 
 Checkout *tree_fixture_checkout(TreeFixture *f, const char *refspec) {
         Org *org = ns_get_org(f->ns, "o");
-        Repo *repo = org ? org_find_repo(org, "work") : NULL;
+        Repo *repo = org ? owner_find_repo(&org->root, "work") : NULL;
         Checkout *checkout = repo ? repo_find_checkout(repo, refspec) : NULL;
 
         repo_unref(repo);
