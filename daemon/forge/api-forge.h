@@ -138,6 +138,8 @@ typedef struct ApiForgeOps {
          * NULL: nowhere. */
         int (*blob_path)(const ApiSource *source, const Oid *oid, char **ret);
         const char *blob_accept;
+        /* The answer is JSON, and this finds the blob in it. NULL: the answer is the blob. */
+        int (*blob_read)(const Json *json, Buf *ret);
 } ApiForgeOps;
 
 /* --- forges --- */

@@ -56,6 +56,7 @@ typedef struct ApiAnswer {
         const char *etag, *last_modified; /* "" where there is none */
         const char *next; /* the URL of rel="next" in Link, verbatim, if it leads to this server;
                              else "" */
+        bool more;        /* Link has rel="next", wherever it leads */
         bool moved; /* a permanent redirect was followed: what was asked for has another name */
         const char
                 *sso; /* the rest of X-GitHub-SSO: "partial-results; organizations=..."; else "" */

@@ -156,8 +156,12 @@ int json_get_uint64(const Json *json, const char *key, uint64_t *ret) {
         return 1;
 }
 
+bool json_is_array(const Json *json) {
+        return json_object_is_type(json, json_type_array);
+}
+
 size_t json_array_size(const Json *json) {
-        return json_object_is_type(json, json_type_array) ? json_object_array_length(json) : 0;
+        return json_is_array(json) ? json_object_array_length(json) : 0;
 }
 
 const Json *json_array_get(const Json *json, size_t i) {

@@ -37,6 +37,7 @@ bool json_get_bool(const Json *json, const char *key);
 /* 1: an integer, or a string of digits (large ones come so), that is not negative; 0: none. */
 int json_get_uint64(const Json *json, const char *key, uint64_t *ret);
 
+bool json_is_array(const Json *json);
 /* 0 for what is no array. */
 size_t json_array_size(const Json *json);
 const Json *json_array_get(const Json *json, size_t i); /* NULL out of range */

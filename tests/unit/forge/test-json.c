@@ -56,6 +56,7 @@ START_TEST(another_type_is_nothing) {
                 ck_assert(!json_get_bool(v, "v"));
                 ck_assert_int_eq(json_get_uint64(v, "v", &n), i == 3);
                 ck_assert_uint_eq(json_array_size(v), i == 4);
+                ck_assert(json_is_array(v) == (i == 4));
                 ck_assert((json_string(v) != NULL) == (i == 2 || i == 7));
         }
         ck_assert_ptr_null(json_get_string(NULL, "v"));
