@@ -37,6 +37,16 @@ START_TEST(test_values_of_headers_and_fields_are_starred) { /* F11 */
 }
 END_TEST
 
+START_TEST(test_tokens_are_starred_by_their_shape) { /* F11 */
+        ck_assert_str_eq(redacted("bad ghp_0123456789abcdefABCDEF here"), "bad *** here");
+        ck_assert_str_eq(redacted("(github_pat_11AB_0123456789)"), "(***)");
+        ck_assert_str_eq(redacted("a=glpat-x0123456789_-zz,gho_0123456789ab"), "a=***,***");
+        /* Names that only begin so. */
+        ck_assert_str_eq(
+                redacted("ghp_tools and myghp_0123456789ab"), "ghp_tools and myghp_0123456789ab");
+}
+END_TEST
+
 START_TEST(test_failures_are_redacted_and_fit) {
         char longer[1000];
         Failure f;
@@ -86,6 +96,7 @@ END_TEST
 static void add_tests(TCase *tc) {
         tcase_add_test(tc, test_user_information_of_urls_is_starred);
         tcase_add_test(tc, test_values_of_headers_and_fields_are_starred);
+        tcase_add_test(tc, test_tokens_are_starred_by_their_shape);
         tcase_add_test(tc, test_failures_are_redacted_and_fit);
         tcase_add_test(tc, test_failures_that_are_cut_keep_secrets);
         tcase_add_test(tc, test_failures_are_printable);
