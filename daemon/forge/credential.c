@@ -9,6 +9,7 @@
 #include "forge/credential.h"
 
 #include <errno.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <sys/queue.h>
 
@@ -16,6 +17,7 @@
 #include "util/buf.h"
 #include "util/clock.h"
 #include "util/mutex.h"
+#include "util/secret-memory.h"
 #include "util/stats.h"
 #include "util/subprocess.h"
 
@@ -40,6 +42,7 @@ typedef struct Filling {
 
 struct Credentials {
         bool use_helper;
+        atomic_uint_least64_t generation;
         Mutex mutex;
         pthread_cond_t filled;
         /* Guarded by mutex: */
@@ -53,15 +56,9 @@ static const char *const helper_env[] = {
         "GIT_TERMINAL_PROMPT=0",
         "GIT_ASKPASS=",
         "SSH_ASKPASS=",
+        "GCM_INTERACTIVE=never",
         NULL,
 };
-
-static char *free_secret(char *s) {
-        if (s)
-                explicit_bzero(s, strlen(s));
-        free(s);
-        return NULL;
-}
 
 static void wipe_buf(Buf *b) {
         if (b->data)
@@ -70,8 +67,8 @@ static void wipe_buf(Buf *b) {
 }
 
 void credential_done(Credential *c) {
-        c->username = free_secret(c->username);
-        c->password = free_secret(c->password);
+        c->username = secret_free(c->username);
+        c->password = secret_free(c->password);
         free(c->url);
         c->url = NULL;
 }
@@ -79,8 +76,8 @@ void credential_done(Credential *c) {
 static void entry_free(Credentials *c, Entry *e) {
         LIST_REMOVE(e, entry);
         c->n_entries--;
-        free_secret(e->username);
-        free_secret(e->password);
+        secret_free(e->username);
+        secret_free(e->password);
         free(e->scope);
         free(e);
 }
@@ -107,8 +104,8 @@ static Entry *find_entry(Credentials *c, const char *url) {
 
 static int copy_out(const Entry *e, const char *url, Credential *ret) {
         Credential copy = {
-                .username = strdup(e->username),
-                .password = strdup(e->password),
+                .username = secret_strdup(e->username),
+                .password = secret_strdup(e->password),
                 .url = strdup(url),
         };
 
@@ -159,8 +156,8 @@ static int remember(
         if (!e)
                 return -ENOMEM;
         e->scope = strndup(url, n);
-        e->username = username ? strdup(username) : NULL;
-        e->password = password ? strdup(password) : NULL;
+        e->username = username ? secret_strdup(username) : NULL;
+        e->password = password ? secret_strdup(password) : NULL;
         e->refused_until = password ? 0 : now_usec() + REFUSED_USEC;
         LIST_INSERT_HEAD(&c->entries, e, entry);
         c->n_entries++;
@@ -335,8 +332,8 @@ void credentials_reject(Credentials *c, const Credential *credential) {
                 entry_free(c, e);
         else if (known) {
                 /* Not to be asked for, and refused, again and again: servers lock accounts. */
-                e->username = free_secret(e->username);
-                e->password = free_secret(e->password);
+                e->username = secret_free(e->username);
+                e->password = secret_free(e->password);
                 e->refused_until = now_usec() + REFUSED_USEC;
         }
         mutex_unlock(&c->mutex);
@@ -357,10 +354,16 @@ int credentials_new(bool use_helper, Credentials **ret) {
         return 0;
 }
 
+uint64_t credentials_generation(Credentials *c) {
+        return atomic_load_explicit(&c->generation, memory_order_acquire);
+}
+
 void credentials_flush(Credentials *c) {
         MUTEX_GUARD(&c->mutex);
         while (!LIST_EMPTY(&c->entries))
                 entry_free(c, LIST_FIRST(&c->entries));
+        /* Last: who reads an old entry now has seen the old generation. */
+        atomic_fetch_add_explicit(&c->generation, 1, memory_order_release);
 }
 
 Credentials *credentials_free(Credentials *c) {

@@ -9,12 +9,12 @@
 #include "util/failure.h"
 
 /* User names and passwords for servers, from `git credential`, kept in memory per server and path.
- * Blocking (a helper may take seconds): workers only. Secrets are wiped when freed and never
+ * Blocking (a helper may take seconds): workers only. Secrets are in secret memory and never
  * logged. */
 typedef struct Credentials Credentials;
 
 typedef struct Credential {
-        char *username, *password; /* owned */
+        char *username, *password; /* owned, in secret memory */
         char *url;                 /* what it was asked for */
 } Credential;
 
@@ -27,8 +27,10 @@ int credentials_peek(Credentials *c, const char *url, Credential *ret);
 /* Asks `git credential fill`, at most once at a time per server; a refusal is remembered for a
  * while. 1, 0 none to be had, < 0 errno. */
 int credentials_fill(Credentials *c, const char *url, uint64_t deadline_usec, Credential *ret);
-/* Forgets everything: the next request asks git again. */
+/* Forgets everything: the next request asks git again. Begins a new generation, by which those who
+ * keep secrets of their own know that they are to be forgotten, too. */
 void credentials_flush(Credentials *c);
+uint64_t credentials_generation(Credentials *c);
 /* The server took it / refused it with a clean 401: tells git, keeps or forgets it. */
 void credentials_approve(Credentials *c, const Credential *credential);
 void credentials_reject(Credentials *c, const Credential *credential);

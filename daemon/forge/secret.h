@@ -10,14 +10,15 @@
 
 /* Where the token of one org comes from. In this order, the first that has one wins:
  *
- *      $CREDENTIALS_DIRECTORY/gitfs.ORG        a systemd credential (systemd.exec(5))
- *      CONFIGHOME/credentials/ORG              a file of mode 0600, of `gitfsctl org add
- * --token-stdin` gh auth token, glab auth token          for GitHub and GitLab, by the host's name
- *      git credential fill                     credential.h; user name and password
+ *      $CREDENTIALS_DIRECTORY/gitfs.ORG    a systemd credential (systemd.exec(5))
+ *      CONFIGHOME/credentials/ORG          a file of mode 0600, written by `gitfsctl token set`
+ *      gh auth token, glab config get      for GitHub and GitLab over https, by the host's name
+ *      git credential fill                 credential.h; user name and password
  *
  * A token is read when it is first needed, kept in memory that is wiped and left out of core dumps,
- * and read again after it was refused, so that it can be rotated without a restart. Reading blocks:
- * workers only. Any number of threads; at most one reads at a time. */
+ * and read again after it was refused, and when the file has changed, so that it can be rotated
+ * without a restart. Reading blocks: workers only. Any number of threads; at most one reads at a
+ * time. */
 typedef struct Secrets Secrets;
 struct Credentials;
 
@@ -31,12 +32,15 @@ typedef enum SecretOrigin {
 
 typedef struct Secret {
         SecretOrigin origin;
-        char *username;  /* owned; for git over HTTP: what the forge wants beside a token */
+        char *username;  /* owned; for git over HTTP, where git told it: NULL: whatever the forge
+                            wants beside a token */
         char *token;     /* owned; NULL: there is none */
-        uint64_t serial; /* changes with the token; names a budget of requests */
+        uint64_t serial; /* the same for the same token, another for another; never 0; names a
+                            budget of requests */
 } Secret;
 
-/* url: what `git credential` and gh are asked about, "https://host/owner". */
+/* url: what `git credential` and gh are asked about, "https://host/owner". config_home may be
+ * freed afterwards; credentials must live as long, and may be NULL: git is not asked. */
 int secrets_new(
         const OrgConfig *org,
         const char *url,
@@ -47,8 +51,12 @@ Secrets *secrets_ref(Secrets *s);
 Secrets *secrets_unref(Secrets *s);
 DEFINE_CLEANUP(Secrets *, secrets_unref)
 
-/* 1 and a copy; 0 there is none (remembered for a while); < 0 errno. */
+/* 1 and a copy; 0 there is none (remembered for a while); -EKEYREJECTED there is only one that was
+ * refused; -EPERM or -EINVAL there is a file that cannot be used; or another errno. */
 int secrets_get(Secrets *s, uint64_t deadline_usec, Secret *ret);
+/* Why the last secrets_get() gave no token: fills the failure (TOKEN_MISSING, TOKEN_REFUSED, LOCAL)
+ * and returns its errno; 0 where nothing is known. Never blocks. */
+int secrets_explain(Secrets *s, Failure *ret);
 /* What is in memory already: 1 and a copy; 0 nothing, or nothing was asked for yet. Never blocks.
  */
 int secrets_peek(Secrets *s, Secret *ret);
