@@ -33,6 +33,7 @@ import tempfile
 import time
 import traceback
 
+import forges
 import repo
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -217,6 +218,11 @@ class Env:
         """Starts a git server on the repositories below root."""
         self._servers += 1
         return Server(self.path(f"server-{self._servers}"), root, *options).start()
+
+    def forges(self, world):
+        """Starts test forges, see tests/forge/forge-server."""
+        self._servers += 1
+        return forges.Forges(self.path(f"server-{self._servers}"), world).start()
 
     def start_org(self, kind, root, name="o", config="[Mount]\nRequestTimeoutSec=60\n", **more):
         """The usual beginning: a daemon with one org on a directory of repositories. Returns its server.
