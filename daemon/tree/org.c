@@ -44,7 +44,8 @@ void org_close(Org *org) {
 
 bool org_set_health(Org *org, int result, const Failure *failure) {
         bool no_trouble = result >= 0 || result == -ENOENT || result == -ECANCELED ||
-                          (failure && failure->class == FAILURE_CANCELLED);
+                          (failure &&
+                           (failure->class == FAILURE_CANCELLED || failure->class == FAILURE_BUSY));
         OrgHealth health = no_trouble ? ORG_HEALTH_OK : ORG_HEALTH_FAILING;
 
         if (!no_trouble && !failure)

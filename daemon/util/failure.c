@@ -24,6 +24,7 @@ static const struct {
         [FAILURE_OFFLINE] = {"offline", -EHOSTDOWN},
         [FAILURE_TIMEOUT] = {"timeout", -ETIMEDOUT},
         [FAILURE_RATE_LIMITED] = {"rate-limited", -EAGAIN},
+        [FAILURE_BUSY] = {"busy", -EAGAIN},
         [FAILURE_TOO_LARGE] = {"too-large", -EFBIG},
         [FAILURE_SERVER] = {"server", -EIO},
         [FAILURE_CORRUPT] = {"corrupt", -EIO},

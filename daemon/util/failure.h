@@ -23,12 +23,13 @@ typedef enum FailureClass {
         FAILURE_OFFLINE,      /* no connection: DNS, refused, unreachable, breaker open */
         FAILURE_TIMEOUT,      /* no answer before the deadline */
         FAILURE_RATE_LIMITED, /* told to come back at retry_at_usec */
-        FAILURE_TOO_LARGE,    /* over a limit, ours or the server's */
-        FAILURE_SERVER,       /* 5xx, or an answer that makes no sense */
-        FAILURE_CORRUPT,      /* bytes that do not match their id, malformed objects */
-        FAILURE_UNSUPPORTED,  /* for example a SHA-256 repository */
-        FAILURE_CANCELLED,    /* interrupted, or the daemon is stopping */
-        FAILURE_LOCAL,        /* memory, disk, permissions of this machine */
+        FAILURE_BUSY,        /* the server is not ready with this one thing yet: again in a while */
+        FAILURE_TOO_LARGE,   /* over a limit, ours or the server's */
+        FAILURE_SERVER,      /* 5xx, or an answer that makes no sense */
+        FAILURE_CORRUPT,     /* bytes that do not match their id, malformed objects */
+        FAILURE_UNSUPPORTED, /* for example a SHA-256 repository */
+        FAILURE_CANCELLED,   /* interrupted, or the daemon is stopping */
+        FAILURE_LOCAL,       /* memory, disk, permissions of this machine */
         _FAILURE_CLASS_MAX,
 } FailureClass;
 
