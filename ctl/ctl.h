@@ -24,15 +24,30 @@ typedef enum CtlOption {
         OPTION_KERNEL = 1 << 8,
         OPTION_MEMORY = 1 << 9,
         OPTION_DISK = 1 << 10,
+        OPTION_OWNER = 1 << 11,
+        OPTION_API_URL = 1 << 12,
+        OPTION_INCLUDE = 1 << 13,
+        OPTION_EXCLUDE = 1 << 14,
+        OPTION_ARCHIVED = 1 << 15,
+        OPTION_FORKS = 1 << 16,
+        OPTION_CLIENT_ID = 1 << 17,
 } CtlOption;
+
+/* The values of an option that may be repeated. */
+typedef struct CtlList {
+        const char **items; /* owned array of n borrowed strings */
+        size_t n;
+} CtlList;
 
 typedef struct Ctl {
         unsigned given; /* CtlOption */
         const char *runtime_directory;
         const char *forge;
-        const char *url;
-        const char **repos; /* owned array of n_repos borrowed strings */
-        size_t n_repos;
+        const char *url, *api_url;
+        const char *owner;
+        CtlList repos, include, exclude;
+        bool archived, forks;
+        const char *client_id;
         uint64_t poll_interval_usec;
         sd_bus *bus;       /* NULL until client_connect() */
         char *mount_point; /* NULL until client_mount_point() */

@@ -22,100 +22,140 @@ typedef struct Verb {
         unsigned min_args, max_args;
         unsigned options;  /* that it takes */
         unsigned required; /* among these */
+        /* What else the command line must hold: EXIT_SUCCESS, or EXIT_USAGE with the reason told;
+         * may be NULL. */
+        int (*check)(const Ctl *ctl);
         int (*run)(Ctl *ctl, char **args);
         const char *synopsis, *help;
 } Verb;
 
 #define COMMON OPTION_RUNTIME_DIRECTORY
 #define ANY_NUMBER 10000u
+#define ORG_OPTIONS                                                                                \
+        (OPTION_FORGE | OPTION_URL | OPTION_API_URL | OPTION_OWNER | OPTION_REPO |                 \
+         OPTION_INCLUDE | OPTION_EXCLUDE | OPTION_ARCHIVED | OPTION_FORKS | OPTION_CLIENT_ID |     \
+         OPTION_POLL_INTERVAL)
 
 static const Verb verbs[] = {
-        {NULL,
-         "status",
-         0,
-         0,
-         COMMON | OPTION_JSON,
-         0,
-         verb_status,
-         "",
-         "Show the daemon, its orgs and its jobs"},
-        {"org",
-         "add",
-         1,
-         1,
-         COMMON | OPTION_FORGE | OPTION_URL | OPTION_REPO | OPTION_POLL_INTERVAL,
-         OPTION_FORGE | OPTION_URL,
-         verb_org_add,
-         "NAME --forge KIND --url URL-OR-DIR",
-         "Show the repositories of a server or directory under NAME"},
-        {"org",
-         "remove",
-         1,
-         ANY_NUMBER,
-         COMMON,
-         0,
-         verb_org_remove,
-         "NAME...",
-         "Take orgs out of the mount"},
-        {"org", "list", 0, 0, COMMON | OPTION_JSON, 0, verb_org_list, "", "List the orgs"},
-        {"org",
-         "show",
-         1,
-         1,
-         COMMON | OPTION_JSON,
-         0,
-         verb_org_show,
-         "NAME",
-         "Show all that is known about an org"},
-        {NULL,
-         "prefetch",
-         1,
-         1,
-         COMMON | OPTION_JSON | OPTION_CONTENTS | OPTION_WAIT,
-         0,
-         verb_prefetch,
-         "PATH",
-         "Load what lies below PATH; prints the number of the job"},
-        {NULL, "jobs", 0, 0, COMMON | OPTION_JSON, 0, verb_jobs, "", "List the jobs"},
-        {NULL, "cancel", 1, 1, COMMON, 0, verb_cancel, "JOB", "End a job"},
-        {NULL,
-         "flush",
-         0,
-         1,
-         COMMON | OPTION_KERNEL | OPTION_MEMORY | OPTION_DISK,
-         0,
-         verb_flush,
-         "[PATH]",
-         "Forget what is cached; without options --kernel and --memory"},
-        {NULL,
-         "refresh",
-         0,
-         1,
-         COMMON,
-         0,
-         verb_refresh,
-         "[PATH]",
-         "Look now whether branches have moved"},
-        {NULL, "stats", 0, 0, COMMON | OPTION_JSON, 0, verb_stats, "", "Show the counters"},
-        {NULL,
-         "which",
-         1,
-         1,
-         COMMON | OPTION_JSON,
-         0,
-         verb_which,
-         "PATH",
-         "Show which repository, commit and object PATH is"},
-        {NULL,
-         "path",
-         0,
-         1,
-         COMMON,
-         0,
-         verb_path,
-         "[ORG[/REPO]]",
-         "Print where the mount, an org or a repository is"},
-        {NULL, "reload", 0, 0, COMMON, 0, verb_reload, "", "Read the configuration again"},
+        {
+                .name = "status",
+                .options = COMMON | OPTION_JSON,
+                .run = verb_status,
+                .synopsis = "",
+                .help = "Show the daemon, its orgs and its jobs",
+        },
+        {
+                .group = "org",
+                .name = "add",
+                .min_args = 1,
+                .max_args = 1,
+                .options = COMMON | ORG_OPTIONS,
+                .required = OPTION_FORGE,
+                .check = check_org_add,
+                .run = verb_org_add,
+                .synopsis = "NAME --forge KIND [--url URL-OR-DIR] [--owner OWNER]",
+                .help = "Show the repositories of a forge, server or directory under NAME",
+        },
+        {
+                .group = "org",
+                .name = "remove",
+                .min_args = 1,
+                .max_args = ANY_NUMBER,
+                .options = COMMON,
+                .run = verb_org_remove,
+                .synopsis = "NAME...",
+                .help = "Take orgs out of the mount",
+        },
+        {
+                .group = "org",
+                .name = "list",
+                .options = COMMON | OPTION_JSON,
+                .run = verb_org_list,
+                .synopsis = "",
+                .help = "List the orgs",
+        },
+        {
+                .group = "org",
+                .name = "show",
+                .min_args = 1,
+                .max_args = 1,
+                .options = COMMON | OPTION_JSON,
+                .run = verb_org_show,
+                .synopsis = "NAME",
+                .help = "Show all that is known about an org",
+        },
+        {
+                .name = "prefetch",
+                .min_args = 1,
+                .max_args = 1,
+                .options = COMMON | OPTION_JSON | OPTION_CONTENTS | OPTION_WAIT,
+                .run = verb_prefetch,
+                .synopsis = "PATH",
+                .help = "Load what lies below PATH; prints the number of the job",
+        },
+        {
+                .name = "jobs",
+                .options = COMMON | OPTION_JSON,
+                .run = verb_jobs,
+                .synopsis = "",
+                .help = "List the jobs",
+        },
+        {
+                .name = "cancel",
+                .min_args = 1,
+                .max_args = 1,
+                .options = COMMON,
+                .run = verb_cancel,
+                .synopsis = "JOB",
+                .help = "End a job",
+        },
+        {
+                .name = "flush",
+                .max_args = 1,
+                .options = COMMON | OPTION_KERNEL | OPTION_MEMORY | OPTION_DISK,
+                .run = verb_flush,
+                .synopsis = "[PATH]",
+                .help = "Forget what is cached; without options --kernel and --memory",
+        },
+        {
+                .name = "refresh",
+                .max_args = 1,
+                .options = COMMON,
+                .run = verb_refresh,
+                .synopsis = "[PATH]",
+                .help = "Look now whether branches have moved",
+        },
+        {
+                .name = "stats",
+                .options = COMMON | OPTION_JSON,
+                .run = verb_stats,
+                .synopsis = "",
+                .help = "Show the counters",
+        },
+        {
+                .name = "which",
+                .min_args = 1,
+                .max_args = 1,
+                .options = COMMON | OPTION_JSON,
+                .run = verb_which,
+                .synopsis = "PATH",
+                .help = "Show which repository, commit and object PATH is",
+        },
+        {
+                .name = "path",
+                .max_args = 1,
+                .options = COMMON,
+                .run = verb_path,
+                .synopsis = "[ORG[/REPO]]",
+                .help = "Print where the mount, an org or a repository is",
+        },
+        {
+                .name = "reload",
+                .options = COMMON,
+                .run = verb_reload,
+                .synopsis = "",
+                .help = "Read the configuration again",
+        },
 };
 
 /* Values of getopt_long(): the option's bit, moved out of the range of characters. */
@@ -130,7 +170,14 @@ static const struct option options[] = {
         {"runtime-directory", required_argument, NULL, OPTION_VALUE(OPTION_RUNTIME_DIRECTORY)},
         {"forge", required_argument, NULL, OPTION_VALUE(OPTION_FORGE)},
         {"url", required_argument, NULL, OPTION_VALUE(OPTION_URL)},
+        {"api-url", required_argument, NULL, OPTION_VALUE(OPTION_API_URL)},
+        {"owner", required_argument, NULL, OPTION_VALUE(OPTION_OWNER)},
         {"repo", required_argument, NULL, OPTION_VALUE(OPTION_REPO)},
+        {"include", required_argument, NULL, OPTION_VALUE(OPTION_INCLUDE)},
+        {"exclude", required_argument, NULL, OPTION_VALUE(OPTION_EXCLUDE)},
+        {"archived", required_argument, NULL, OPTION_VALUE(OPTION_ARCHIVED)},
+        {"forks", required_argument, NULL, OPTION_VALUE(OPTION_FORKS)},
+        {"client-id", required_argument, NULL, OPTION_VALUE(OPTION_CLIENT_ID)},
         {"poll-interval", required_argument, NULL, OPTION_VALUE(OPTION_POLL_INTERVAL)},
         {"contents", no_argument, NULL, OPTION_VALUE(OPTION_CONTENTS)},
         {"wait", no_argument, NULL, OPTION_VALUE(OPTION_WAIT)},
@@ -145,9 +192,16 @@ static const struct {
 } option_help[] = {
         {"--json", "Print JSON (status, org list, org show, prefetch, jobs, stats, which)"},
         {"--runtime-directory DIR", "Talk to the gitfsd of that directory, and to no other"},
-        {"--forge KIND", "org add: local (a directory of repositories) or git (a server)"},
-        {"--url URL-OR-DIR", "org add: the base URL, or the directory"},
+        {"--forge KIND", "org add: github, gitlab, gitea, mesa, git (a server) or local"},
+        {"--url URL-OR-DIR", "org add: the server or directory; else the forge's public one"},
+        {"--owner OWNER", "org add: whose repositories; @me: one's own; else the whole forge"},
+        {"--api-url URL", "org add: the forge's API, where it is at an unusual place"},
         {"--repo NAME", "org add: a repository, where the server cannot list them; repeatable"},
+        {"--include PATTERN", "org add: names of repositories to list; repeatable"},
+        {"--exclude PATTERN", "org add: names of repositories not to list; repeatable"},
+        {"--archived yes|no", "org add: whether to list archived repositories"},
+        {"--forks yes|no", "org add: whether to list forks"},
+        {"--client-id ID", "org add: the OAuth application to sign in to (github)"},
         {"--poll-interval SEC", "org add: how often to look for moved branches; 0 is never"},
         {"--contents", "prefetch: files too, not only listings"},
         {"--wait", "prefetch: show the progress and wait for the end"},
@@ -198,7 +252,28 @@ static int parse_interval(const char *text, uint64_t *ret_usec) {
         return 0;
 }
 
-/* EXIT_SUCCESS, or EXIT_USAGE with the reason told. */
+static int parse_switch(const char *option, const char *text, bool *ret) {
+        bool yes = strcmp(text, "yes") == 0;
+
+        if (!yes && strcmp(text, "no") != 0)
+                return ctl_usage_error("--%s: \"%s\" is neither yes nor no", option, text);
+        *ret = yes;
+        return EXIT_SUCCESS;
+}
+
+static int list_add(CtlList *list, const char *value) {
+        const char **items = reallocarray(list->items, list->n + 1, sizeof(*items));
+
+        if (!items) {
+                ctl_error("out of memory");
+                return EXIT_FAILURE;
+        }
+        items[list->n++] = value;
+        list->items = items;
+        return EXIT_SUCCESS;
+}
+
+/* EXIT_SUCCESS, or the exit status with the reason told. */
 static int take_option(Ctl *ctl, CtlOption option, const char *value) {
         ctl->given |= option;
         switch (option) {
@@ -211,9 +286,25 @@ static int take_option(Ctl *ctl, CtlOption option, const char *value) {
         case OPTION_URL:
                 ctl->url = value;
                 break;
-        case OPTION_REPO:
-                ctl->repos[ctl->n_repos++] = value; /* main() made room for argc of them */
+        case OPTION_API_URL:
+                ctl->api_url = value;
                 break;
+        case OPTION_OWNER:
+                ctl->owner = value;
+                break;
+        case OPTION_CLIENT_ID:
+                ctl->client_id = value;
+                break;
+        case OPTION_REPO:
+                return list_add(&ctl->repos, value);
+        case OPTION_INCLUDE:
+                return list_add(&ctl->include, value);
+        case OPTION_EXCLUDE:
+                return list_add(&ctl->exclude, value);
+        case OPTION_ARCHIVED:
+                return parse_switch("archived", value, &ctl->archived);
+        case OPTION_FORKS:
+                return parse_switch("forks", value, &ctl->forks);
         case OPTION_POLL_INTERVAL:
                 if (parse_interval(value, &ctl->poll_interval_usec) < 0)
                         return ctl_usage_error(
@@ -244,11 +335,20 @@ static const Verb *find_verb(char **args, size_t *ret_words) {
         return NULL;
 }
 
-static const char *option_name(unsigned bit) {
-        for (const struct option *o = options; o->name; o++)
-                if (o->val == OPTION_VALUE(bit))
-                        return o->name;
-        return "?";
+/* EXIT_SUCCESS, or EXIT_USAGE with the reason told. */
+static int check_options(const Ctl *ctl, const Verb *v) {
+        const char *group = v->group ? "org " : "";
+
+        for (const struct option *o = options; o->name; o++) {
+                unsigned bit = (unsigned) o->val >> 8;
+
+                if ((ctl->given & bit) && !(v->options & bit))
+                        return ctl_usage_error(
+                                "--%s means nothing to `%s%s`", o->name, group, v->name);
+                if ((v->required & bit) && !(ctl->given & bit))
+                        return ctl_usage_error("`%s%s` needs --%s", group, v->name, o->name);
+        }
+        return v->check ? v->check(ctl) : EXIT_SUCCESS;
 }
 
 static int run_verb(Ctl *ctl, char **args) {
@@ -269,26 +369,16 @@ static int run_verb(Ctl *ctl, char **args) {
                 n_args++;
         if (n_args < v->min_args || n_args > v->max_args)
                 return ctl_usage_error("usage: gitfsctl %s%s %s", group, v->name, v->synopsis);
-        for (unsigned bit = 1; bit <= OPTION_DISK; bit <<= 1) {
-                if ((ctl->given & bit) && !(v->options & bit))
-                        return ctl_usage_error(
-                                "--%s means nothing to `%s%s`", option_name(bit), group, v->name);
-                if ((v->required & bit) && !(ctl->given & bit))
-                        return ctl_usage_error(
-                                "`%s%s` needs --%s", group, v->name, option_name(bit));
-        }
+        int status = check_options(ctl, v);
+        if (status != EXIT_SUCCESS)
+                return status;
         return client_connect(ctl) < 0 ? EXIT_FAILURE : v->run(ctl, args);
 }
 
 int main(int argc, char **argv) {
-        _cleanup_free_ const char **repos = calloc((size_t) argc, sizeof(*repos));
-        Ctl ctl = {.repos = repos};
+        Ctl ctl = {0};
         int status = EXIT_SUCCESS;
 
-        if (!repos) {
-                ctl_error("out of memory");
-                return EXIT_FAILURE;
-        }
         /* Column widths; the output is UTF-8 whatever the locale. Without it wide characters count
          * as narrow. */
         (void) setlocale(LC_CTYPE, "C.UTF-8"); // NOLINT(concurrency-mt-unsafe): one thread
@@ -313,5 +403,8 @@ int main(int argc, char **argv) {
                 status = run_verb(&ctl, argv + optind);
         sd_bus_close_unref(ctl.bus);
         free(ctl.mount_point);
+        free(ctl.repos.items);
+        free(ctl.include.items);
+        free(ctl.exclude.items);
         return status;
 }

@@ -4,6 +4,7 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "ctl/moment.h"
 #include "ctl/table.h"
 #include "ctl/verbs.h"
 #include "util/clock.h"
@@ -24,22 +25,42 @@ int show_json(const Ctl *ctl, json_object *object) {
         return ctl_flush(r < 0 ? EXIT_FAILURE : EXIT_SUCCESS);
 }
 
+void org_state_text(json_object *org, char ret[STATE_TEXT_MAX]) {
+        const char *state = json_text(org, "state");
+        uint64_t retry_at = json_number(org, "retry_at_usec");
+        char moment[MOMENT_TEXT_MAX];
+
+        moment_format(retry_at, moment_now(), moment);
+        /* Cut short is fine: the words are gitfsd's, and short. */
+        if (retry_at > 0)
+                (void) snprintf(ret, STATE_TEXT_MAX, "%s until %s", state, moment);
+        else
+                (void) snprintf(ret, STATE_TEXT_MAX, "%s", state);
+}
+
+static const char *or_dash(const char *text) {
+        return text[0] ? text : "-";
+}
+
 int show_orgs(json_object *orgs) {
         static const char *const headers[] = {
-                "NAME", "FORGE", "STATE", ">REPOS", ">OPEN", "URL", NULL};
+                "NAME", "FORGE", "OWNER", "STATE", ">REPOS", ">OPEN", "URL", NULL};
         _cleanup_(table_freep) Table *t = table_new(headers);
 
         for (size_t i = 0; t && i < json_object_array_length(orgs); i++) {
                 json_object *o = json_object_array_get_idx(orgs, i);
-                const char *state = json_text(o, "state");
+                bool good = strcmp(json_text(o, "state"), "ok") == 0;
+                char state[STATE_TEXT_MAX];
 
+                org_state_text(o, state);
                 table_add(t, CELL_PLAIN, json_text(o, "name"));
                 table_add(t, CELL_PLAIN, json_text(o, "forge"));
+                table_add(t, CELL_PLAIN, or_dash(json_text(o, "owner")));
                 table_add(
                         t,
-                        strcmp(state, "failing") == 0 ? CELL_BAD
-                        : strcmp(state, "ok") == 0    ? CELL_GOOD
-                                                      : CELL_PLAIN,
+                        json_flag(o, "failing") ? CELL_BAD
+                        : good                  ? CELL_GOOD
+                                                : CELL_PLAIN,
                         state);
                 table_addf(t, "%" PRIu64, json_number(o, "repo_count"));
                 table_addf(t, "%" PRIu64, json_number(o, "checkout_count"));

@@ -13,11 +13,21 @@
 #include "util/clock.h"
 #include "util/text.h"
 
-/* A directory is as the caller sees it; the daemon sits elsewhere. */
-static int resolve_url(const char *url, char **ret) {
-        _cleanup_free_ char *path = NULL;
+int check_org_add(const Ctl *ctl) {
+        static const char *const without_instance[] = {"local", "git", "gitea"};
 
-        if (!strstr(url, "://")) {
+        for (size_t i = 0; i < ELEMENTSOF(without_instance) && !ctl_has(ctl, OPTION_URL); i++)
+                if (strcmp(ctl->forge, without_instance[i]) == 0)
+                        return ctl_usage_error("`org add --forge %s` needs --url", ctl->forge);
+        return EXIT_SUCCESS;
+}
+
+/* A directory is as the caller sees it; the daemon sits elsewhere. */
+static int resolve_url(const Ctl *ctl, char **ret) {
+        _cleanup_free_ char *path = NULL;
+        const char *url = ctl->url ? ctl->url : "";
+
+        if (strcmp(ctl->forge, "local") == 0) {
                 _cleanup_free_ char *cwd = getcwd(NULL, 0);
                 if (!cwd)
                         return -errno;
@@ -37,6 +47,65 @@ static int append_bytes(sd_bus_message *m, const char *bytes) {
         return text ? sd_bus_message_append_basic(m, 's', text) : -ENOMEM;
 }
 
+static int append_list(sd_bus_message *m, const CtlList *list) {
+        int r = sd_bus_message_open_container(m, 'a', "s");
+        for (size_t i = 0; i < list->n && r >= 0; i++)
+                r = append_bytes(m, list->items[i]);
+        return r < 0 ? r : sd_bus_message_close_container(m);
+}
+
+static int append_value(sd_bus_message *m, const char *type, const void *value) {
+        switch (type[0]) {
+        case 's':
+                return append_bytes(m, *(const char *const *) value);
+        case 'b':
+                return sd_bus_message_append(m, "b", (int) *(const bool *) value);
+        case 't':
+                return sd_bus_message_append_basic(m, 't', value);
+        default:
+                return append_list(m, value);
+        }
+}
+
+static int append_option(sd_bus_message *m, const char *key, const char *type, const void *value) {
+        int r = sd_bus_message_open_container(m, 'e', "sv");
+        if (r >= 0)
+                r = sd_bus_message_append(m, "s", key);
+        if (r >= 0)
+                r = sd_bus_message_open_container(m, 'v', type);
+        if (r >= 0)
+                r = append_value(m, type, value);
+        if (r >= 0)
+                r = sd_bus_message_close_container(m);
+        return r < 0 ? r : sd_bus_message_close_container(m);
+}
+
+static int append_options(const Ctl *ctl, sd_bus_message *m) {
+        const struct {
+                CtlOption option;
+                const char *key, *type;
+                const void *value;
+        } all[] = {
+                {OPTION_POLL_INTERVAL,
+                 GITFS_BUS_OPTION_POLL_INTERVAL,
+                 "t",
+                 &ctl->poll_interval_usec},
+                {OPTION_API_URL, GITFS_BUS_OPTION_API_URL, "s", &ctl->api_url},
+                {OPTION_OWNER, GITFS_BUS_OPTION_OWNER, "s", &ctl->owner},
+                {OPTION_INCLUDE, GITFS_BUS_OPTION_INCLUDE, "as", &ctl->include},
+                {OPTION_EXCLUDE, GITFS_BUS_OPTION_EXCLUDE, "as", &ctl->exclude},
+                {OPTION_ARCHIVED, GITFS_BUS_OPTION_ARCHIVED, "b", &ctl->archived},
+                {OPTION_FORKS, GITFS_BUS_OPTION_FORKS, "b", &ctl->forks},
+                {OPTION_CLIENT_ID, GITFS_BUS_OPTION_CLIENT_ID, "s", &ctl->client_id},
+        };
+
+        int r = sd_bus_message_open_container(m, 'a', "{sv}");
+        for (size_t i = 0; i < ELEMENTSOF(all) && r >= 0; i++)
+                if (ctl_has(ctl, all[i].option))
+                        r = append_option(m, all[i].key, all[i].type, all[i].value);
+        return r < 0 ? r : sd_bus_message_close_container(m);
+}
+
 static int append_org(Ctl *ctl, sd_bus_message *m, const char *name, const char *url) {
         int r = append_bytes(m, name);
         if (r >= 0)
@@ -44,17 +113,8 @@ static int append_org(Ctl *ctl, sd_bus_message *m, const char *name, const char 
         if (r >= 0)
                 r = sd_bus_message_append(m, "s", url);
         if (r >= 0)
-                r = sd_bus_message_open_container(m, 'a', "s");
-        for (size_t i = 0; i < ctl->n_repos && r >= 0; i++)
-                r = append_bytes(m, ctl->repos[i]);
-        if (r >= 0)
-                r = sd_bus_message_close_container(m);
-        if (r < 0)
-                return r;
-        if (!ctl_has(ctl, OPTION_POLL_INTERVAL))
-                return sd_bus_message_append(m, "a{sv}", 0);
-        return sd_bus_message_append(
-                m, "a{sv}", 1, GITFS_BUS_OPTION_POLL_INTERVAL, "t", ctl->poll_interval_usec);
+                r = append_list(m, &ctl->repos);
+        return r < 0 ? r : append_options(ctl, m);
 }
 
 int verb_org_add(Ctl *ctl, char **args) {
@@ -62,7 +122,7 @@ int verb_org_add(Ctl *ctl, char **args) {
         _cleanup_(sd_bus_message_unrefp) sd_bus_message *m = NULL;
         _cleanup_free_ char *url = NULL;
 
-        int r = resolve_url(ctl->url, &url);
+        int r = resolve_url(ctl, &url);
         if (r >= 0)
                 r = sd_bus_message_new_method_call(
                         ctl->bus, &m, GITFS_BUS_NAME, GITFS_BUS_PATH, GITFS_BUS_MANAGER, "AddOrg");
@@ -102,14 +162,27 @@ int verb_org_list(Ctl *ctl, char **args) {
         return ctl_flush(show_orgs(orgs) < 0 ? EXIT_FAILURE : EXIT_SUCCESS);
 }
 
-static int add_poll_text(json_object *org) {
+static int set_text(json_object *org, const char *key, const char *text) {
+        json_object *o = json_object_new_string(text);
+        return !o || json_object_object_add(org, key, o) < 0 ? -ENOMEM : 0;
+}
+
+/* What people read instead of numbers; and what everybody expects is not worth a line. */
+static int add_texts(json_object *org) {
         uint64_t usec = json_number(org, "poll_interval_usec");
-        char text[64] = "never";
+        char poll[64] = "never", state[STATE_TEXT_MAX];
 
         if (usec > 0)
-                (void) snprintf(text, sizeof(text), "every %" PRIu64 " s", usec / USEC_PER_SEC);
-        json_object *o = json_object_new_string(text);
-        return !o || json_object_object_add(org, "poll", o) < 0 ? -ENOMEM : 0;
+                (void) snprintf(poll, sizeof(poll), "every %" PRIu64 " s", usec / USEC_PER_SEC);
+        org_state_text(org, state);
+        int r = set_text(org, "poll", poll);
+        if (r >= 0)
+                r = set_text(org, "state", state);
+        if (json_flag(org, "archived"))
+                json_object_object_del(org, "archived");
+        if (json_flag(org, "forks"))
+                json_object_object_del(org, "forks");
+        return r;
 }
 
 int verb_org_show(Ctl *ctl, char **args) {
@@ -117,7 +190,14 @@ int verb_org_show(Ctl *ctl, char **args) {
                 {"name", "Org"},
                 {"forge", "Forge"},
                 {"url", "URL"},
+                {"api_url", "API"},
+                {"owner", "Owner"},
                 {"repos", "Repositories"},
+                {"include", "Include"},
+                {"exclude", "Exclude"},
+                {"archived", "Archived"},
+                {"forks", "Forks"},
+                {"client_id", "OAuth application"},
                 {"poll", "Polled"},
                 {"state", "State"},
                 {"state_text", "Reason"},
@@ -141,7 +221,7 @@ int verb_org_show(Ctl *ctl, char **args) {
         int shown = show_json(ctl, org);
         if (shown >= 0)
                 return shown;
-        r = add_poll_text(org);
+        r = add_texts(org);
         if (r < 0)
                 return client_report(ctl, r, NULL), EXIT_FAILURE;
         r = show_fields(org, fields, ELEMENTSOF(fields));

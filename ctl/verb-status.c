@@ -25,14 +25,20 @@ static int collect(Ctl *ctl, json_object **ret) {
         return 0;
 }
 
-static void print_failures(json_object *orgs) {
+static void print_troubles(json_object *orgs) {
         for (size_t i = 0; i < json_object_array_length(orgs); i++) {
                 json_object *o = json_object_array_get_idx(orgs, i);
+                const char *text = json_text(o, "state_text");
+                char state[STATE_TEXT_MAX];
 
-                if (strcmp(json_text(o, "state"), "failing") == 0)
-                        printf("\n%s is failing: %s\n",
-                               json_text(o, "name"),
-                               json_text(o, "state_text"));
+                if (!text[0])
+                        continue;
+                org_state_text(o, state);
+                printf("\n%s: %s%s: %s\n",
+                       json_text(o, "name"),
+                       state,
+                       json_flag(o, "failing") ? "" : ", but works",
+                       text);
         }
 }
 
@@ -58,7 +64,7 @@ int verb_status(Ctl *ctl, char **args) {
                 printf("\n");
                 if (show_orgs(orgs) < 0)
                         return EXIT_FAILURE;
-                print_failures(orgs);
+                print_troubles(orgs);
         }
         if (json_object_array_length(jobs) > 0) {
                 printf("\n");

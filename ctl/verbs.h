@@ -11,6 +11,8 @@ int verb_stats(Ctl *ctl, char **args);
 int verb_reload(Ctl *ctl, char **args);
 
 int verb_org_add(Ctl *ctl, char **args);
+/* EXIT_SUCCESS, or EXIT_USAGE with what is missing told. */
+int check_org_add(const Ctl *ctl);
 int verb_org_remove(Ctl *ctl, char **args);
 int verb_org_list(Ctl *ctl, char **args);
 int verb_org_show(Ctl *ctl, char **args);
@@ -34,6 +36,10 @@ typedef struct Field {
         const char *key;   /* in the JSON object */
         const char *title; /* for people */
 } Field;
+/* "rate-limited until 14:03:20": how an org does, for people. */
+#define STATE_TEXT_MAX 80
+void org_state_text(json_object *org, char ret[STATE_TEXT_MAX]);
+
 /* Leaves out what is "" or missing. */
 int show_fields(json_object *object, const Field *fields, size_t n);
 /* With --json prints `object`: the exit status, or -1 where a table is wanted. */

@@ -18,7 +18,7 @@
 #define BUS_MAX_CLIENTS 64u          /* of the private socket */
 #define BUS_MAX_REQUESTS 256u        /* calls that wait for the manager */
 #define BUS_MAX_QUEUED_MESSAGES 4096 /* to a private client that does not read */
-#define BUS_MAX_ORG_REPOS 10000u     /* named in one AddOrg() */
+#define BUS_MAX_ORG_NAMES 10000u     /* of a list in one AddOrg() */
 
 typedef struct BusClient BusClient;
 typedef struct BusChange BusChange;
@@ -93,3 +93,10 @@ int bus_job_append(sd_bus_message *m, const JobInfo *info);
 int bus_append_bytes(sd_bus_message *m, const char *bytes);
 /* Appends a sentence, with what D-Bus would refuse replaced. */
 int bus_append_sentence(sd_bus_message *m, const char *text);
+
+/* Reads the next string, in its reversible spelling; *ret is allocated. */
+int bus_read_bytes(sd_bus_message *m, char **ret, sd_bus_error *error);
+/* The caller's arguments make no sense, and why. Returns what a handler returns then. */
+int bus_refuse(sd_bus_error *error, const char *fmt, ...) _printf_(2, 3);
+/* Reads the arguments of AddOrg(); not checked beyond their types and numbers. */
+int bus_read_org_config(sd_bus_message *m, OrgConfig **ret, sd_bus_error *error);

@@ -3,8 +3,6 @@
 
 #include <assert.h>
 #include <errno.h>
-#include <stdarg.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -14,9 +12,7 @@
 #include "bus/bus-error.h"
 #include "bus/bus-internal.h"
 #include "bus/bus-request.h"
-#include "config/config.h"
 #include "util/stats.h"
-#include "util/text.h"
 #include "version.h"
 
 static_assert(
@@ -27,41 +23,12 @@ static_assert(
 
 /* --- arguments --- */
 
-static int refuse(sd_bus_error *error, const char *fmt, ...) _printf_(2, 3);
-static int refuse(sd_bus_error *error, const char *fmt, ...) {
-        char text[sizeof((Failure){0}.text)];
-        va_list ap;
-        Failure f;
-
-        va_start(ap, fmt);
-        (void) vsnprintf(text, sizeof(text), fmt, ap); /* cut short is fine */
-        va_end(ap);
-        (void) failure_set(&f, FAILURE_LOCAL, "%s", text); /* the errno is ours to choose */
-        return bus_error_set(error, -EINVAL, &f);
-}
-
-/* Strings from the bus are spelled by text_escape(); *ret is allocated. */
-static int read_bytes(sd_bus_message *m, char **ret, sd_bus_error *error) {
-        const char *text;
-
-        int r = sd_bus_message_read_basic(m, 's', &text);
-        if (r < 0)
-                return r;
-        _cleanup_free_ char *bytes = strdup(text);
-        if (!bytes)
-                return -ENOMEM;
-        if (text_unescape(bytes) < 0)
-                return refuse(error, "\"%s\" stands for a NUL byte", text);
-        *ret = TAKE_PTR(bytes);
-        return 0;
-}
-
 /* A path argument, relative to the mount. */
 static int read_path(Bus *b, sd_bus_message *m, char **ret, sd_bus_error *error) {
         _cleanup_free_ char *typed = NULL;
         Failure f = {0};
 
-        int r = read_bytes(m, &typed, error);
+        int r = bus_read_bytes(m, &typed, error);
         if (r < 0)
                 return r;
         r = manager_normalize_path(b->manager, typed, ret, &f);
@@ -128,7 +95,7 @@ static int method_get_org(sd_bus_message *m, void *userdata, sd_bus_error *error
         Bus *b = userdata;
         OrgInfo info;
 
-        int r = read_bytes(m, &name, error);
+        int r = bus_read_bytes(m, &name, error);
         if (r < 0)
                 return r;
         r = manager_get_org(b->manager, name, &info);
@@ -137,75 +104,18 @@ static int method_get_org(sd_bus_message *m, void *userdata, sd_bus_error *error
         return r == 0 ? refuse_org(error, name) : reply_path(m, bus_org_path(name));
 }
 
-static int read_repos(sd_bus_message *m, OrgConfig *config, sd_bus_error *error) {
-        unsigned n = 0;
-
-        int r = sd_bus_message_enter_container(m, 'a', "s");
-        while (r >= 0 && (r = sd_bus_message_at_end(m, /* complete= */ false)) == 0) {
-                _cleanup_free_ char *repo = NULL;
-
-                if (++n > BUS_MAX_ORG_REPOS)
-                        return refuse(error, "More than %u repositories", BUS_MAX_ORG_REPOS);
-                r = read_bytes(m, &repo, error);
-                if (r >= 0)
-                        r = org_config_add_repo(config, repo);
-        }
-        return r < 0 ? r : sd_bus_message_exit_container(m);
-}
-
-static int read_options(sd_bus_message *m, OrgConfig *config, sd_bus_error *error) {
-        int r = sd_bus_message_enter_container(m, 'a', "{sv}");
-        if (r < 0)
-                return r;
-        while ((r = sd_bus_message_enter_container(m, 'e', "sv")) > 0) {
-                const char *key;
-
-                r = sd_bus_message_read(m, "s", &key);
-                if (r < 0)
-                        return r;
-                if (strcmp(key, GITFS_BUS_OPTION_POLL_INTERVAL) != 0)
-                        return refuse(error, "Unknown option \"%s\"", key);
-                r = sd_bus_message_read(m, "v", "t", &config->poll_interval_usec);
-                if (r == -ENXIO)
-                        return refuse(error, "Option \"%s\" is not of type t", key);
-                if (r >= 0)
-                        r = sd_bus_message_exit_container(m);
-                if (r < 0)
-                        return r;
-        }
-        return r < 0 ? r : sd_bus_message_exit_container(m);
-}
-
 static int method_add_org(sd_bus_message *m, void *userdata, sd_bus_error *error) {
         _cleanup_(org_config_freep) OrgConfig *config = NULL;
-        _cleanup_free_ char *name = NULL, *url = NULL;
         Bus *b = userdata;
-        const char *forge;
         Failure f = {0};
 
-        int r = read_bytes(m, &name, error);
-        if (r >= 0)
-                r = sd_bus_message_read(m, "s", &forge);
-        if (r >= 0)
-                r = read_bytes(m, &url, error);
-        if (r < 0)
-                return r;
-
-        OrgKind kind = org_kind_from_string(forge);
-        if (kind < 0)
-                return refuse(error, "Unknown kind of forge \"%s\"", forge);
-        r = org_config_new(name, kind, url, &config);
-        if (r >= 0)
-                r = read_repos(m, config, error);
-        if (r >= 0)
-                r = read_options(m, config, error);
+        int r = bus_read_org_config(m, &config, error);
         if (r < 0)
                 return sd_bus_error_is_set(error) ? r : bus_error_set(error, r, NULL);
-
         r = manager_add_org(b->manager, config, &f);
         if (r < 0)
                 return bus_error_set(error, r, &f);
-        char *path = bus_org_path(name);
+        char *path = bus_org_path(config->name);
         return path ? reply_settled(b, m, path, error) : -ENOMEM;
 }
 
@@ -214,7 +124,7 @@ static int method_remove_org(sd_bus_message *m, void *userdata, sd_bus_error *er
         Bus *b = userdata;
         Failure f = {0};
 
-        int r = read_bytes(m, &name, error);
+        int r = bus_read_bytes(m, &name, error);
         if (r < 0)
                 return r;
         r = manager_remove_org(b->manager, name, &f);
@@ -275,7 +185,7 @@ static int method_prefetch(sd_bus_message *m, void *userdata, sd_bus_error *erro
         if (r < 0)
                 return r;
         if (flags & ~(uint64_t) GITFS_BUS_PREFETCH_CONTENTS)
-                return refuse(error, "Unknown flags 0x%llx", (unsigned long long) flags);
+                return bus_refuse(error, "Unknown flags 0x%llx", (unsigned long long) flags);
 
         r = manager_prefetch(b->manager, path, (flags & GITFS_BUS_PREFETCH_CONTENTS) != 0, &id, &f);
         if (r < 0)
@@ -298,7 +208,7 @@ static int method_flush(sd_bus_message *m, void *userdata, sd_bus_error *error) 
         if (r < 0)
                 return r;
         if (flags == 0 || flags & ~(uint64_t) FLUSH_ALL)
-                return refuse(error, "Unknown flags 0x%llx", (unsigned long long) flags);
+                return bus_refuse(error, "Unknown flags 0x%llx", (unsigned long long) flags);
 
         r = request_new(b, m, &req);
         if (r >= 0)

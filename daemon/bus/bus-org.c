@@ -19,30 +19,96 @@ static int append_forge(sd_bus_message *m, const void *info) {
 }
 
 static int append_url(sd_bus_message *m, const void *info) {
-        return bus_append_bytes(m, ((const OrgInfo *) info)->config->url);
+        return bus_append_bytes(m, org_config_url(((const OrgInfo *) info)->config));
+}
+
+static int append_api_url(sd_bus_message *m, const void *info) {
+        return bus_append_bytes(m, ((const OrgInfo *) info)->config->api_url);
+}
+
+static int append_owner(sd_bus_message *m, const void *info) {
+        return bus_append_bytes(m, ((const OrgInfo *) info)->config->owner);
+}
+
+static int append_list(sd_bus_message *m, char *const *list) {
+        int r = sd_bus_message_open_container(m, 'a', "s");
+        for (; list && *list && r >= 0; list++)
+                r = bus_append_bytes(m, *list);
+        return r < 0 ? r : sd_bus_message_close_container(m);
 }
 
 static int append_repos(sd_bus_message *m, const void *info) {
-        char **repos = ((const OrgInfo *) info)->config->repos;
+        return append_list(m, ((const OrgInfo *) info)->config->repos);
+}
 
-        int r = sd_bus_message_open_container(m, 'a', "s");
-        for (; repos && *repos && r >= 0; repos++)
-                r = bus_append_bytes(m, *repos);
-        return r < 0 ? r : sd_bus_message_close_container(m);
+static int append_include(sd_bus_message *m, const void *info) {
+        return append_list(m, ((const OrgInfo *) info)->config->include);
+}
+
+static int append_exclude(sd_bus_message *m, const void *info) {
+        return append_list(m, ((const OrgInfo *) info)->config->exclude);
+}
+
+static int append_archived(sd_bus_message *m, const void *info) {
+        return sd_bus_message_append(m, "b", (int) !((const OrgInfo *) info)->config->no_archived);
+}
+
+static int append_forks(sd_bus_message *m, const void *info) {
+        return sd_bus_message_append(m, "b", (int) !((const OrgInfo *) info)->config->no_forks);
+}
+
+static int append_client_id(sd_bus_message *m, const void *info) {
+        return bus_append_bytes(m, ((const OrgInfo *) info)->config->client_id);
 }
 
 static int append_poll_interval(sd_bus_message *m, const void *info) {
         return sd_bus_message_append(m, "t", ((const OrgInfo *) info)->poll_interval_usec);
 }
 
-static int append_state(sd_bus_message *m, const void *info) {
-        return sd_bus_message_append(m, "s", org_state_name(((const OrgInfo *) info)->state));
-}
+/* Words for what is the matter. Where the way out differs the word does; the sentence says more. */
+static const char *const words[_FAILURE_CLASS_MAX] = {
+        [FAILURE_AUTH] = "forbidden",
+        [FAILURE_TOKEN_MISSING] = "token-missing",
+        [FAILURE_TOKEN_REFUSED] = "token-refused",
+        [FAILURE_FORBIDDEN] = "forbidden",
+        [FAILURE_SSO] = "sso-required",
+        [FAILURE_BLOCKED] = "blocked",
+        [FAILURE_RENAMED] = "renamed",
+        [FAILURE_OFFLINE] = "unreachable",
+        [FAILURE_TIMEOUT] = "timeout",
+        [FAILURE_RATE_LIMITED] = "rate-limited",
+};
 
 /* The failure of an org that works is history, and would only puzzle. */
 static const Failure *current_failure(const OrgInfo *info) {
         static const Failure none;
-        return info->state == ORG_STATE_FAILING ? &info->failure : &none;
+        bool matters = info->state == ORG_STATE_FAILING || info->state == ORG_STATE_NOTICE;
+
+        return matters ? &info->failure : &none;
+}
+
+static const char *state_word(const OrgInfo *info) {
+        const char *word = words[current_failure(info)->class];
+
+        switch (info->state) {
+        case ORG_STATE_IDLE:
+                return "idle";
+        case ORG_STATE_OK:
+                return "ok";
+        case ORG_STATE_NOTICE:
+                return word ? word : "ok";
+        default:
+                return word ? word : "failing";
+        }
+}
+
+static int append_state(sd_bus_message *m, const void *info) {
+        return sd_bus_message_append(m, "s", state_word(info));
+}
+
+static int append_failing(sd_bus_message *m, const void *info) {
+        bool failing = ((const OrgInfo *) info)->state == ORG_STATE_FAILING;
+        return sd_bus_message_append(m, "b", (int) failing);
 }
 
 static int append_state_text(sd_bus_message *m, const void *info) {
@@ -75,9 +141,17 @@ static const BusProperty properties[] = {
         {"Name", "s", append_name},
         {"Forge", "s", append_forge},
         {"Url", "s", append_url},
+        {"ApiUrl", "s", append_api_url},
+        {"Owner", "s", append_owner},
         {"Repos", "as", append_repos},
+        {"Include", "as", append_include},
+        {"Exclude", "as", append_exclude},
+        {"Archived", "b", append_archived},
+        {"Forks", "b", append_forks},
+        {"ClientId", "s", append_client_id},
         {"PollIntervalUSec", "t", append_poll_interval},
         {"State", "s", append_state},
+        {"Failing", "b", append_failing},
         {"StateText", "s", append_state_text},
         {"Failure", "s", append_failure},
         {"HttpCode", "u", append_http_code},
@@ -153,10 +227,18 @@ static const sd_bus_vtable vtable[] = {
         SD_BUS_PROPERTY("Name", "s", get_property, 0, SD_BUS_VTABLE_PROPERTY_CONST),
         SD_BUS_PROPERTY("Forge", "s", get_property, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
         SD_BUS_PROPERTY("Url", "s", get_property, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
+        SD_BUS_PROPERTY("ApiUrl", "s", get_property, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
+        SD_BUS_PROPERTY("Owner", "s", get_property, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
         SD_BUS_PROPERTY("Repos", "as", get_property, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
+        SD_BUS_PROPERTY("Include", "as", get_property, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
+        SD_BUS_PROPERTY("Exclude", "as", get_property, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
+        SD_BUS_PROPERTY("Archived", "b", get_property, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
+        SD_BUS_PROPERTY("Forks", "b", get_property, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
+        SD_BUS_PROPERTY("ClientId", "s", get_property, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
         SD_BUS_PROPERTY(
                 "PollIntervalUSec", "t", get_property, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
         SD_BUS_PROPERTY("State", "s", get_property, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
+        SD_BUS_PROPERTY("Failing", "b", get_property, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
         SD_BUS_PROPERTY("StateText", "s", get_property, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
         SD_BUS_PROPERTY("Failure", "s", get_property, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
         SD_BUS_PROPERTY("HttpCode", "u", get_property, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),

@@ -8,17 +8,6 @@
 #include "util/log.h"
 #include "util/path.h"
 
-const char *org_state_name(OrgState state) {
-        switch (state) {
-        case ORG_STATE_OK:
-                return "ok";
-        case ORG_STATE_FAILING:
-                return "failing";
-        default:
-                return "idle";
-        }
-}
-
 /* --- configuration files --- */
 
 /* config: the user's or the system's directory. */
@@ -258,9 +247,10 @@ static void fill_info(Manager *m, Org *org, OrgInfo *ret) {
                 .n_checkouts = count.n_checkouts,
         };
         MUTEX_GUARD(&org->lock);
-        ret->state = org->health == ORG_HEALTH_FAILING ? ORG_STATE_FAILING
-                     : org->health == ORG_HEALTH_OK    ? ORG_STATE_OK
-                                                       : ORG_STATE_IDLE;
+        ret->state = org->health == ORG_HEALTH_FAILING    ? ORG_STATE_FAILING
+                     : org->health == ORG_HEALTH_IDLE     ? ORG_STATE_IDLE
+                     : org->failure.class != FAILURE_NONE ? ORG_STATE_NOTICE
+                                                          : ORG_STATE_OK;
         ret->failure = org->failure;
 }
 
@@ -309,11 +299,12 @@ static void org_news_main(MailboxItem *item) {
 
         if (manager_get_org(m, news->name, &info) > 0) {
                 const LogContext context = {.org = news->name};
-                if (info.state == ORG_STATE_FAILING)
+                if (info.failure.class != FAILURE_NONE)
                         log_full(
-                                LOG_WARNING,
+                                info.state == ORG_STATE_FAILING ? LOG_WARNING : LOG_NOTICE,
                                 &context,
-                                "Request failed (%s): %s",
+                                info.state == ORG_STATE_FAILING ? "Request failed (%s): %s"
+                                                                : "Not all can be shown (%s): %s",
                                 failure_class_name(info.failure.class),
                                 info.failure.text);
                 if (m->observer.org_changed)

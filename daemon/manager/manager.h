@@ -45,6 +45,7 @@ int manager_reload(Manager *m, Failure *ret_failure);
 typedef enum OrgState {
         ORG_STATE_IDLE, /* nothing asked of it yet */
         ORG_STATE_OK,
+        ORG_STATE_NOTICE,  /* it works, but: failure says what is missing */
         ORG_STATE_FAILING, /* the last request failed: failure says why */
 } OrgState;
 
@@ -52,12 +53,11 @@ typedef struct OrgInfo {
         const OrgConfig *config;     /* valid during the call */
         uint64_t poll_interval_usec; /* in force: the daemon's where the org sets none */
         OrgState state;
-        Failure failure;      /* of the last request, while FAILING */
+        Failure failure;      /* while FAILING or NOTICE */
         unsigned n_repos;     /* seen so far */
         unsigned n_checkouts; /* open now */
 } OrgInfo;
 
-const char *org_state_name(OrgState state);
 /* Calls fn for each org, sorted by name. A negative return ends it and is returned. */
 int manager_each_org(Manager *m, int (*fn)(const OrgInfo *info, void *userdata), void *userdata);
 /* 1 or 0. */

@@ -24,8 +24,15 @@
 #define GITFS_BUS_FLUSH_DISK (1u << 2)
 #define GITFS_BUS_PREFETCH_CONTENTS (1u << 0)
 
-/* Option of AddOrg(): t, microseconds; 0 never polls. */
-#define GITFS_BUS_OPTION_POLL_INTERVAL "PollIntervalUSec"
+/* Options of AddOrg(), named as the properties of the org. */
+#define GITFS_BUS_OPTION_POLL_INTERVAL "PollIntervalUSec" /* t; 0 never polls */
+#define GITFS_BUS_OPTION_API_URL "ApiUrl"                 /* s */
+#define GITFS_BUS_OPTION_OWNER "Owner"                    /* s */
+#define GITFS_BUS_OPTION_INCLUDE "Include"                /* as */
+#define GITFS_BUS_OPTION_EXCLUDE "Exclude"                /* as */
+#define GITFS_BUS_OPTION_ARCHIVED "Archived"              /* b */
+#define GITFS_BUS_OPTION_FORKS "Forks"                    /* b */
+#define GITFS_BUS_OPTION_CLIENT_ID "ClientId"             /* s */
 
 #define GITFS_BUS_ERROR_NOT_FOUND "org.gitfs1.Error.NotFound"
 #define GITFS_BUS_ERROR_EXISTS "org.gitfs1.Error.Exists"

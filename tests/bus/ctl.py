@@ -42,7 +42,10 @@ def wrong_usage_is_told_and_ends_in_2(t):
         (("stats", "--wait"), "--wait means nothing to `stats`"),
         (("flush", "--json"), "--json means nothing to `flush`"),
         (("org", "add", "x", "--url", "y"), "`org add` needs --forge"),
-        (("org", "add", "x", "--forge", "git"), "`org add` needs --url"),
+        (("org", "add", "x", "--forge", "git"), "`org add --forge git` needs --url"),
+        (("org", "add", "x", "--forge", "gitea", "--owner", "y"), "`org add --forge gitea` needs --url"),
+        (("org", "add", "x", "--forge", "github", "--forks", "maybe"), '--forks: "maybe" is neither yes nor no'),
+        (("org", "list", "--owner", "y"), "--owner means nothing to `org list`"),
         (("org", "add", "x", "--forge", "git", "--url", "y", "--poll-interval", "soon"), '"soon"'),
         (("org", "add", "x", "--forge", "git", "--url", "y", "--poll-interval", "-1"), '"-1"'),
     ):
@@ -117,8 +120,8 @@ def orgs(t):
     assert (here["forge"], here["state"], here["repo_count"]) == ("local", "idle", 3)
 
     lines = t.ctl("org", "list").splitlines()
-    assert lines[0].split() == ["NAME", "FORGE", "STATE", "REPOS", "OPEN", "URL"]
-    assert lines[1].split() == ["acme", "git", "idle", "3", "1", "https://example.org/acme"]
+    assert lines[0].split() == ["NAME", "FORGE", "OWNER", "STATE", "REPOS", "OPEN", "URL"]
+    assert lines[1].split() == ["acme", "git", "-", "idle", "3", "1", "https://example.org/acme"]
     assert {line.index(w) for line, w in zip(lines, ("FORGE", "git", "local"))} == {lines[0].index("FORGE")}
     assert "every 5 s" in t.ctl("org", "show", "here")
 
@@ -129,6 +132,46 @@ def orgs(t):
     # The others are removed all the same.
     assert "nobody" in t.ctl("org", "remove", "acme", "nobody", "here", status=FAILURE)
     assert json.loads(t.ctl("org", "list", "--json")) == []
+
+
+@case
+def orgs_of_forges(t):
+    t.start()
+    t.ctl(
+        "org", "add", "acme", "--forge", "github", "--owner", "acme-inc", "--include", "a*", "--include", "b*",
+        "--exclude", "*-old", "--archived", "no", "--forks", "no", "--client-id", "Iv1.a",
+        "--api-url", "https://api.example.org",
+    )  # fmt: skip
+    t.ctl("org", "add", "all", "--forge", "gitlab", "--forks", "yes")
+    acme, everything = json.loads(t.ctl("org", "list", "--json"))
+    assert (acme["owner"], acme["url"]) == ("acme-inc", "https://github.com")
+    assert (acme["include"], acme["exclude"]) == (["a*", "b*"], ["*-old"])
+    assert (acme["archived"], acme["forks"], acme["client_id"]) == (False, False, "Iv1.a")
+    assert acme["api_url"] == "https://api.example.org"
+    assert (everything["owner"], everything["archived"], everything["forks"]) == ("", True, True)
+    lines = t.ctl("org", "list").splitlines()
+    assert lines[1].split() == ["acme", "github", "acme-inc", "idle", "3", "1", "https://github.com"]
+    assert lines[2].split() == ["all", "gitlab", "-", "idle", "3", "1", "https://gitlab.com"]
+    text = t.ctl("org", "show", "acme")
+    for line in "Owner:  acme-inc", "Include:  a*", "b*", "Exclude:  *-old", "Archived:  no", "Forks:  no":
+        assert re.search(rf"^ *{re.escape(line)}$", text, re.M), text
+    assert "Archived" not in t.ctl("org", "show", "all"), "only what is unusual is told"
+    assert "is no kind of forge" in t.ctl("org", "add", "x", "--forge", "svn", "--url", "https://x", status=FAILURE)
+
+
+@case
+def what_is_the_matter_is_told(t):
+    t.start()
+    add_acme(t)
+    t.ctl("refresh", "trouble/rate-limited/acme")
+    until = r"rate-limited until (\d\d):\d\d:\d\d"
+    assert re.search(until, t.ctl("org", "list"))
+    assert re.search(r"State:  " + until, t.ctl("org", "show", "acme"))
+    assert re.search("^acme: " + until + ': The server said "rate-limited"$', t.ctl("status"), re.M)
+    t.ctl("refresh", "trouble/offline/acme")
+    assert 'acme: unreachable: The server said "offline"\n' in t.ctl("status")
+    t.ctl("refresh", "notice/sso-required/acme")
+    assert 'acme: sso-required, but works: The server said "sso-required"\n' in t.ctl("status")
 
 
 @case
@@ -145,7 +188,7 @@ def status(t):
     assert values["jobs"][0]["path"] == "hold"
     text = t.ctl("status")
     assert f"process {t.daemons[0].pid}, is about to serve {t.mount}" in text
-    assert "acme is failing: The server refused the credentials" in text
+    assert "acme: forbidden: The server refused the credentials" in text
     assert "\x1b" not in text
     t.ctl("refresh", "ready")
     assert f", serves {t.mount}" in t.ctl("status")

@@ -6,6 +6,8 @@
  *      Refresh("refused")       is not accepted
  *      Refresh("fail/CLASS")    fails, with that class
  *      Refresh("flap/ORG")      makes an org fail and tells so a hundred times
+ *      Refresh("trouble/CLASS/ORG")  makes an org fail with that class
+ *      Refresh("notice/CLASS/ORG")   makes an org work, but
  *      Refresh("ready")         makes the daemon ready
  *      Prefetch("hold")         runs until it is cancelled
  *      Prefetch("fail/CLASS")   fails after a step
@@ -24,6 +26,7 @@
 #include "gitfs/macro.h"
 
 #include "manager/manager.h"
+#include "util/clock.h"
 #include "util/path.h"
 #include "util/stats.h"
 
@@ -246,11 +249,6 @@ int manager_cancel_job(Manager *m, uint32_t id) {
 
 /* --- orgs --- */
 
-const char *org_state_name(OrgState state) {
-        static const char *const names[] = {"idle", "ok", "failing"};
-        return names[state];
-}
-
 static FakeOrg *org_find(Manager *m, const char *name) {
         FakeOrg *o;
 
@@ -352,6 +350,22 @@ static void org_flap(Manager *m, const char *name) {
                 m->observer.org_changed(name, m->observer.userdata);
 }
 
+/* what: "CLASS/ORG". What a server limits ends in an hour. */
+static void org_trouble(Manager *m, const char *what, OrgState state) {
+        const char *slash = strchr(what, '/');
+        FakeOrg *o = slash ? org_find(m, slash + 1) : NULL;
+
+        if (!o)
+                return;
+        _cleanup_free_ char *class = strndup(what, (size_t) (slash - what));
+        o->state = state;
+        (void) failure_set(&o->failure, class_from_name(class), "The server said \"%s\"", class);
+        if (o->failure.class == FAILURE_RATE_LIMITED)
+                o->failure.retry_at_usec = now_usec() + 3600 * USEC_PER_SEC;
+        if (m->observer.org_changed)
+                m->observer.org_changed(o->config->name, m->observer.userdata);
+}
+
 /* --- paths --- */
 
 int manager_normalize_path(Manager *m, const char *path, char **ret, Failure *ret_failure) {
@@ -400,6 +414,10 @@ int manager_refresh(Manager *m, const char *path, ManagerDone done, void *userda
         }
         if (starts_with(path, "flap/", &rest))
                 org_flap(m, rest);
+        if (starts_with(path, "trouble/", &rest))
+                org_trouble(m, rest, ORG_STATE_FAILING);
+        if (starts_with(path, "notice/", &rest))
+                org_trouble(m, rest, ORG_STATE_NOTICE);
         if (strcmp(path, "ready") == 0) {
                 m->ready = true;
                 if (m->observer.ready)

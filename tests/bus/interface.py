@@ -21,6 +21,12 @@ MAX_REQUESTS = 256
 CLASSES = {
     "not-found": "NotFound",
     "auth": "AccessDenied",
+    "token-missing": "AccessDenied",
+    "token-refused": "AccessDenied",
+    "forbidden": "AccessDenied",
+    "sso-required": "AccessDenied",
+    "blocked": "AccessDenied",
+    "renamed": "NotFound",
     "offline": "Offline",
     "timeout": "TimedOut",
     "rate-limited": "RateLimited",
@@ -108,8 +114,9 @@ def orgs_come_and_go(_t, client):
     add_org(client, "aaa", "local", "/srv/git")
     org = client.get_all(path, ORG)
     assert org == {
-        "Name": "acme.io", "Forge": "git", "Url": "https://example.org/x", "Repos": ["one", "two"],
-        "PollIntervalUSec": 5, "State": "idle", "StateText": "", "Failure": "", "HttpCode": 0, "RetryAtUSec": 0,
+        "Name": "acme.io", "Forge": "git", "Url": "https://example.org/x", "ApiUrl": "", "Owner": "",
+        "Repos": ["one", "two"], "Include": [], "Exclude": [], "Archived": True, "Forks": True, "ClientId": "",
+        "PollIntervalUSec": 5, "State": "idle", "Failing": False, "StateText": "", "Failure": "", "HttpCode": 0, "RetryAtUSec": 0,
         "RepoCount": 3, "CheckoutCount": 1,
     }, org  # fmt: skip
     assert [o["Name"] for o in client.call("ListOrgs")[0]] == ["aaa", "acme.io"]
@@ -128,13 +135,69 @@ def orgs_come_and_go(_t, client):
 
 
 @both
+def options_of_orgs_are_read(_t, client):
+    options = {
+        "ApiUrl": GLib.Variant("s", "https://api.example.org"), "Owner": GLib.Variant("s", "caf\\xe9"),
+        "Include": GLib.Variant("as", ["a*", "b"]), "Exclude": GLib.Variant("as", ["*-old"]),
+        "Archived": GLib.Variant("b", False), "Forks": GLib.Variant("b", False),
+        "ClientId": GLib.Variant("s", "Iv1.a"),
+    }  # fmt: skip
+    org = client.get_all(add_org(client, "acme", "github", "", (), options), ORG)
+    for key, value in options.items():
+        assert org[key] == value.unpack(), key
+    assert org["Url"] == "https://github.com", "the public instance"
+    # Empty is unset, and what is not said is as in the file.
+    org = client.get_all(add_org(client, "b", "gitlab", "", (), {"Owner": GLib.Variant("s", "")}), ORG)
+    assert (org["Owner"], org["Archived"], org["Forks"]) == ("", True, True)
+
+    for key, value, error in (
+        ("Owner", GLib.Variant("u", 1), "is not of type s"),
+        ("Include", GLib.Variant("s", "a"), "is not of type as"),
+        ("Forks", GLib.Variant("s", "no"), "is not of type b"),
+        ("Include", GLib.Variant("as", [str(i) for i in range(300)]), "A list of more"),
+        ("Owner", GLib.Variant("s", "a\\x00"), "NUL"),
+        ("Colour", GLib.Variant("s", "red"), 'Unknown option "Colour"'),
+    ):
+        arguments = ("AddOrg", "(sssasa{sv})", "c", "github", "", [], {key: value})
+        failed = error_of(client, *arguments)
+        assert failed.name == "org.gitfs1.Error.InvalidArgument" and error in failed.message, failed
+    failed = error_of(client, "AddOrg", "(sssasa{sv})", "c", "svn", "", [], {})
+    assert "local, git, github, gitlab, gitea or mesa" in failed.message, failed
+
+
+WORDS = {
+    "auth": "forbidden", "token-missing": "token-missing", "token-refused": "token-refused", "forbidden": "forbidden",
+    "sso-required": "sso-required", "blocked": "blocked", "renamed": "renamed", "offline": "unreachable",
+    "timeout": "timeout", "rate-limited": "rate-limited", "server": "failing", "corrupt": "failing",
+    "unsupported": "failing", "too-large": "failing", "local": "failing",
+}  # fmt: skip
+
+
+@both
+def states_are_words(_t, client):
+    path = add_org(client)
+    assert client.get_all(path, ORG)["State"] == "idle"
+    for name, word in WORDS.items():
+        client.call("Refresh", "(s)", f"trouble/{name}/acme")
+        org = client.get_all(path, ORG)
+        assert (org["State"], org["Failing"], org["Failure"]) == (word, True, name), org
+        assert org["StateText"] == f'The server said "{name}"'
+        assert (org["RetryAtUSec"] > 0) == (name == "rate-limited")
+    # It works, but: the word says what is the matter all the same.
+    for name in "sso-required", "renamed":
+        client.call("Refresh", "(s)", f"notice/{name}/acme")
+        org = client.get_all(path, ORG)
+        assert (org["State"], org["Failing"], org["StateText"]) == (name, False, f'The server said "{name}"'), org
+
+
+@both
 def changes_are_coalesced(_t, client):
     path = add_org(client)
     client.call("Refresh", "(s)", "flap/acme")
     client.call("Refresh", "(s)", "x")
     changes = wait_for(lambda: client.named("PropertiesChanged", path), "PropertiesChanged")
     assert len(changes) == 1, f"{len(changes)} signals for one change"
-    assert changes[0][1]["State"] == "failing"
+    assert changes[0][1]["State"] == "forbidden" and changes[0][1]["Failing"] is True
     assert changes[0][1]["StateText"] == "The server refused the credentials"
     assert changes[0][1]["Failure"] == "auth"
     assert changes[0][1]["HttpCode"] == 401

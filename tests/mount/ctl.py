@@ -64,6 +64,32 @@ def orgs_come_and_go(t):
 
 
 @harness.case()
+def orgs_of_the_system(t):
+    """What comes with the system is shown, and stays removed when a user removes it."""
+    root = repos(t)
+    t.write("etc/orgs.d/s.conf", f"[Org]\nForge=local\nUrl={root}\n")
+    t.start()
+    assert t.names() == ["s"] and t.read("s/r/f") == b"f\n"
+    t.ctl("org", "remove", "s")
+    assert t.names() == []
+    mask = os.path.join(t.config, "orgs.d", "s.conf")
+    assert os.readlink(mask) == "/dev/null"
+    t.ctl("reload")
+    t.restart()
+    assert t.names() == [], "it comes back"
+    # One's own takes its place, and what is behind it does not show when that goes.
+    t.ctl("org", "add", "s", "--forge", "local", "--url", repos(t, "own", content="own\n"))
+    t.restart()
+    assert t.read("s/r/f") == b"own\n"
+    t.ctl("org", "remove", "s")
+    t.ctl("reload")
+    assert t.names() == []
+    os.unlink(mask)
+    t.ctl("reload")
+    assert t.read("s/r/f") == b"f\n"
+
+
+@harness.case()
 def removed_orgs_leave_nothing(t):
     """Descriptors, threads and nodes of an org go with it, however often (F4)."""
     root = repos(t)
@@ -104,6 +130,12 @@ def refusals(t):
         assert "pass" not in text.replace("password", ""), text
     refused(t, *add, "n", "--forge", "local", "--url", t.path("missing"), says=["missing"])
     refused(t, *add, "n", "--forge", "no-such-forge", "--url", root)
+    for wrong in (
+        ["--forge", "local", "--url", root, "--owner", "x"], ["--forge", "github", "--owner", "a/b"],
+        ["--forge", "github", "--repo", "x"], ["--forge", "github", "--url", "http://127.0.0.1:1/?q"],
+        ["--forge", "github", "--api-url", "nonsense"], ["--forge", "gitlab", "--client-id", "x"],
+    ):  # fmt: skip
+        refused(t, *add, "n", *wrong)
     refused(t, *add, "n", "--forge", "git", "--url", "http://127.0.0.1:1", "--repo", "../x")
     assert t.names() == ["o"] and os.listdir(os.path.join(t.config, "orgs.d")) == ["o.conf"]
 

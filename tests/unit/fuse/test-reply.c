@@ -7,25 +7,30 @@
 #include "util/clock.h"
 
 START_TEST(each_failure_class_reaches_the_caller) {
-        static const struct {
-                FailureClass class;
-                int expected;
-        } classes[] = {
-                {FAILURE_NOT_FOUND, ENOENT},
-                {FAILURE_AUTH, EACCES},
-                {FAILURE_OFFLINE, EHOSTDOWN},
-                {FAILURE_TIMEOUT, ETIMEDOUT},
-                {FAILURE_RATE_LIMITED, EAGAIN},
-                {FAILURE_TOO_LARGE, EFBIG},
-                {FAILURE_SERVER, EIO},
-                {FAILURE_CORRUPT, EIO},
-                {FAILURE_UNSUPPORTED, EOPNOTSUPP},
-                {FAILURE_CANCELLED, EINTR},
-                {FAILURE_LOCAL, EIO},
+        static const int expected[_FAILURE_CLASS_MAX] = {
+                [FAILURE_NOT_FOUND] = ENOENT,
+                [FAILURE_AUTH] = EACCES,
+                [FAILURE_TOKEN_MISSING] = EACCES,
+                [FAILURE_TOKEN_REFUSED] = EACCES,
+                [FAILURE_FORBIDDEN] = EACCES,
+                [FAILURE_SSO] = EACCES,
+                [FAILURE_BLOCKED] = EACCES,
+                [FAILURE_RENAMED] = ENOENT,
+                [FAILURE_OFFLINE] = EHOSTDOWN,
+                [FAILURE_TIMEOUT] = ETIMEDOUT,
+                [FAILURE_RATE_LIMITED] = EAGAIN,
+                [FAILURE_TOO_LARGE] = EFBIG,
+                [FAILURE_SERVER] = EIO,
+                [FAILURE_CORRUPT] = EIO,
+                [FAILURE_UNSUPPORTED] = EOPNOTSUPP,
+                [FAILURE_CANCELLED] = EINTR,
+                [FAILURE_LOCAL] = EIO,
         };
 
-        for (size_t i = 0; i < ELEMENTSOF(classes); i++)
-                ck_assert_int_eq(reply_errno(failure_errno(classes[i].class)), classes[i].expected);
+        for (FailureClass c = FAILURE_NONE + 1; c < _FAILURE_CLASS_MAX; c++) {
+                ck_assert_msg(expected[c] != 0, "no expectation for %s", failure_class_name(c));
+                ck_assert_int_eq(reply_errno(failure_errno(c)), expected[c]);
+        }
 }
 END_TEST
 
