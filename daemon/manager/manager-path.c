@@ -331,9 +331,11 @@ flush_resolved(int result, const NsTarget *target, const Failure *failure, void 
         Manager *m = c->manager;
 
         if (target && (c->flags & FLUSH_DISK)) {
-                if (c->whole)
+                if (c->whole) {
                         result = store_flush_disk(m->store);
-                else
+                        if (m->documents)
+                                documents_clear(m->documents);
+                } else
                         ns_flush_objects(m->ns, target);
         }
         if (target && (c->flags & FLUSH_MEMORY)) {

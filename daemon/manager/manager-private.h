@@ -8,6 +8,7 @@
 #include "forge/host-gate.h"
 #include "fuse/session.h"
 #include "manager/manager.h"
+#include "store/documents.h"
 #include "store/store.h"
 #include "tree/namespace-admin.h"
 #include "work/flight.h"
@@ -33,6 +34,7 @@ struct Manager {
         FlightTable *flights;
         Mailbox *mailbox;
         Store *store;
+        Documents *documents; /* NULL where they cannot be kept */
         HttpClient *http;
         HostGates *gates;
         Credentials *credentials;

@@ -22,6 +22,8 @@
 #define TICK_USEC (250 * USEC_PER_MSEC)
 #define POLL_EVERY_N_TICKS 4
 #define STOP_TIMEOUT_USEC (4 * USEC_PER_SEC)
+#define DOCUMENTS_MAX (UINT64_C(256) << 20)
+#define DOCUMENTS_SHARE 8 /* of DiskLimit=, where that is less */
 
 /* --- start --- */
 
@@ -111,6 +113,22 @@ static int open_store(Manager *m) {
         return r;
 }
 
+/* What is kept there saves requests, no more: without it everything works. */
+static int open_documents(Manager *m) {
+        uint64_t max = MIN(DOCUMENTS_MAX, m->config->disk_limit / DOCUMENTS_SHARE);
+        _cleanup_free_ char *directory = path_join(m->config->cache_directory, "documents", NULL);
+
+        if (!directory)
+                return -ENOMEM;
+        int r = documents_open(directory, max, &m->documents);
+        if (r < 0)
+                log_warning(
+                        "Listings will not be kept in \"%s\": %s, ignoring",
+                        directory,
+                        strerrordesc_np(-r));
+        return r == -ENOMEM ? r : 0;
+}
+
 static int start_engine(Manager *m) {
         const Config *c = m->config;
         const HttpConfig http = {
@@ -134,6 +152,8 @@ static int start_engine(Manager *m) {
         if (r >= 0)
                 r = open_store(m);
         if (r >= 0)
+                r = open_documents(m);
+        if (r >= 0)
                 r = http_client_new(&http, m->pool, &m->http);
         if (r >= 0)
                 r = host_gates_new(m->pool, &limits, &m->gates);
@@ -148,6 +168,8 @@ static int start_engine(Manager *m) {
                 .config = m->config,
                 .gates = m->gates,
                 .credentials = m->credentials,
+                .documents = m->documents,
+                .config_home = m->config_home,
         };
         const NsConfig nsc = ns_config(c);
         return ns_new(&nsc, &m->context, m->flights, &m->ns);
@@ -367,6 +389,7 @@ Manager *manager_free(Manager *m) {
         http_client_free(m->http);
         host_gates_free(m->gates);
         credentials_free(m->credentials);
+        documents_close(m->documents);
         store_close(m->store);
         config_free(m->config);
         free(m->system_config);

@@ -98,7 +98,7 @@ typedef enum FlushFlags {
         FLUSH_KERNEL = 1 << 0, /* dentries, attributes, page cache */
         FLUSH_MEMORY =
                 1 << 1, /* parsed listings, memory tier, what is remembered of names and refs */
-        FLUSH_DISK = 1 << 2, /* objects */
+        FLUSH_DISK = 1 << 2, /* objects; of the whole mount: kept listings too */
 } FlushFlags;
 /* "" flushes everything. */
 int manager_flush(Manager *m, unsigned flags, const char *path, ManagerDone done, void *userdata);

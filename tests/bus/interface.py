@@ -30,6 +30,7 @@ CLASSES = {
     "offline": "Offline",
     "timeout": "TimedOut",
     "rate-limited": "RateLimited",
+    "busy": "Busy",
     "too-large": "TooLarge",
     "server": "Server",
     "corrupt": "Corrupt",

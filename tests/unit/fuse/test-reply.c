@@ -19,6 +19,7 @@ START_TEST(each_failure_class_reaches_the_caller) {
                 [FAILURE_OFFLINE] = EHOSTDOWN,
                 [FAILURE_TIMEOUT] = ETIMEDOUT,
                 [FAILURE_RATE_LIMITED] = EAGAIN,
+                [FAILURE_BUSY] = EAGAIN,
                 [FAILURE_TOO_LARGE] = EFBIG,
                 [FAILURE_SERVER] = EIO,
                 [FAILURE_CORRUPT] = EIO,
