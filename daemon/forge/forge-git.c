@@ -7,9 +7,8 @@
 #include <string.h>
 
 #include "forge/forge.h"
-#include "forge/git-capabilities.h"
-#include "forge/git-exchange.h"
-#include "forge/git-response.h"
+#include "forge/git-host.h"
+#include "forge/git-inquiry.h"
 #include "forge/git-source.h"
 #include "util/clock.h"
 #include "util/path.h"
@@ -17,29 +16,34 @@
 typedef struct GitForge {
         Forge forge;
         const ForgeContext *context;
-        OrgConfig *org; /* owned */
+        OrgConfig *org;   /* owned */
+        Secrets *secrets; /* without `git credential`, which is asked per repository */
 } GitForge;
 
 static int
 git_open(const OrgConfig *org, const ForgeContext *context, Forge **ret, Failure *ret_failure) {
-        GitForge *f = calloc(1, sizeof(*f));
+        _cleanup_free_ GitForge *f = calloc(1, sizeof(*f));
         if (!f)
                 return -ENOMEM;
         int r = org_config_copy(org, &f->org);
+        if (r < 0)
+                return r;
+        r = secrets_new(org, org->url, context->config_home, NULL, &f->secrets);
         if (r < 0) {
-                free(f);
+                (void) org_config_free(f->org);
                 return r;
         }
         for (size_t n = strlen(f->org->url); n > 0 && f->org->url[n - 1] == '/'; n--)
                 f->org->url[n - 1] = '\0';
         f->context = context;
-        *ret = &f->forge;
+        *ret = &TAKE_PTR(f)->forge;
         return 0;
 }
 
 static void git_close(Forge *forge) {
         GitForge *f = container_of(forge, GitForge, forge);
 
+        (void) secrets_unref(f->secrets);
         (void) org_config_free(f->org);
         free(f);
 }
@@ -86,64 +90,16 @@ static void git_list(Forge *forge, ForgeList *list) {
 
 /* One question, or two: the name as it is, then with ".git" behind. */
 typedef struct LookupOp {
-        GitExchange exchange;
+        GitInquiry inquiry;
         GitForge *forge; /* a reference */
         ForgeLookup *lookup;
         bool with_suffix;
-        GitResponse response;
-        GitAdvertisement advertisement;
 } LookupOp;
 
 static void lookup_op_free(LookupOp *op) {
-        git_exchange_done(&op->exchange);
-        git_response_done(&op->response);
-        git_advertisement_done(&op->advertisement);
+        git_inquiry_done(&op->inquiry);
         (void) forge_unref(&op->forge->forge);
         free(op);
-}
-
-static int on_advertisement_packet(PktType type, const char *data, size_t len, void *userdata) {
-        LookupOp *op = userdata;
-
-        int r = git_advertisement_packet(&op->advertisement, type, data, len);
-        return r < 0 ? r : op->advertisement.complete;
-}
-
-static const GitResponseHandler response_handler = {.packet = on_advertisement_packet};
-
-static int lookup_prepare(GitExchange *x) {
-        LookupOp *op = container_of(x, LookupOp, exchange);
-
-        git_advertisement_done(&op->advertisement);
-        op->advertisement = (GitAdvertisement){0};
-        git_response_done(&op->response);
-        git_response_init(&op->response, GIT_RESPONSE_LINES, x->base, &response_handler, op);
-        return 0;
-}
-
-static int lookup_data(GitExchange *x, const uint8_t *data, size_t len) {
-        return git_response_feed(&container_of(x, LookupOp, exchange)->response, data, len);
-}
-
-static int lookup_verdict(GitExchange *x, int result, Failure *failure) {
-        GitResponse *response = &container_of(x, LookupOp, exchange)->response;
-
-        if (result >= 0)
-                result = git_response_finish(response);
-        if (result == -EFBIG)
-                (void) failure_set(
-                        &response->failure,
-                        FAILURE_TOO_LARGE,
-                        "%s: too many refs",
-                        response->origin);
-        else if (result < 0 && response->failure.class == FAILURE_NONE)
-                (void) failure_set(
-                        &response->failure,
-                        FAILURE_SERVER,
-                        "%s: an advertisement that makes no sense",
-                        response->origin);
-        *failure = response->failure;
-        return result;
 }
 
 static int lookup_start(LookupOp *op) {
@@ -157,7 +113,7 @@ static int lookup_start(LookupOp *op) {
                 base = NULL; /* undefined after a failure */
                 return -ENOMEM;
         }
-        return git_exchange_start(&op->exchange, base);
+        return git_inquiry_start(&op->inquiry, base);
 }
 
 static void lookup_end(LookupOp *op, int result, Source *source, const Failure *failure) {
@@ -169,14 +125,16 @@ static void lookup_end(LookupOp *op, int result, Source *source, const Failure *
         lookup->done(lookup, result, result < 0 ? NULL : &found, &copy);
 }
 
+/* What was told here is good for the next source of that host, too. */
 static int make_source(LookupOp *op, Source **ret, Failure *failure) {
-        if (op->advertisement.capabilities.algo != OID_SHA1)
-                return failure_set(
-                        failure,
-                        FAILURE_UNSUPPORTED,
-                        "%s: SHA-256 repositories are not supported yet",
-                        op->exchange.base);
-        int r = git_source_new(op->forge->context, op->exchange.base, &op->advertisement, ret);
+        const ForgeContext *context = op->forge->context;
+        const GitExchange *x = &op->inquiry.exchange;
+        GitAdvertisement *a = &op->inquiry.advertisement;
+
+        if (context->git_hosts)
+                git_hosts_learn(context->git_hosts, x->origin, &a->capabilities);
+        int r = git_source_new_advertised(
+                context, x->base, x->auth.strayed ? NULL : x->auth.secrets, a, ret);
         if (r < 0)
                 (void) failure_set(failure, FAILURE_LOCAL, "out of memory");
         return r;
@@ -187,8 +145,8 @@ static bool has_suffix(const char *name) {
         return n > 4 && strcmp(name + n - 4, ".git") == 0;
 }
 
-static void lookup_done(GitExchange *x, int result, const Failure *failure) {
-        LookupOp *op = container_of(x, LookupOp, exchange);
+static void lookup_done(GitInquiry *inquiry, int result, const Failure *failure) {
+        LookupOp *op = container_of(inquiry, LookupOp, inquiry);
         Failure copy = *failure;
         Source *source = NULL;
 
@@ -203,13 +161,6 @@ static void lookup_done(GitExchange *x, int result, const Failure *failure) {
         lookup_end(op, result, source, &copy);
 }
 
-static const GitExchangeOps exchange_ops = {
-        .prepare = lookup_prepare,
-        .data = lookup_data,
-        .verdict = lookup_verdict,
-        .done = lookup_done,
-};
-
 static void git_lookup(Forge *forge, ForgeLookup *lookup) {
         GitForge *f = container_of(forge, GitForge, forge);
         Failure failure;
@@ -223,17 +174,20 @@ static void git_lookup(Forge *forge, ForgeLookup *lookup) {
         *op = (LookupOp){
                 .forge = f,
                 .lookup = lookup,
-                .exchange =
+                .inquiry =
                         {
-                                .ops = &exchange_ops,
-                                .context = f->context,
-                                .advertisement = true,
-                                .v2 = true,
-                                .priority = FETCH_WAITING,
-                                .deadline_usec =
-                                        now_usec() + f->context->config->request_timeout_usec,
+                                .done = lookup_done,
+                                .exchange =
+                                        {
+                                                .context = f->context,
+                                                .priority = FETCH_WAITING,
+                                                .deadline_usec =
+                                                        now_usec() +
+                                                        f->context->config->request_timeout_usec,
+                                        },
                         },
         };
+        git_auth_init(&op->inquiry.exchange.auth, f->secrets, true);
         (void) forge_ref(forge);
         int r = lookup_start(op);
         if (r < 0) {

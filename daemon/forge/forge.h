@@ -39,6 +39,8 @@ typedef struct ForgeContext {
         struct HostGates *gates;
         struct Credentials *credentials;
         struct Documents *documents; /* listings that are kept; NULL: none are */
+        struct GitHosts *git_hosts;  /* what git servers can do; NULL: every source asks */
+        struct SshClient *ssh;       /* NULL: no org is reached over ssh */
         const char *config_home;     /* below it: credentials/ORG */
 } ForgeContext;
 

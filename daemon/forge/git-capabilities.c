@@ -220,6 +220,58 @@ int git_advertisement_packet(GitAdvertisement *a, PktType type, const char *data
         return -EBADMSG;
 }
 
+/* --- kept ones --- */
+
+static const struct {
+        const char *word;
+        size_t offset;
+} flags[] = {
+        {"agent", offsetof(GitCapabilities, agent)},
+        {"object-format", offsetof(GitCapabilities, object_format)},
+        {"filter", offsetof(GitCapabilities, filter)},
+        {"shallow", offsetof(GitCapabilities, shallow)},
+        {"object-info", offsetof(GitCapabilities, object_info)},
+        {"unborn", offsetof(GitCapabilities, unborn)},
+        {"side-band-64k", offsetof(GitCapabilities, side_band)},
+        {"ofs-delta", offsetof(GitCapabilities, ofs_delta)},
+        {"no-progress", offsetof(GitCapabilities, no_progress)},
+};
+
+static bool has_flag(const GitCapabilities *c, size_t i) {
+        return *(const bool *) ((const char *) c + flags[i].offset);
+}
+
+bool git_capabilities_cover(const GitCapabilities *a, const GitCapabilities *b) {
+        if (a->version < b->version)
+                return false;
+        for (size_t i = 0; i < ELEMENTSOF(flags); i++)
+                if (has_flag(b, i) && !has_flag(a, i))
+                        return false;
+        return true;
+}
+
+int git_capabilities_format(const GitCapabilities *c, Buf *ret) {
+        int r = buf_appendf(ret, "version=%d", c->version);
+
+        for (size_t i = 0; i < ELEMENTSOF(flags) && r >= 0; i++)
+                if (has_flag(c, i))
+                        r = buf_appendf(ret, " %s", flags[i].word);
+        return r >= 0 ? buf_append_str(ret, "\n") : r;
+}
+
+int git_capabilities_parse(const char *text, GitCapabilities *ret) {
+        size_t len = strcspn(text, "\n");
+        bool v2 = starts_with(text, len, "version=2");
+        GitCapabilities c = {.version = v2 ? 2 : 0, .algo = OID_SHA1};
+
+        if (text[len] != '\n' || (!v2 && !starts_with(text, len, "version=0")))
+                return -EBADMSG;
+        for (size_t i = 0; i < ELEMENTSOF(flags); i++)
+                *(bool *) ((char *) &c + flags[i].offset) = has_word(text, len, flags[i].word);
+        *ret = c;
+        return 0;
+}
+
 void git_advertisement_done(GitAdvertisement *a) {
         git_refs_done(&a->refs);
 }

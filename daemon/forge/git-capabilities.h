@@ -7,6 +7,7 @@
 #include "forge/git-refs.h"
 #include "object/oid.h"
 #include "object/pktline.h"
+#include "util/buf.h"
 #include "util/failure.h"
 
 /* What a git server says about itself in the answer to info/refs (gitprotocol-v2(5), and
@@ -25,6 +26,13 @@ typedef struct GitCapabilities {
         bool ofs_delta; /* v2 always */
         bool no_progress;
 } GitCapabilities;
+
+/* True if a can do all that b can. */
+bool git_capabilities_cover(const GitCapabilities *a, const GitCapabilities *b);
+/* As one line of words, and back: 0, -EBADMSG for what was not written so, -ENOMEM. The objects'
+ * algorithm is SHA-1: it is a matter of the repository. */
+int git_capabilities_format(const GitCapabilities *c, Buf *ret);
+int git_capabilities_parse(const char *text, GitCapabilities *ret);
 
 /* Reads an advertisement packet by packet. Zeroed is the start. */
 typedef struct GitAdvertisement {

@@ -4,10 +4,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "forge/credential.h"
 #include "forge/forge.h"
+#include "forge/git-auth.h"
 #include "forge/host-gate.h"
-#include "forge/http.h"
 #include "util/buf.h"
 #include "util/failure.h"
 
@@ -15,6 +14,7 @@
  * turn at the gate, gets credentials when the server wants them, obeys "come back later", and tries
  * again after a lost connection, a 5xx or a damaged answer. Embedded in the operation that asks. */
 typedef struct GitExchange GitExchange;
+struct GitTransport;
 
 typedef struct GitExchangeOps {
         /* Builds x->body for the next attempt, and gets ready to read its answer. 0 or an errno. */
@@ -37,8 +37,12 @@ struct GitExchange {
         /* Set by the operation: */
         const GitExchangeOps *ops;
         const ForgeContext *context;
-        bool advertisement; /* GET info/refs, instead of POST git-upload-pack */
+        bool advertisement; /* asks what the server can do (over HTTP: GET info/refs), instead of
+                               sending it a body */
         bool v2;            /* ask for protocol v2 */
+        bool doubtful; /* made from what is believed of the server: an answer that makes no sense is
+                          not asked for again */
+        GitAuth auth;  /* owned */
         FetchPriority priority;
         uint64_t deadline_usec;
         Buf body; /* owned; filled by prepare() */
@@ -46,17 +50,17 @@ struct GitExchange {
         /* For the operation to read. The URL of the repository, without credentials; it changes
          * when an advertisement was redirected. Owned, NULL before the start. */
         char *base;
-        int http_code; /* of the last answer */
+        int http_code; /* of the last answer; 0 where it has none */
+        bool answered; /* git took the last request: what failed then, failed on its part */
 
         /* private */
-        char *origin, *url;  /* made from base */
-        char *effective_url; /* where redirects led */
+        const struct GitTransport *transport;
+        char *origin;        /* made from base */
+        char *effective_url; /* HTTP: where redirects led */
         size_t dropped;      /* bytes of an answer that is of no use */
         GateTicket ticket;
-        Credential credential; /* what the request under way was sent with */
-        unsigned attempts;     /* repetitions so far */
-        unsigned refusals;     /* answers 401 so far */
-        Failure failure;       /* of the response's status */
+        unsigned attempts; /* repetitions so far */
+        Failure failure;   /* why the transport has no use for the answer */
 };
 
 /* Asks the repository at this URL. Never blocks. done() may come before this returns. -ENOMEM,

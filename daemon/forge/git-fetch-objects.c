@@ -36,6 +36,7 @@
 typedef struct ObjectsOp {
         GitExchange exchange;
         GitSource *source; /* a reference */
+        GitBasis basis;
         Fetch *fetch;
         GitFetchShape shape;
         GitWants wants;
@@ -158,7 +159,7 @@ static int objects_prepare(GitExchange *x) {
         git_response_done(&op->response);
         git_response_init(
                 &op->response,
-                op->source->capabilities.version == 2 ? GIT_RESPONSE_PACK_V2 : GIT_RESPONSE_PACK_V0,
+                op->basis.capabilities.version == 2 ? GIT_RESPONSE_PACK_V2 : GIT_RESPONSE_PACK_V0,
                 op->source->source.url,
                 &response_handler,
                 op);
@@ -167,7 +168,7 @@ static int objects_prepare(GitExchange *x) {
                 git_wants_reopen(&op->wants, op->batch_start);
         op->batch_end = op->batch_start;
         return git_request_fetch(
-                &op->source->capabilities,
+                &op->basis.capabilities,
                 &op->shape,
                 &op->wants,
                 op->max_per_request,
@@ -244,7 +245,7 @@ static bool adapt_to_failure(ObjectsOp *op, const Failure *failure) {
                 op->max_per_request = MAX(op->max_per_request, (size_t) 1);
                 return op->wants.n_open > 1;
         }
-        if (failure->class == FAILURE_NOT_FOUND && failure->http_code == 200 &&
+        if (failure->class == FAILURE_NOT_FOUND && op->exchange.answered &&
             op->n_denied < MAX_DENIED) {
                 op->n_denied++;
                 return git_wants_give_up(&op->wants, &op->response.not_our_ref);
@@ -271,7 +272,11 @@ static void objects_done(GitExchange *x, int result, const Failure *failure) {
 
         if (result >= 0)
                 op->batch_start = op->batch_end;
-        else if (!adapt_to_failure(op, failure)) {
+        else if (git_basis_is_doubted(&op->basis, x, failure)) {
+                git_source_discover(op->source, op->fetch, true);
+                objects_op_free(op);
+                return;
+        } else if (!adapt_to_failure(op, failure)) {
                 objects_end(op, result, &copy);
                 return;
         }
@@ -297,8 +302,9 @@ static const GitExchangeOps exchange_ops = {
 /* --- starting --- */
 
 /* What this server cannot do is told at once. */
-static int check_supported(const GitSource *source, const Fetch *fetch, Failure *failure) {
-        const GitCapabilities *c = &source->capabilities;
+static int check_supported(
+        const GitSource *source, const GitBasis *basis, const Fetch *fetch, Failure *failure) {
+        const GitCapabilities *c = &basis->capabilities;
         const char *lacks = NULL;
 
         if (!c->side_band)
@@ -323,7 +329,7 @@ static void count_fetch(FetchKind kind) {
                 1);
 }
 
-static int objects_op_new(GitSource *source, Fetch *fetch, ObjectsOp **ret) {
+static int objects_op_new(GitSource *source, const GitBasis *basis, Fetch *fetch, ObjectsOp **ret) {
         bool trees_only = fetch->kind == FETCH_COMMIT || fetch->kind == FETCH_TREES;
         bool only_first = fetch->kind == FETCH_COMMIT || fetch->kind == FETCH_CLOSURE;
 
@@ -332,24 +338,18 @@ static int objects_op_new(GitSource *source, Fetch *fetch, ObjectsOp **ret) {
                 return -ENOMEM;
         *op = (ObjectsOp){
                 .source = source,
+                .basis = *basis,
                 .fetch = fetch,
                 .max_per_request = MAX_PER_REQUEST,
                 .shape =
                         {
                                 .shallow = fetch->kind == FETCH_COMMIT,
-                                .no_blobs = trees_only && source->capabilities.filter,
+                                .no_blobs = trees_only && basis->capabilities.filter,
                                 .have = fetch->kind == FETCH_COMMIT ? &fetch->have_tree : NULL,
-                        },
-                .exchange =
-                        {
-                                .ops = &exchange_ops,
-                                .context = source->context,
-                                .v2 = source->capabilities.version == 2,
-                                .priority = fetch->priority,
-                                .deadline_usec = fetch->deadline_usec,
                         },
         };
         (void) source_ref(&source->source);
+        git_source_exchange(source, basis, fetch, &exchange_ops, &op->exchange);
         atomic_fetch_add(&n_ops_now, 1);
         op->sink = (GitPackSink){
                 .store = source->context->store,
@@ -370,15 +370,21 @@ static int objects_op_new(GitSource *source, Fetch *fetch, ObjectsOp **ret) {
 
 void git_fetch_objects(GitSource *source, Fetch *fetch) {
         Failure failure = {0};
+        GitBasis basis;
         ObjectsOp *op;
 
-        int r = check_supported(source, fetch, &failure);
+        git_source_basis(source, &basis);
+        int r = check_supported(source, &basis, fetch, &failure);
+        if (r < 0 && !basis.proven) {
+                git_source_discover(source, fetch, true);
+                return;
+        }
         if (r < 0 || fetch->n_oids == 0) {
                 git_fetch_end(source, fetch, r, &failure);
                 return;
         }
         count_fetch(fetch->kind);
-        r = objects_op_new(source, fetch, &op);
+        r = objects_op_new(source, &basis, fetch, &op);
         if (r < 0) {
                 git_fetch_end(source, fetch, r, NULL);
                 return;

@@ -1,6 +1,6 @@
 /* Resolving a name. A full commit id means itself, without a request. A v2 server is asked for just
  * the refs that the name can mean. A v0 server tells all its refs in its advertisement, and the one
- * that came with the lookup is good for the first question. */
+ * that came with its capabilities is good for the first question. */
 
 #include <errno.h>
 #include <stdio.h>
@@ -15,6 +15,7 @@
 typedef struct RefOp {
         GitExchange exchange;
         GitSource *source; /* a reference */
+        GitBasis basis;
         Fetch *fetch;
         GitResponse response;
         GitAdvertisement advertisement; /* v0 */
@@ -33,7 +34,7 @@ static void ref_op_free(RefOp *op) {
 static int on_ref_packet(PktType type, const char *data, size_t len, void *userdata) {
         RefOp *op = userdata;
 
-        if (op->source->capabilities.version != 2) {
+        if (op->basis.capabilities.version != 2) {
                 int r = git_advertisement_packet(&op->advertisement, type, data, len);
                 return r < 0 ? r : op->advertisement.complete;
         }
@@ -55,7 +56,7 @@ static int ref_prepare(GitExchange *x) {
                 &op->response, GIT_RESPONSE_LINES, op->source->source.url, &response_handler, op);
         if (x->advertisement)
                 return 0;
-        return git_request_ls_refs(&op->source->capabilities, op->fetch->refname, &x->body);
+        return git_request_ls_refs(&op->basis.capabilities, op->fetch->refname, &x->body);
 }
 
 static int ref_data(GitExchange *x, const uint8_t *data, size_t len) {
@@ -88,9 +89,14 @@ static void ref_done(GitExchange *x, int result, const Failure *failure) {
         Fetch *fetch = op->fetch;
         Failure copy = *failure;
 
+        if (result < 0 && git_basis_is_doubted(&op->basis, x, failure)) {
+                git_source_discover(op->source, fetch, true);
+                ref_op_free(op);
+                return;
+        }
         if (result >= 0)
                 result = git_refs_resolve(
-                        op->source->capabilities.version == 2 ? &op->refs : &op->advertisement.refs,
+                        op->basis.capabilities.version == 2 ? &op->refs : &op->advertisement.refs,
                         fetch,
                         &copy);
         ref_op_free(op);
@@ -104,13 +110,12 @@ static const GitExchangeOps exchange_ops = {
         .done = ref_done,
 };
 
-/* True if the refs told on lookup answer the question. They are used once: later they are old. */
-static bool answer_from_lookup(GitSource *source, Fetch *fetch) {
+/* True if the refs that a v0 server told with its capabilities answer the question. They are used
+ * once: later they are old. */
+static bool answer_from_advertisement(GitSource *source, Fetch *fetch) {
         Failure failure = {0};
         GitRefs refs;
 
-        if (source->capabilities.version == 2)
-                return false;
         mutex_lock(&source->mutex);
         refs = source->first_refs;
         source->first_refs = (GitRefs){0};
@@ -123,11 +128,11 @@ static bool answer_from_lookup(GitSource *source, Fetch *fetch) {
         return true;
 }
 
-/* True if the name needs no server: a commit id, or a name that no ref can have. */
-static bool answer_from_name(GitSource *source, Fetch *fetch) {
+bool git_fetch_ref_by_name(GitSource *source, Fetch *fetch) {
         Failure failure = {0};
         Oid oid;
 
+        stat_add(STAT_FETCH_REFS, 1);
         if (!fetch->refname)
                 return false;
         if (git_refname_is_oid(fetch->refname, &oid)) {
@@ -147,8 +152,7 @@ static bool answer_from_name(GitSource *source, Fetch *fetch) {
 }
 
 void git_fetch_ref(GitSource *source, Fetch *fetch) {
-        stat_add(STAT_FETCH_REFS, 1);
-        if (answer_from_name(source, fetch) || answer_from_lookup(source, fetch))
+        if (answer_from_advertisement(source, fetch))
                 return;
 
         RefOp *op = calloc(1, sizeof(*op));
@@ -159,17 +163,11 @@ void git_fetch_ref(GitSource *source, Fetch *fetch) {
         *op = (RefOp){
                 .source = source,
                 .fetch = fetch,
-                .exchange =
-                        {
-                                .ops = &exchange_ops,
-                                .context = source->context,
-                                .advertisement = source->capabilities.version != 2,
-                                .v2 = source->capabilities.version == 2,
-                                .priority = fetch->priority,
-                                .deadline_usec = fetch->deadline_usec,
-                        },
         };
         (void) source_ref(&source->source);
+        git_source_basis(source, &op->basis);
+        git_source_exchange(source, &op->basis, fetch, &exchange_ops, &op->exchange);
+        op->exchange.advertisement = op->basis.capabilities.version != 2;
         int r = git_exchange_start(&op->exchange, source->source.url);
         if (r < 0) {
                 git_fetch_end(source, fetch, r, NULL);

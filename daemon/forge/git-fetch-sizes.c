@@ -16,6 +16,7 @@
 typedef struct SizesOp {
         GitExchange exchange;
         GitSource *source; /* a reference */
+        GitBasis basis;
         Fetch *fetch;
         GitResponse response;
         GitWants wants;
@@ -83,11 +84,7 @@ static int sizes_prepare(GitExchange *x) {
                 &op->response, GIT_RESPONSE_LINES, op->source->source.url, &response_handler, op);
         op->batch_end = op->batch_start;
         return git_request_object_info(
-                &op->source->capabilities,
-                &op->wants,
-                op->max_per_request,
-                &op->batch_end,
-                &x->body);
+                &op->basis.capabilities, &op->wants, op->max_per_request, &op->batch_end, &x->body);
 }
 
 static int sizes_data(GitExchange *x, const uint8_t *data, size_t len) {
@@ -128,9 +125,22 @@ static void sizes_end(SizesOp *op, int result, const Failure *failure) {
         fetch->done(fetch, result, &copy);
 }
 
+/* Advertised, but it does not work: others are to ask in another way from now on. */
+static void sizes_unsupported(SizesOp *op, const Failure *failure) {
+        GitSource *source = op->source;
+        Failure copy;
+
+        mutex_lock(&source->mutex);
+        source->object_info_failed = true;
+        source->source.cheap_sizes = false;
+        mutex_unlock(&source->mutex);
+        (void) failure_set(&copy, FAILURE_UNSUPPORTED, "%s", failure->text);
+        sizes_end(op, -EOPNOTSUPP, &copy);
+}
+
 /* The server takes requests, but not this one. */
 static bool refused_by_server(const GitExchange *x, const Failure *failure) {
-        return x->http_code == 200 && failure->class == FAILURE_SERVER;
+        return (x->answered || x->http_code == 200) && failure->class == FAILURE_SERVER;
 }
 
 static void sizes_done(GitExchange *x, int result, const Failure *failure) {
@@ -139,13 +149,12 @@ static void sizes_done(GitExchange *x, int result, const Failure *failure) {
 
         if (failure->http_code == 413 && op->max_per_request > 1)
                 op->max_per_request /= 2; /* the same batch again, in smaller pieces */
-        else if (result < 0 && refused_by_server(x, failure)) {
-                /* Advertised, but it does not work: others are to ask in another way from now on.
-                 */
-                op->source->object_info = false;
-                op->source->source.cheap_sizes = false;
-                (void) failure_set(&copy, FAILURE_UNSUPPORTED, "%s", failure->text);
-                sizes_end(op, -EOPNOTSUPP, &copy);
+        else if (result < 0 && git_basis_is_doubted(&op->basis, x, failure)) {
+                git_source_discover(op->source, op->fetch, true);
+                sizes_op_free(op);
+                return;
+        } else if (result < 0 && refused_by_server(x, failure)) {
+                sizes_unsupported(op, failure);
                 return;
         } else if (result < 0) {
                 sizes_end(op, result, &copy);
@@ -174,8 +183,10 @@ static const GitExchangeOps exchange_ops = {
 
 void git_fetch_sizes(GitSource *source, Fetch *fetch) {
         Failure failure = {0};
+        GitBasis basis;
 
-        if (!source->object_info) {
+        git_source_basis(source, &basis);
+        if (!basis.capabilities.object_info) {
                 (void) failure_set(
                         &failure,
                         FAILURE_UNSUPPORTED,
@@ -196,18 +207,12 @@ void git_fetch_sizes(GitSource *source, Fetch *fetch) {
         }
         *op = (SizesOp){
                 .source = source,
+                .basis = basis,
                 .fetch = fetch,
                 .max_per_request = MAX_PER_REQUEST,
-                .exchange =
-                        {
-                                .ops = &exchange_ops,
-                                .context = source->context,
-                                .v2 = true,
-                                .priority = fetch->priority,
-                                .deadline_usec = fetch->deadline_usec,
-                        },
         };
         (void) source_ref(&source->source);
+        git_source_exchange(source, &basis, fetch, &exchange_ops, &op->exchange);
         int r = git_wants_init(&op->wants, fetch->oids, fetch->n_oids);
         if (r >= 0)
                 r = git_exchange_start(&op->exchange, source->source.url);

@@ -3,6 +3,8 @@
 #include <errno.h>
 #include <string.h>
 
+#include "forge/git-transport.h"
+
 typedef struct EndTask {
         Task task;
         Fetch *fetch;
@@ -35,9 +37,7 @@ void git_fetch_end(GitSource *source, Fetch *fetch, int result, const Failure *f
                 fetch->priority == FETCH_WAITING ? TASK_NORMAL : TASK_BACKGROUND);
 }
 
-static void git_source_fetch(Source *s, Fetch *fetch) {
-        GitSource *source = container_of(s, GitSource, source);
-
+void git_source_dispatch(GitSource *source, Fetch *fetch) {
         switch (fetch->kind) {
         case FETCH_REF:
                 git_fetch_ref(source, fetch);
@@ -54,11 +54,76 @@ static void git_source_fetch(Source *s, Fetch *fetch) {
         }
 }
 
+static void git_source_fetch(Source *s, Fetch *fetch) {
+        GitSource *source = container_of(s, GitSource, source);
+
+        if (fetch->kind == FETCH_REF && git_fetch_ref_by_name(source, fetch))
+                return;
+        mutex_lock(&source->mutex);
+        bool known = source->knowledge != GIT_UNKNOWN;
+        mutex_unlock(&source->mutex);
+        if (known)
+                git_source_dispatch(source, fetch);
+        else
+                git_source_discover(source, fetch, false);
+}
+
+void git_source_basis(GitSource *source, GitBasis *ret) {
+        MUTEX_GUARD(&source->mutex);
+        assert(source->knowledge != GIT_UNKNOWN);
+        *ret = (GitBasis){
+                .capabilities = source->capabilities,
+                .proven = source->knowledge == GIT_PROVEN,
+        };
+        if (source->object_info_failed)
+                ret->capabilities.object_info = false;
+}
+
+void git_source_exchange(
+        GitSource *source,
+        const GitBasis *basis,
+        const Fetch *fetch,
+        const GitExchangeOps *ops,
+        GitExchange *ret) {
+        *ret = (GitExchange){
+                .ops = ops,
+                .context = source->context,
+                .v2 = basis->capabilities.version == 2,
+                .doubtful = !basis->proven,
+                .priority = fetch->priority,
+                .deadline_usec = fetch->deadline_usec,
+        };
+        git_auth_init(&ret->auth, source->secrets, source->ask_git);
+}
+
+bool git_basis_is_doubted(const GitBasis *basis, const GitExchange *x, const Failure *failure) {
+        return !basis->proven && x->answered && failure->class == FAILURE_SERVER;
+}
+
+void git_source_learn(
+        GitSource *source,
+        GitKnowledge knowledge,
+        const GitCapabilities *capabilities,
+        GitRefs *refs) {
+        MUTEX_GUARD(&source->mutex);
+        if (source->knowledge >= knowledge)
+                return; /* another fetch has found it out meanwhile */
+        source->knowledge = knowledge;
+        source->capabilities = *capabilities;
+        source->source.cheap_sizes = capabilities->object_info && !source->object_info_failed;
+        if (refs) {
+                source->first_refs = *refs;
+                *refs = (GitRefs){0};
+        }
+}
+
 static void git_source_free(Source *s) {
         GitSource *source = container_of(s, GitSource, source);
 
         git_refs_done(&source->first_refs);
         mutex_destroy(&source->mutex);
+        (void) secrets_unref(source->secrets);
+        free(source->origin);
         free(source->source.url);
         free(source);
 }
@@ -68,36 +133,58 @@ static const SourceOps git_source_ops = {
         .fetch = git_source_fetch,
 };
 
-int git_source_new(
-        const ForgeContext *context,
-        const char *url,
-        GitAdvertisement *advertisement,
-        Source **ret) {
-        const GitCapabilities *c = &advertisement->capabilities;
-        char *copy = strdup(url);
-        GitSource *source = calloc(1, sizeof(*source));
+static int source_new(const ForgeContext *context, const char *url, GitSource **ret) {
+        _cleanup_free_ char *copy = strdup(url), *origin = NULL;
 
-        if (!copy || !source) {
-                free(copy);
-                free(source);
+        if (!copy)
                 return -ENOMEM;
-        }
+        int r = git_transport_for(url)->origin(url, &origin);
+        if (r < 0)
+                return r;
+        GitSource *source = calloc(1, sizeof(*source));
+        if (!source)
+                return -ENOMEM;
         *source = (GitSource){
                 .source =
                         {
                                 .ops = &git_source_ops,
                                 .ref = REF_INIT,
-                                .algo = c->algo,
-                                .url = copy,
-                                .cheap_sizes = c->object_info,
+                                .algo = OID_SHA1,
+                                .url = TAKE_PTR(copy),
                         },
                 .context = context,
-                .capabilities = *c,
-                .object_info = c->object_info,
-                .first_refs = advertisement->refs,
+                .origin = TAKE_PTR(origin),
         };
-        advertisement->refs = (GitRefs){0};
         mutex_init(&source->mutex, LOCK_RANK_FORGE);
+        *ret = source;
+        return 0;
+}
+
+int git_source_new(const ForgeContext *context, const char *url, Secrets *secrets, Source **ret) {
+        GitSource *source;
+
+        int r = source_new(context, url, &source);
+        if (r < 0)
+                return r;
+        source->secrets = secrets ? secrets_ref(secrets) : NULL;
+        *ret = &source->source;
+        return 0;
+}
+
+int git_source_new_advertised(
+        const ForgeContext *context,
+        const char *url,
+        Secrets *secrets,
+        GitAdvertisement *advertisement,
+        Source **ret) {
+        GitSource *source;
+
+        int r = source_new(context, url, &source);
+        if (r < 0)
+                return r;
+        source->secrets = secrets ? secrets_ref(secrets) : NULL;
+        source->ask_git = true;
+        git_source_learn(source, GIT_PROVEN, &advertisement->capabilities, &advertisement->refs);
         *ret = &source->source;
         return 0;
 }

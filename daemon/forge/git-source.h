@@ -4,31 +4,82 @@
 
 #include "forge/forge.h"
 #include "forge/git-capabilities.h"
+#include "forge/git-exchange.h"
+#include "forge/secret.h"
 #include "util/mutex.h"
 
-/* One repository on a smart-HTTP git server. Private to forge-git.c and git-*.c: the three ways to
- * fetch have a file each, and every fetch under way is an operation that holds a reference here. */
+/* One repository on a git server, over smart HTTP or ssh. Private to the forges and git-*.c: the
+ * three ways to fetch have a file each, and every fetch under way is an operation that holds a
+ * reference here. */
+
+typedef enum GitKnowledge {
+        GIT_UNKNOWN, /* nothing yet: the first fetch finds out (git-discovery.c) */
+        GIT_KEPT,    /* another repository of the host told it: doubted when an answer is odd */
+        GIT_PROVEN,  /* told by this repository */
+} GitKnowledge;
+
 typedef struct GitSource {
         Source source;
         const ForgeContext *context;
-        GitCapabilities capabilities; /* constant, but for object_info */
-        atomic_bool object_info;      /* advertised, and has not failed yet */
+        Secrets *secrets; /* a reference; NULL: none */
+        bool ask_git;     /* what the secrets lack, `git credential` may know */
+        char *origin;     /* "scheme://host:port"; owned */
 
         Mutex mutex;
-        GitRefs first_refs; /* v0: told on lookup, good for the first FETCH_REF; guarded by mutex */
+        /* Guarded by mutex: */
+        GitKnowledge knowledge;
+        GitCapabilities capabilities;
+        bool object_info_failed; /* advertised, but it does not work */
+        GitRefs first_refs;      /* v0: told with the capabilities, good for the first FETCH_REF */
 } GitSource;
 
-/* Takes the refs of a v0 advertisement over. */
-int git_source_new(
+/* Sends nothing: what the server can do is what another repository of the host told, else it is
+ * found out when the first fetch needs it. secrets may be NULL; a token is sent at once, and to
+ * this host only. -EINVAL where the URL has no host; -ENOMEM. */
+int git_source_new(const ForgeContext *context, const char *url, Secrets *secrets, Source **ret);
+/* After the repository was asked, and has told this; the refs of a v0 advertisement are taken over.
+ * Asks without a secret first, and `git credential` for what the secrets lack. */
+int git_source_new_advertised(
         const ForgeContext *context,
         const char *url,
+        Secrets *secrets,
         GitAdvertisement *advertisement,
         Source **ret);
 
-/* Each takes care that fetch->done() comes, on a pool thread. */
+/* What a fetch goes by from its beginning to its end, whatever is found out meanwhile. */
+typedef struct GitBasis {
+        GitCapabilities capabilities; /* object_info: only while it works */
+        bool proven;
+} GitBasis;
+void git_source_basis(GitSource *source, GitBasis *ret);
+/* Fills what is common to the exchanges of fetches. */
+void git_source_exchange(
+        GitSource *source,
+        const GitBasis *basis,
+        const Fetch *fetch,
+        const GitExchangeOps *ops,
+        GitExchange *ret);
+/* True if an answer this odd may come of what was believed of the server. */
+bool git_basis_is_doubted(const GitBasis *basis, const GitExchange *x, const Failure *failure);
+
+/* True, and the fetch is over, if the name needs no server: a commit id, or what no ref can be. */
+bool git_fetch_ref_by_name(GitSource *source, Fetch *fetch);
+/* Each takes care that fetch->done() comes, on a pool thread. What the server can do is known. */
 void git_fetch_ref(GitSource *source, Fetch *fetch);
 void git_fetch_objects(GitSource *source, Fetch *fetch);
 void git_fetch_sizes(GitSource *source, Fetch *fetch);
+/* The one of these that the fetch is for. */
+void git_source_dispatch(GitSource *source, Fetch *fetch);
+
+/* Fetches once it is known what the server can do: what is kept of its host will do, or, when that
+ * is doubted, only what this repository says. */
+void git_source_discover(GitSource *source, Fetch *fetch, bool doubted);
+/* What an advertisement, or the host's, says. */
+void git_source_learn(
+        GitSource *source,
+        GitKnowledge knowledge,
+        const GitCapabilities *capabilities,
+        GitRefs *refs);
 
 /* Ends a fetch from a task of its own, for results that are known at once. failure may be NULL. */
 void git_fetch_end(GitSource *source, Fetch *fetch, int result, const Failure *failure);

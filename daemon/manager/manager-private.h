@@ -4,6 +4,7 @@
 #include <sys/queue.h>
 
 #include "forge/credential.h"
+#include "forge/git-host.h"
 #include "forge/forge.h"
 #include "forge/host-gate.h"
 #include "fuse/session.h"
@@ -38,6 +39,7 @@ struct Manager {
         HttpClient *http;
         HostGates *gates;
         Credentials *credentials;
+        GitHosts *git_hosts;
         ForgeContext context;
         Namespace *ns;
         MountSession *session;

@@ -159,6 +159,8 @@ static int start_engine(Manager *m) {
                 r = host_gates_new(m->pool, &limits, &m->gates);
         if (r >= 0)
                 r = credentials_new(c->use_credential_helper, &m->credentials);
+        if (r >= 0)
+                r = git_hosts_new(m->pool, m->documents, &m->git_hosts);
         if (r < 0)
                 return r;
         m->context = (ForgeContext){
@@ -168,6 +170,7 @@ static int start_engine(Manager *m) {
                 .config = m->config,
                 .gates = m->gates,
                 .credentials = m->credentials,
+                .git_hosts = m->git_hosts,
                 .documents = m->documents,
                 .config_home = m->config_home,
         };
@@ -388,6 +391,7 @@ Manager *manager_free(Manager *m) {
         flight_table_free(m->flights);
         http_client_free(m->http);
         host_gates_free(m->gates);
+        git_hosts_free(m->git_hosts);
         credentials_free(m->credentials);
         documents_close(m->documents);
         store_close(m->store);

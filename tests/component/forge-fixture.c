@@ -8,8 +8,10 @@
 #include <unistd.h>
 
 #include "forge/credential.h"
+#include "forge/git-host.h"
 #include "forge/host-gate.h"
 #include "forge/http.h"
+#include "store/documents.h"
 #include "store/store.h"
 #include "util/clock.h"
 #include "util/fd.h"
@@ -17,6 +19,7 @@
 #include "util/subprocess.h"
 
 #define OUTPUT_MAX (4u << 20)
+#define DOCUMENTS_LIMIT (1u << 20)
 #define TICK_USEC (20 * USEC_PER_MSEC)
 
 /* --- programs --- */
@@ -126,7 +129,9 @@ static void make_repositories(ForgeFixture *f) {
         free(run(init256));
 }
 
-static void make_context(ForgeFixture *f) {
+void forge_fixture_context(ForgeFixture *f) {
+        _cleanup_free_ char *documents = sub_directory(f, "documents");
+
         const StoreConfig store = {.memory_limit = (uint64_t) 256 << 20};
         const HttpConfig http = {
                 .connect_timeout_usec = 5 * USEC_PER_SEC,
@@ -139,12 +144,18 @@ static void make_context(ForgeFixture *f) {
                 .max_per_host = f->config.max_per_host,
                 .max_total = f->config.max_total,
         };
-        f->context = (ForgeContext){.config = &f->config};
+
+        if (f->context.pool)
+                return;
+        f->context = (ForgeContext){.config = &f->config, .config_home = f->dir.path};
         ck_assert_int_eq(pool_new(4, &f->context.pool), 0);
         ck_assert_int_eq(http_client_new(&http, f->context.pool, &f->context.http), 0);
         ck_assert_int_eq(store_open(&store, &f->context.store), 0);
         ck_assert_int_eq(host_gates_new(f->context.pool, &limits, &f->context.gates), 0);
         ck_assert_int_eq(credentials_new(true, &f->context.credentials), 0);
+        ck_assert_int_eq(documents_open(documents, DOCUMENTS_LIMIT, &f->context.documents), 0);
+        ck_assert_int_eq(
+                git_hosts_new(f->context.pool, f->context.documents, &f->context.git_hosts), 0);
 }
 
 void forge_fixture_init(ForgeFixture *f) {
@@ -176,7 +187,9 @@ void forge_fixture_forget(ForgeFixture *f) {
         pool_free(f->context.pool);
         http_client_free(f->context.http);
         host_gates_free(f->context.gates);
+        git_hosts_free(f->context.git_hosts);
         credentials_free(f->context.credentials);
+        documents_close(f->context.documents);
         store_close(f->context.store);
         f->context = (ForgeContext){0};
 }
@@ -256,8 +269,7 @@ static Forge *open_forge(ForgeFixture *f, const char *url, const char *const *re
         Forge *forge = NULL;
         OrgConfig *org;
 
-        if (!f->context.pool)
-                make_context(f);
+        forge_fixture_context(f);
         OrgKind kind = url[0] == '/' ? ORG_LOCAL : ORG_GIT;
         ck_assert_int_eq(org_config_new("org", kind, url, &org), 0);
         for (; repos && *repos; repos++)
@@ -373,6 +385,10 @@ void fetch_run_init(FetchRun *run, FetchKind kind, const Oid *oids, size_t n_oid
 
 int fetch_run(ForgeFixture *f, Source *source, FetchRun *r, Failure *ret_failure) {
         source_fetch(source, &r->fetch);
+        return fetch_wait(f, r, ret_failure);
+}
+
+int fetch_wait(ForgeFixture *f, FetchRun *r, Failure *ret_failure) {
         wait_done(f, &r->mutex, &r->ended, &r->done);
         if (ret_failure)
                 *ret_failure = r->failure;

@@ -22,6 +22,8 @@ typedef struct ForgeFixture {
 
 /* Makes the repositories. The layers are made by the first lookup, from f->config as it is then. */
 void forge_fixture_init(ForgeFixture *f);
+/* Makes the layers now, for tests that open no org. */
+void forge_fixture_context(ForgeFixture *f);
 /* Ends the layers in the daemon's order; the next lookup makes new ones. The servers go on. */
 void forge_fixture_forget(ForgeFixture *f);
 /* Others can be started then. */
@@ -61,6 +63,8 @@ typedef struct FetchRun {
 } FetchRun;
 
 void fetch_run_init(FetchRun *run, FetchKind kind, const Oid *oids, size_t n_oids);
+/* For a fetch that the caller has started. */
+int fetch_wait(ForgeFixture *f, FetchRun *run, Failure *ret_failure);
 int fetch_run(ForgeFixture *f, Source *source, FetchRun *run, Failure *ret_failure);
 /* Both for the simple cases. */
 int fetch_ref(ForgeFixture *f, Source *source, const char *name, FetchRun *run);

@@ -43,8 +43,9 @@ START_TEST(statuses_have_classes) {
                 int result;
                 FailureClass class;
         } cases[] = {
-                {"any.99.status-401", -EACCES, FAILURE_AUTH},
+                {"any.99.status-401", -EACCES, FAILURE_TOKEN_MISSING},
                 {"any.99.status-403", -EACCES, FAILURE_AUTH},
+                {"any.99.status-451", -EACCES, FAILURE_BLOCKED},
                 {"any.99.status-404", -ENOENT, FAILURE_NOT_FOUND},
                 {"any.99.status-413", -EFBIG, FAILURE_TOO_LARGE},
                 {"any.99.status-429-1000", -EAGAIN, FAILURE_RATE_LIMITED},

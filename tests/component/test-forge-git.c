@@ -286,7 +286,7 @@ START_TEST(wrong_or_no_credentials_are_an_auth_failure) {
         forge_fixture_init(&f);
         _cleanup_free_ char *url = forge_fixture_serve(&f, "--auth", "bob:0ther", NULL);
         ck_assert_int_eq(forge_fixture_lookup(&f, url, "work", NULL, &failure), -EACCES);
-        ck_assert_int_eq(failure.class, FAILURE_AUTH);
+        ck_assert_int_eq(failure.class, FAILURE_TOKEN_MISSING);
         ck_assert_uint_eq(forge_fixture_count(&f, false, " 401 "), 1);
         forge_fixture_done(&f);
 
@@ -294,6 +294,7 @@ START_TEST(wrong_or_no_credentials_are_an_auth_failure) {
         forge_fixture_use_helper();
         _cleanup_free_ char *again = forge_fixture_serve(&f, "--auth", "bob:0ther", NULL);
         ck_assert_int_eq(forge_fixture_lookup(&f, again, "work", NULL, &failure), -EACCES);
+        ck_assert_int_eq(failure.class, FAILURE_TOKEN_REFUSED);
         ck_assert_ptr_null(strstr(failure.text, "s3cret"));
         ck_assert_uint_eq(forge_fixture_count(&f, false, " 401 "), 2);
 }
