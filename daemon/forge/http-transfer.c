@@ -1,13 +1,11 @@
 /* Three kinds of thread use a transfer:
  *
  * - the caller builds it;
- * - the network thread owns the easy handle, appends to the inbox, and finishes the transfer once:
- *   when curl is done with it, when its handler gave up, or when the client stops;
- * - the strand runs the pump, which swaps the inbox for an empty buffer and gives the bytes to the
- *   handler with no lock held. It sees `finished` last, so on_done is last.
+ * - the network thread owns the easy handle, fills the inbox, and finishes the transfer once: when
+ *   curl is done with it, when its handler gave up, or when the client stops;
+ * - the strand gives what is in the inbox to the handler with no lock held.
  *
- * Back-pressure: a full inbox pauses the transfer in curl, which stops reading its socket; the pump
- * that empties the inbox asks the network thread to resume. */
+ * A full inbox pauses the transfer in curl, which stops reading its socket. */
 
 #include "forge/http-transfer.h"
 
@@ -32,12 +30,9 @@ static HttpTransfer *transfer_free(HttpTransfer *t) {
         http_slist_wipe(t->headers);
         buf_done(&t->head.headers);
         buf_done(&t->body);
-        buf_done(&t->inbox);
-        buf_done(&t->draining);
+        inbox_done(&t->inbox);
         free(t->head.effective_url);
         free(t->origin);
-        (void) strand_unref(t->strand);
-        mutex_destroy(&t->mutex);
         (void) http_client_unref(t->client);
         free(t);
         return NULL;
@@ -50,19 +45,6 @@ HttpTransfer *http_transfer_unref(HttpTransfer *t) {
 }
 
 /* --- network thread to strand --- */
-
-static void transfer_schedule_pump(HttpTransfer *t) {
-        bool post;
-
-        mutex_lock(&t->mutex);
-        post = !t->pump_queued;
-        t->pump_queued = true;
-        mutex_unlock(&t->mutex);
-        if (post) {
-                ref_get(&t->ref);
-                strand_post(t->strand, &t->pump);
-        }
-}
 
 static void copy_content_type(char *out, size_t size, const char *value) {
         size_t n = value ? strcspn(value, "; \t\r\n") : 0;
@@ -100,8 +82,7 @@ static void transfer_take_head(HttpTransfer *t) {
         head->effective_url = text ? strdup(text) : NULL; /* NULL is delivered as "" */
         http_headers_take(t->easy, &head->headers);
 
-        MUTEX_GUARD(&t->mutex);
-        t->head_ready = true;
+        atomic_store_explicit(&t->head_ready, true, memory_order_release);
 }
 
 static bool too_many_headers(const HttpTransfer *t) {
@@ -121,19 +102,10 @@ static size_t on_curl_write(char *data, size_t size, size_t n_items, void *userd
         size_t n = size * n_items;
 
         transfer_take_head(t);
-        {
-                MUTEX_GUARD(&t->mutex);
-                if (t->dropping)
-                        return 0;
-                if (t->inbox.len > 0 && t->inbox.len + n > HTTP_INBOX_LIMIT) {
-                        t->paused = true;
-                        return CURL_WRITEFUNC_PAUSE;
-                }
-                if (buf_append(&t->inbox, data, n) < 0)
-                        return 0;
-        }
-        transfer_schedule_pump(t);
-        return n;
+        int r = inbox_put(&t->inbox, data, n);
+        if (r == -EAGAIN)
+                return CURL_WRITEFUNC_PAUSE;
+        return r < 0 ? 0 : n;
 }
 
 static void count_traffic(HttpTransfer *t, bool failed) {
@@ -176,12 +148,8 @@ void http_transfer_finish(HttpTransfer *t, int result, const Failure *failure) {
         count_traffic(t, result < 0);
         curl_easy_cleanup(TAKE_PTR(t->easy));
         http_slist_wipe(TAKE_PTR(t->headers));
-        mutex_lock(&t->mutex);
-        t->finished = true;
-        t->result = result;
-        t->failure = *failure;
-        mutex_unlock(&t->mutex);
-        transfer_schedule_pump(t);
+        inbox_wake(&t->inbox); /* there may be a head, and no body */
+        inbox_finish(&t->inbox, result, failure);
         (void) http_transfer_unref(t);
 }
 
@@ -201,64 +169,58 @@ static int deliver_head(HttpTransfer *t) {
         return t->handler.on_response ? t->handler.on_response(&response, t->userdata) : 0;
 }
 
-/* Hands on what has arrived; a handler that gives up ends the transfer. */
-static void deliver(HttpTransfer *t, bool head_ready) {
+static HttpTransfer *transfer_of(Inbox *inbox) {
+        return container_of(inbox, HttpTransfer, inbox);
+}
+
+static int transfer_data(Inbox *inbox, const uint8_t *data, size_t len) {
+        HttpTransfer *t = transfer_of(inbox);
         int r = 0;
 
-        if (head_ready && !t->head_delivered)
+        if (!t->head_delivered && atomic_load_explicit(&t->head_ready, memory_order_acquire))
                 r = deliver_head(t);
-        if (r >= 0 && t->draining.len > 0 && t->handler.on_data)
-                r = t->handler.on_data(t->draining.data, t->draining.len, t->userdata);
-        if (r >= 0)
-                return;
-        t->aborted = r;
-        mutex_lock(&t->mutex);
-        t->dropping = true;
-        mutex_unlock(&t->mutex);
+        if (r >= 0 && len > 0 && t->handler.on_data)
+                r = t->handler.on_data(data, len, t->userdata);
+        return r;
+}
+
+static void transfer_given_up(Inbox *inbox) {
+        HttpTransfer *t = transfer_of(inbox);
+
         http_client_command(t->client, t, TRANSFER_CANCEL);
 }
 
-static void deliver_done(HttpTransfer *t, int result, Failure *failure) {
-        if (t->aborted < 0) {
-                result = t->aborted;
-                *failure = (Failure){.http_code = t->head.code};
-        }
+static void transfer_resume(Inbox *inbox) {
+        HttpTransfer *t = transfer_of(inbox);
+
+        http_client_command(t->client, t, TRANSFER_RESUME);
+}
+
+static void transfer_ended(Inbox *inbox, int result, Failure *failure) {
+        HttpTransfer *t = transfer_of(inbox);
+
+        if (inbox->aborted < 0)
+                failure->http_code = t->head.code;
         t->handler.on_done(result, failure, t->userdata);
         http_client_transfer_done(t->client);
 }
 
-static void transfer_pump(StrandItem *item) {
-        _cleanup_(http_transfer_unrefp) HttpTransfer *t = container_of(item, HttpTransfer, pump);
-
-        for (;;) {
-                t->draining.len = 0;
-                mutex_lock(&t->mutex);
-                Buf filled = t->inbox;
-                t->inbox = t->draining;
-                t->draining = filled;
-                bool head_ready = t->head_ready, finished = t->finished;
-                bool dropping = t->dropping, resume = t->paused;
-                int result = t->result;
-                Failure failure = t->failure;
-                t->paused = false;
-                /* Whatever comes from here on posts the pump again. */
-                bool nothing = filled.len == 0 && (t->head_delivered || !head_ready);
-                bool idle = !finished && (nothing || dropping);
-                t->pump_queued = !idle;
-                mutex_unlock(&t->mutex);
-
-                if (resume)
-                        http_client_command(t->client, t, TRANSFER_RESUME);
-                if (!dropping)
-                        deliver(t, head_ready);
-                if (finished) {
-                        deliver_done(t, result, &failure);
-                        return;
-                }
-                if (idle)
-                        return;
-        }
+static void transfer_ref(Inbox *inbox) {
+        ref_get(&transfer_of(inbox)->ref);
 }
+
+static void transfer_unref(Inbox *inbox) {
+        (void) http_transfer_unref(transfer_of(inbox));
+}
+
+static const InboxOps inbox_ops = {
+        .data = transfer_data,
+        .ended = transfer_ended,
+        .resume = transfer_resume,
+        .given_up = transfer_given_up,
+        .ref = transfer_ref,
+        .unref = transfer_unref,
+};
 
 /* --- construction --- */
 
@@ -393,12 +355,10 @@ int http_transfer_new(
                 .handler = *handler,
                 .userdata = userdata,
                 .deadline_usec = request->deadline_usec,
-                .pump.run = transfer_pump,
         };
-        mutex_init(&fresh->mutex, LOCK_RANK_HTTP);
 
         _cleanup_(http_transfer_unrefp) HttpTransfer *t = fresh;
-        int r = strand_new(pool, priority, &t->strand);
+        int r = inbox_init(&t->inbox, &inbox_ops, pool, priority);
         if (r < 0)
                 return r;
         r = http_url_origin(request->url, &t->origin);

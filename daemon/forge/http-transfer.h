@@ -1,17 +1,18 @@
 #pragma once
 
 #include <curl/curl.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/queue.h>
 
 #include "forge/http.h"
+#include "forge/inbox.h"
 #include "util/buf.h"
 #include "util/failure.h"
 #include "util/mutex.h"
 #include "util/ref.h"
-#include "work/strand.h"
 
 /* One request and its answer, private to http*.c. Bytes go from the network thread through the
  * inbox to the strand, where the handler sees them. */
@@ -37,7 +38,7 @@ typedef struct HttpTransfer {
         HttpClient *client; /* a reference */
         HttpHandler handler;
         void *userdata;
-        Strand *strand;
+        Inbox inbox; /* from the network thread to the strand */
         uint64_t deadline_usec;
         char *origin; /* "scheme://host:port", for texts */
 
@@ -54,24 +55,9 @@ typedef struct HttpTransfer {
         unsigned commands; /* TransferCommand bits; queued while not 0 */
         STAILQ_ENTRY(HttpTransfer) queue_entry;
 
-        Mutex mutex;
-        /* Guarded by mutex: */
-        Buf inbox;
-        bool paused;     /* the inbox was full; the pump asks to resume */
-        bool dropping;   /* the handler gave up: what still comes is dropped */
-        bool head_ready; /* head is complete and does not change any more */
-        bool finished;   /* the network thread is through with it */
-        bool pump_queued;
-        int result; /* valid when finished */
-        Failure failure;
-
         ResponseHead head; /* the network thread's until head_ready */
-
-        /* Used by the pump only, that is on the strand: */
-        StrandItem pump;
-        Buf draining;
-        bool head_delivered;
-        int aborted; /* what the handler returned to give up */
+        atomic_bool head_ready;
+        bool head_delivered; /* the strand's */
 } HttpTransfer;
 
 /* The easy handle is ready to be added when this returns. 0 or a negative errno. */

@@ -13,10 +13,8 @@
 /* HTTP for everything: one network thread around one curl multi handle, which only moves bytes. The
  * only user of libcurl. Callbacks run on pool threads, serialised per transfer (a strand), so they
  * may parse, hash and touch the disk. A transfer whose handler is slower than the network is
- * paused: at most HTTP_INBOX_LIMIT bytes wait per transfer. */
+ * paused: at most INBOX_LIMIT (inbox.h) bytes wait per transfer. */
 typedef struct HttpClient HttpClient;
-
-#define HTTP_INBOX_LIMIT (4u << 20)
 
 typedef struct HttpConfig {
         uint64_t connect_timeout_usec;

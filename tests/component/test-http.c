@@ -7,6 +7,7 @@
 
 #include "component/forge-fixture.h"
 #include "forge/http.h"
+#include "forge/inbox.h"
 #include "lib/check-main.h"
 #include "util/clock.h"
 #include "util/stats.h"
@@ -230,7 +231,7 @@ START_TEST(a_slow_handler_pauses_its_transfer_only) {
         wait_for(&slow.ended);
         ck_assert_int_eq(slow.result, 0);
         ck_assert_uint_eq(slow.n_bytes, 40000000);
-        ck_assert_uint_le(slow.largest, HTTP_INBOX_LIMIT);
+        ck_assert_uint_le(slow.largest, INBOX_LIMIT);
         teardown(&h);
 }
 END_TEST

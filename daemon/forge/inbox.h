@@ -1,0 +1,67 @@
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "gitfs/macro.h"
+
+#include "util/buf.h"
+#include "util/failure.h"
+#include "util/mutex.h"
+#include "work/strand.h"
+
+/* Between a thread that moves bytes and the handler of one answer: a buffer with a limit, which a
+ * strand empties. The mover is told to stop when the buffer is full, and to go on when the handler
+ * has caught up. Embedded in a transfer. */
+typedef struct Inbox Inbox;
+
+#define INBOX_LIMIT (4u << 20)
+
+typedef struct InboxOps {
+        /* On the strand, with no lock held: what has arrived; len 0 after inbox_wake(). A negative
+         * return gives the answer up: the rest is dropped, and given_up() called. */
+        int (*data)(Inbox *inbox, const uint8_t *data, size_t len);
+        /* On the strand, exactly once, last: the result of inbox_finish(), or what data() returned
+         * to give up, then without a failure. */
+        void (*ended)(Inbox *inbox, int result, Failure *failure);
+        /* On the strand: there is room again, after inbox_put() had none. */
+        void (*resume)(Inbox *inbox);
+        void (*given_up)(Inbox *inbox);
+        /* The queued pump holds a reference on what the inbox is part of. */
+        void (*ref)(Inbox *inbox);
+        void (*unref)(Inbox *inbox);
+} InboxOps;
+
+struct Inbox {
+        const InboxOps *ops;
+        Strand *strand;
+
+        Mutex mutex;
+        /* Guarded by mutex: */
+        Buf filling;
+        bool paused;   /* it was full */
+        bool dropping; /* the handler gave up */
+        bool woken;
+        bool finished;
+        bool pump_queued;
+        int result; /* valid when finished */
+        Failure failure;
+
+        /* The pump's, that is the strand's: */
+        StrandItem pump;
+        Buf draining;
+        int aborted; /* what the handler returned to give up */
+};
+
+/* 0 or -ENOMEM; inbox_done() is for after a failure, too. */
+int inbox_init(Inbox *inbox, const InboxOps *ops, Pool *pool, TaskPriority priority);
+void inbox_done(Inbox *inbox);
+
+/* For the thread that moves bytes. 0; -EAGAIN: there is no room, come back after resume(), nothing
+ * was taken; -ECANCELED: nobody wants it; -ENOMEM. */
+int inbox_put(Inbox *inbox, const void *data, size_t len);
+/* Has data() called, even with nothing. */
+void inbox_wake(Inbox *inbox);
+/* Nothing comes any more. Once. */
+void inbox_finish(Inbox *inbox, int result, const Failure *failure);
