@@ -13,6 +13,7 @@
 #include "forge/secret.h"
 #include "util/failure.h"
 #include "util/mutex.h"
+#include "work/flight.h"
 
 /* What all forges with an HTTP API have in common: listings that come in pages, are kept and asked
  * for again on condition; look-ups that go to git, and to the API for the reason when git refuses;
@@ -154,6 +155,7 @@ struct ApiForge {
         ApiServer api;
         char *git_base; /* owned */
 
+        FlightTable *flights; /* of the question below */
         Mutex mutex;
         char *identity; /* who "@me" is; NULL until asked; owned; guarded by mutex */
 };
@@ -184,9 +186,14 @@ struct ApiSource {
         Source source;
         ApiForge *forge;    /* a reference */
         char *owner, *name; /* owned */
-        Source *git;        /* a reference */
-        /* For the forge. Relaxed. */
-        atomic_uint state;
+        atomic_uint notes;  /* for the forge, 0 at first: what it has found out. Relaxed */
+
+        Mutex mutex;
+        /* Guarded by mutex: */
+        Source *git;           /* a reference; another one once the repository was renamed */
+        uint64_t primed_until; /* monotonic; 0: what follows is nothing */
+        Oid head;              /* the answer to the first FETCH_REF of the default branch */
+        char head_name[256];
 };
 
 int api_source_new(ApiForge *forge, const char *owner, const char *name, Source **ret);
@@ -203,3 +210,6 @@ DEFINE_CLEANUP(ApiSizes *, api_sizes_free)
 void api_sizes_found(ApiSizes *sizes, const char *hex, uint64_t size);
 bool api_sizes_wanted(const ApiSizes *sizes, const Oid *oid); /* and not reported yet */
 size_t api_sizes_open(const ApiSizes *sizes);                 /* how many are missing */
+/* True if one of those stands directly in this tree, or the tree is not in the store. A fetch whose
+ * own directory is told may end well, see FETCH_SIZES. Blocks: workers only. */
+bool api_sizes_lacks(const ApiSizes *sizes, Store *store, const Oid *tree);
