@@ -135,8 +135,8 @@ typedef enum FetchKind {
                           brings   just these */
         FETCH_BLOBS,   /* exactly these blobs */
         FETCH_CLOSURE, /* oids[0] is a tree: everything below it, blobs too */
-        FETCH_SIZES, /* sizes of these blobs, without content where the server can, else -EOPNOTSUPP
-                      */
+        FETCH_SIZES,   /* sizes of these blobs, without content where the server can, else
+                          -EOPNOTSUPP. Ends well as soon as those are told that stand in Fetch.tree */
 } FetchKind;
 
 /* One request to a source. Owned by the caller, unchanged by it until done. */

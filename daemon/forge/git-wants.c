@@ -87,6 +87,13 @@ bool git_wants_give_up(GitWants *w, const Oid *oid) {
         return open;
 }
 
+bool git_wants_is_open(const GitWants *w, const Oid *oid) {
+        size_t slot;
+        size_t i = find(w, oid, &slot);
+
+        return i < w->n && w->states[i] == WANT_OPEN;
+}
+
 const Oid *git_wants_next(const GitWants *w, size_t *position) {
         while (*position < w->n) {
                 size_t i = (*position)++;

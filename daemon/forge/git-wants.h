@@ -26,6 +26,7 @@ void git_wants_done(GitWants *w);
 bool git_wants_arrived(GitWants *w, const Oid *oid);
 /* The server does not have it: true if it was still wanted. */
 bool git_wants_give_up(GitWants *w, const Oid *oid);
+bool git_wants_is_open(const GitWants *w, const Oid *oid);
 /* The next id at or behind *position that is still wanted, and moves *position behind it; NULL at
  * the end. */
 const Oid *git_wants_next(const GitWants *w, size_t *position);
