@@ -24,8 +24,8 @@ typedef struct ApiDialect {
         const char *accept;         /* unless the call says otherwise */
         const char *authorization;  /* "Authorization: Bearer ", followed by the token */
         const char *username;       /* for git over HTTP, beside the token as password */
-        /* Tells more about an answer of 4xx than its code: NULL, or fills the failure and returns
-         * its errno; 0 leaves it to the general rules (api-error.c). json may be NULL. */
+        /* Tells more about an answer of 4xx (but 401) than its code: NULL, or fills the failure and
+         * returns its errno; 0 leaves it to the general rules (api-error.c). json may be NULL. */
         int (*explain)(
                 const HttpResponse *response, const Json *json, const char *what, Failure *failure);
 } ApiDialect;
@@ -36,7 +36,7 @@ typedef struct ApiServer {
         const ApiDialect *dialect;
         char *base;       /* "https://api.github.com", no slash behind; owned */
         char *origin;     /* of base, as the gate names it; owned */
-        Secrets *secrets; /* a reference */
+        Secrets *secrets; /* a reference; NULL: nobody in particular asks */
 } ApiServer;
 
 int api_server_init(
@@ -75,14 +75,16 @@ struct ApiCall {
         bool raw;             /* hand the bytes over instead of parsing them */
         size_t max_size;      /* of the answer; 0: API_MAX_SIZE */
         /* Bytes of a raw 200 as they come, in order, on pool threads; NULL: they are collected. A
-         * negative return ends it with that. start(): another attempt begins. */
+         * negative return ends it with that, and whatever failure. start(): an attempt begins, the
+         * first or another; what came so far is void. */
         int (*data)(ApiCall *call, const uint8_t *data, size_t len);
         void (*start)(ApiCall *call);
-        /* Exactly once, last, on a pool thread; may free the call after api_call_done(). answer is
-         * NULL unless result is 0. */
+        /* Exactly once, last, on a pool thread, perhaps before api_call_start() has returned; may
+         * free the call. answer is NULL unless result is 0. Results are those of the failure's
+         * class (util/failure.h), but -ENODATA for 409: a repository without any content. */
         void (*done)(ApiCall *call, int result, const ApiAnswer *answer, const Failure *failure);
 
-        struct ApiCallState *state; /* private; owned until done() returns */
+        struct ApiCallState *state; /* private */
 };
 
 /* An answer that has to be read as a whole; whatever a listing or a tree takes. */
@@ -92,3 +94,10 @@ struct ApiCall {
  * which must lead to this server (-EINVAL). json_body: NULL: GET; else POST (GraphQL). Copied.
  * Never blocks. On failure done() will not be called. */
 int api_call_start(ApiCall *call, const char *path, const char *json_body);
+
+/* What GraphQL answers: its "data", which may have null where something could not be had (the
+ * reason is in "errors" then); or, where there is no data at all, the errno and the failure of the
+ * first error. For done(): data is borrowed from answer. That the budget is used up is noticed
+ * earlier, and treated like a 403. */
+int api_graphql_data(
+        const ApiCall *call, const ApiAnswer *answer, const Json **ret, Failure *ret_failure);

@@ -302,6 +302,14 @@ void host_gate_leave(GateTicket *ticket, int outcome, const Failure *failure) {
         dispatch(g, now);
 }
 
+void host_gate_budget(GateTicket *ticket, const GateBudget *budget) {
+        Host *host = ticket->host;
+
+        MUTEX_GUARD(&host->gates->mutex);
+        if (budget->remaining == 0)
+                host->limited_until = MAX(host->limited_until, budget->reset_usec);
+}
+
 /* --- time and end --- */
 
 static bool ticket_is_late(const Host *host, const GateTicket *ticket, uint64_t now) {

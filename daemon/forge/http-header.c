@@ -5,6 +5,7 @@
 #include <strings.h>
 
 #include "forge/http-transfer.h"
+#include "util/secret-memory.h"
 
 /* --- of a response --- */
 
@@ -58,15 +59,14 @@ int http_authorization_line(const HttpRequest *request, char **ret) {
         if (named && !request->no_redirects &&
             strncasecmp(authorization, "Authorization:", strlen("Authorization:")) != 0)
                 return -EINVAL;
-        if (asprintf(ret, "%s%s", named ? "" : "Authorization: ", authorization) < 0)
+        const char *prefix = named ? "" : "Authorization: ";
+        size_t size = strlen(prefix) + strlen(authorization) + 1;
+        char *line = secret_alloc(size);
+        if (!line)
                 return -ENOMEM;
+        (void) snprintf(line, size, "%s%s", prefix, authorization);
+        *ret = line;
         return 0;
-}
-
-void http_wipe(char *text) {
-        if (text)
-                explicit_bzero(text, strlen(text));
-        free(text);
 }
 
 void http_slist_wipe(struct curl_slist *list) {

@@ -15,6 +15,7 @@
 #include <string.h>
 
 #include "util/clock.h"
+#include "util/secret-memory.h"
 #include "util/stats.h"
 
 #define MAX_REDIRECTS 5L
@@ -156,7 +157,7 @@ void http_transfer_finish(HttpTransfer *t, int result, const Failure *failure) {
 /* --- strand --- */
 
 static int deliver_head(HttpTransfer *t) {
-        const HttpResponse response = {
+        t->response = (HttpResponse){
                 .code = t->head.code,
                 .content_type = t->head.content_type,
                 .www_authenticate = t->head.www_authenticate,
@@ -166,7 +167,7 @@ static int deliver_head(HttpTransfer *t) {
         };
 
         t->head_delivered = true;
-        return t->handler.on_response ? t->handler.on_response(&response, t->userdata) : 0;
+        return t->handler.on_response ? t->handler.on_response(&t->response, t->userdata) : 0;
 }
 
 static HttpTransfer *transfer_of(Inbox *inbox) {
@@ -233,7 +234,7 @@ static int add_header(struct curl_slist **list, const char *header) {
 }
 
 static int set_headers(HttpTransfer *t, const HttpRequest *request) {
-        char *line = NULL;
+        _cleanup_secret_free_ char *line = NULL;
 
         for (const char *const *h = request->headers; h && *h; h++) {
                 int r = add_header(&t->headers, *h);
@@ -245,7 +246,6 @@ static int set_headers(HttpTransfer *t, const HttpRequest *request) {
         int r = http_authorization_line(request, &line);
         if (r >= 0)
                 r = add_header(&t->headers, line);
-        http_wipe(line);
         return r;
 }
 

@@ -57,7 +57,8 @@ typedef struct HttpTransfer {
 
         ResponseHead head; /* the network thread's until head_ready */
         atomic_bool head_ready;
-        bool head_delivered; /* the strand's */
+        HttpResponse response; /* refers to head; the strand's */
+        bool head_delivered;   /* the strand's */
 } HttpTransfer;
 
 /* The easy handle is ready to be added when this returns. 0 or a negative errno. */
@@ -96,11 +97,9 @@ int http_error(
 
 /* In http-header.c. Copies the headers of the last response of this handle. Network thread. */
 void http_headers_take(CURL *easy, Buf *ret);
-/* The line that carries the request's authorization, for curl. To be wiped with http_wipe(). 0;
- * -EINVAL for what would break the line, or would follow a redirect to another host; -ENOMEM. */
+/* The line that carries the request's authorization, for curl, in secret memory. 0; -EINVAL for
+ * what would break the line, or would follow a redirect to another host; -ENOMEM. */
 int http_authorization_line(const HttpRequest *request, char **ret);
-/* Overwrites text and frees it; NULL-safe. */
-void http_wipe(char *text);
 /* Frees the list, and overwrites it before that: secrets are in there. */
 void http_slist_wipe(struct curl_slist *list);
 

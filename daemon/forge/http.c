@@ -10,7 +10,6 @@
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "forge/http-transfer.h"
@@ -285,27 +284,4 @@ HttpClient *http_client_free(HttpClient *c) {
                 return NULL;
         http_client_stop(c);
         return http_client_unref(c);
-}
-
-int http_url_origin(const char *url, char **ret) {
-        char *scheme = NULL, *host = NULL, *port = NULL;
-        int r = -EINVAL;
-
-        CURLU *u = curl_url();
-        if (!u)
-                return -ENOMEM;
-        if (curl_url_set(u, CURLUPART_URL, url, 0) == CURLUE_OK &&
-            curl_url_get(u, CURLUPART_SCHEME, &scheme, 0) == CURLUE_OK &&
-            curl_url_get(u, CURLUPART_HOST, &host, 0) == CURLUE_OK &&
-            curl_url_get(u, CURLUPART_PORT, &port, CURLU_DEFAULT_PORT) == CURLUE_OK) {
-                for (char *p = host; *p; p++)
-                        if (*p >= 'A' && *p <= 'Z')
-                                *p = (char) (*p - 'A' + 'a');
-                r = asprintf(ret, "%s://%s:%s", scheme, host, port) < 0 ? -ENOMEM : 0;
-        }
-        curl_free(scheme);
-        curl_free(host);
-        curl_free(port);
-        curl_url_cleanup(u);
-        return r;
 }

@@ -41,7 +41,8 @@ typedef struct HttpRequest {
         uint64_t deadline_usec; /* monotonic; the whole transfer; USEC_INFINITY: none */
 } HttpRequest;
 
-/* What is known when the headers of the final response (after redirects) are complete. */
+/* What is known when the headers of the final response (after redirects) are complete. Stays as it
+ * is until on_done() has returned. */
 typedef struct HttpResponse {
         int code;
         const char *content_type;     /* "" when absent; without parameters, lower case */
@@ -51,9 +52,8 @@ typedef struct HttpResponse {
         const struct Buf *headers;    /* private: http_response_header() */
 } HttpResponse;
 
-/* Another header of the response, by its name in any case; "" when absent. Valid during
- * on_response() only. Of several of one name the last. What goes beyond HTTP_HEADERS_LIMIT is
- * absent. */
+/* Another header of the response, by its name in any case; "" when absent. Valid as long as
+ * the response. Of several of one name the last. What goes beyond HTTP_HEADERS_LIMIT is absent. */
 #define HTTP_HEADERS_LIMIT (64u << 10)
 const char *http_response_header(const HttpResponse *response, const char *name);
 
@@ -90,3 +90,8 @@ int http_start(
 /* "scheme://host:port" of a URL, in lower case and with the port always there; owned by the caller.
  * 0, -EINVAL where it is no URL with a host, -ENOMEM. */
 int http_url_origin(const char *url, char **ret);
+/* What a URL that stands in an answer from `base` means there; owned by the caller. 0, -EINVAL for
+ * what is no URL, -ENOMEM. */
+int http_url_resolve(const char *base, const char *url, char **ret);
+/* Seconds since the epoch of a date as in a Date header. -EINVAL for what is none. */
+int http_parse_date(const char *text, int64_t *ret);
