@@ -3,6 +3,7 @@
 
 import contextlib
 import os
+import re
 import socket
 import stat
 
@@ -14,6 +15,8 @@ from gi.repository import Gio, GLib
 UID = str(os.getuid()).encode().hex().encode()
 # An answer without values, little-endian, as it begins: type 2, no reply expected, protocol 1.
 REPLY_START = b"l\x02\x01\x01"
+
+MANUAL = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../packaging/man/org.gitfs1.5")
 
 MAX_CLIENTS = 64
 MAX_REQUESTS = 256
@@ -90,6 +93,12 @@ def introspection_is_complete(_t, client):
         "ListOrgs", "GetOrg", "AddOrg", "RemoveOrg", "ListJobs", "GetJob", "Prefetch", "Flush", "Refresh",
         "Which", "Stats", "Reload",
     }, names  # fmt: skip
+    with open(MANUAL, encoding="utf-8") as f:
+        words = set(re.findall(r"[A-Za-z]+", f.read()))
+    for path, name in ((PATH, MANAGER), (PATH + "/org/acme", ORG), (PATH + "/job/1", JOB)):
+        interface = client.introspect(path).lookup_interface(name)
+        told = {x.name for x in (*interface.methods, *interface.properties, *interface.signals)}
+        assert told <= words, f"org.gitfs1(5) lacks {told - words}"
     assert [n.path for n in client.introspect(PATH + "/org").nodes] == ["acme"]
     assert [n.path for n in client.introspect(PATH + "/job").nodes] == ["1"]
 

@@ -88,7 +88,10 @@ def later_files_win(t):
     t.write("config/gitfs.conf.d/90-last.conf", f"[Mount]\nMountPoint={t.path('last')}\n")
     t.write("config/gitfs.conf.d/10-early.conf", f"[Mount]\nMountPoint={t.path('early')}\n")
     t.write("config/gitfs.conf.d/ignored.txt", "[Mount]\nNonsense\n")
-    t.start("--config-home", t.config, "--runtime-directory", t.runtime, "--cache-directory", t.cache, defaults=True)
+    t.start(
+        "--config-home", t.config, "--system-config", t.path("etc"), "--runtime-directory", t.runtime,
+        "--cache-directory", t.cache, defaults=True,
+    )  # fmt: skip
     assert t.ctl("path").stdout.strip() == t.path("last")
 
 
@@ -302,7 +305,8 @@ def log_level(t):
         t.configure(f"[Mount]\nMountPoint={t.mount}\n[Daemon]\nLogLevel={level}\n")
         t.org("o", "local", root)
         t.start(
-            "--config-home", t.config, "--runtime-directory", t.runtime, "--cache-directory", t.cache, defaults=True
+            "--config-home", t.config, "--system-config", t.path("etc"), "--runtime-directory", t.runtime,
+            "--cache-directory", t.cache, defaults=True,
         )  # fmt: skip
         assert t.read("o/r0/f") == b"0\n"
         t.stop()
