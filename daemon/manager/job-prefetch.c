@@ -1,0 +1,95 @@
+#include <errno.h>
+
+#include "manager/job.h"
+#include "manager/manager-private.h"
+#include "tree/prefetch.h"
+
+typedef struct PrefetchJob {
+        Job job;
+        bool contents;
+        Prefetch *prefetch; /* a reference; NULL before it started; guarded by the job's lock */
+} PrefetchJob;
+
+static void prefetch_job_cancel(Job *job) {
+        PrefetchJob *p = container_of(job, PrefetchJob, job);
+
+        if (p->prefetch)
+                prefetch_cancel(p->prefetch);
+}
+
+static void prefetch_job_free(Job *job) {
+        PrefetchJob *p = container_of(job, PrefetchJob, job);
+
+        prefetch_unref(p->prefetch);
+        job_done(job);
+        free(p);
+}
+
+static const JobOps prefetch_ops = {
+        .kind = "prefetch",
+        .title = "Prefetch",
+        .cancel = prefetch_job_cancel,
+        .free = prefetch_job_free,
+};
+
+static void on_progress(const PrefetchProgress *progress, void *userdata) {
+        job_report(userdata, progress->done, progress->total, progress->bytes);
+}
+
+static void on_done(int result, const Failure *failure, void *userdata) {
+        job_end(userdata, result, failure);
+}
+
+static void
+on_resolved(int result, const NsTarget *target, const Failure *failure, void *userdata) {
+        PrefetchJob *p = userdata;
+        const PrefetchObserver observer = {
+                .progress = on_progress, .done = on_done, .userdata = &p->job};
+        Prefetch *prefetch = NULL;
+        Failure why = {0};
+
+        if (job_is_cancelled(&p->job))
+                result = -ECANCELED;
+        if (result >= 0 && target) {
+                result = prefetch_start(
+                        p->job.manager->ns, target, p->contents, &observer, &prefetch);
+                if (result == -EINVAL) {
+                        (void) failure_set(/* the errno stays */
+                                           &why,
+                                           FAILURE_LOCAL,
+                                           "\"%s\" names no repository: prefetch takes ORG/REPO or "
+                                           "a path in it",
+                                           p->job.path);
+                        failure = &why;
+                }
+        }
+        if (result < 0) {
+                job_end(&p->job, result, failure);
+                return;
+        }
+        MUTEX_GUARD(&p->job.lock);
+        p->prefetch = prefetch;
+        if (p->job.cancelled)
+                prefetch_cancel(prefetch);
+}
+
+int manager_prefetch(
+        Manager *m, const char *path, bool contents, uint32_t *ret_job, Failure *ret_failure) {
+        PrefetchJob *p = calloc(1, sizeof(*p));
+        if (!p)
+                return -ENOMEM;
+        int r = job_init(&p->job, m, &prefetch_ops, path, ret_failure);
+        if (r < 0) {
+                free(p);
+                return r;
+        }
+        p->contents = contents;
+        r = ns_resolve(m->ns, path, on_resolved, p);
+        if (r < 0) {
+                prefetch_job_free(&p->job);
+                return r;
+        }
+        job_add(&p->job);
+        *ret_job = p->job.id;
+        return 0;
+}
