@@ -31,6 +31,7 @@ typedef enum CtlOption {
         OPTION_ARCHIVED = 1 << 15,
         OPTION_FORKS = 1 << 16,
         OPTION_CLIENT_ID = 1 << 17,
+        OPTION_TOKEN_STDIN = 1 << 18,
 } CtlOption;
 
 /* The values of an option that may be repeated. */

@@ -34,7 +34,7 @@ typedef struct Verb {
 #define ORG_OPTIONS                                                                                \
         (OPTION_FORGE | OPTION_URL | OPTION_API_URL | OPTION_OWNER | OPTION_REPO |                 \
          OPTION_INCLUDE | OPTION_EXCLUDE | OPTION_ARCHIVED | OPTION_FORKS | OPTION_CLIENT_ID |     \
-         OPTION_POLL_INTERVAL)
+         OPTION_POLL_INTERVAL | OPTION_TOKEN_STDIN)
 
 static const Verb verbs[] = {
         {
@@ -83,6 +83,26 @@ static const Verb verbs[] = {
                 .run = verb_org_show,
                 .synopsis = "NAME",
                 .help = "Show all that is known about an org",
+        },
+        {
+                .group = "token",
+                .name = "set",
+                .min_args = 1,
+                .max_args = 1,
+                .options = COMMON,
+                .run = verb_token_set,
+                .synopsis = "ORG",
+                .help = "Read a token from standard input and use it for ORG",
+        },
+        {
+                .group = "token",
+                .name = "forget",
+                .min_args = 1,
+                .max_args = 1,
+                .options = COMMON,
+                .run = verb_token_forget,
+                .synopsis = "ORG",
+                .help = "Remove the token that was set for ORG",
         },
         {
                 .name = "prefetch",
@@ -178,6 +198,7 @@ static const struct option options[] = {
         {"archived", required_argument, NULL, OPTION_VALUE(OPTION_ARCHIVED)},
         {"forks", required_argument, NULL, OPTION_VALUE(OPTION_FORKS)},
         {"client-id", required_argument, NULL, OPTION_VALUE(OPTION_CLIENT_ID)},
+        {"token-stdin", no_argument, NULL, OPTION_VALUE(OPTION_TOKEN_STDIN)},
         {"poll-interval", required_argument, NULL, OPTION_VALUE(OPTION_POLL_INTERVAL)},
         {"contents", no_argument, NULL, OPTION_VALUE(OPTION_CONTENTS)},
         {"wait", no_argument, NULL, OPTION_VALUE(OPTION_WAIT)},
@@ -202,6 +223,7 @@ static const struct {
         {"--archived yes|no", "org add: whether to list archived repositories"},
         {"--forks yes|no", "org add: whether to list forks"},
         {"--client-id ID", "org add: the OAuth application to sign in to (github)"},
+        {"--token-stdin", "org add: read its token from standard input"},
         {"--poll-interval SEC", "org add: how often to look for moved branches; 0 is never"},
         {"--contents", "prefetch: files too, not only listings"},
         {"--wait", "prefetch: show the progress and wait for the end"},
@@ -311,6 +333,7 @@ static int take_option(Ctl *ctl, CtlOption option, const char *value) {
                                 "--poll-interval: \"%s\" is no number of seconds", value);
                 break;
         case OPTION_JSON:
+        case OPTION_TOKEN_STDIN:
         case OPTION_CONTENTS:
         case OPTION_WAIT:
         case OPTION_KERNEL:
@@ -335,18 +358,26 @@ static const Verb *find_verb(char **args, size_t *ret_words) {
         return NULL;
 }
 
+static bool is_group(const char *word) {
+        for (size_t i = 0; i < ELEMENTSOF(verbs); i++)
+                if (verbs[i].group && strcmp(verbs[i].group, word) == 0)
+                        return true;
+        return false;
+}
+
 /* EXIT_SUCCESS, or EXIT_USAGE with the reason told. */
 static int check_options(const Ctl *ctl, const Verb *v) {
-        const char *group = v->group ? "org " : "";
+        const char *group = v->group ? v->group : "", *blank = v->group ? " " : "";
 
         for (const struct option *o = options; o->name; o++) {
                 unsigned bit = (unsigned) o->val >> 8;
 
                 if ((ctl->given & bit) && !(v->options & bit))
                         return ctl_usage_error(
-                                "--%s means nothing to `%s%s`", o->name, group, v->name);
+                                "--%s means nothing to `%s%s%s`", o->name, group, blank, v->name);
                 if ((v->required & bit) && !(ctl->given & bit))
-                        return ctl_usage_error("`%s%s` needs --%s", group, v->name, o->name);
+                        return ctl_usage_error(
+                                "`%s%s%s` needs --%s", group, blank, v->name, o->name);
         }
         return v->check ? v->check(ctl) : EXIT_SUCCESS;
 }
@@ -357,18 +388,21 @@ static int run_verb(Ctl *ctl, char **args) {
         if (!args[0])
                 return ctl_usage_error("what is to be done is missing");
         const Verb *v = find_verb(args, &words);
-        if (!v)
+        if (!v) {
+                bool two = is_group(args[0]) && args[1];
                 return ctl_usage_error(
-                        "unknown verb \"%s%s%s\"",
-                        args[0],
-                        args[1] && strcmp(args[0], "org") == 0 ? " " : "",
-                        args[1] && strcmp(args[0], "org") == 0 ? args[1] : "");
-        const char *group = v->group ? "org " : "";
+                        "unknown verb \"%s%s%s\"", args[0], two ? " " : "", two ? args[1] : "");
+        }
 
         for (args += words; args[n_args];)
                 n_args++;
         if (n_args < v->min_args || n_args > v->max_args)
-                return ctl_usage_error("usage: gitfsctl %s%s %s", group, v->name, v->synopsis);
+                return ctl_usage_error(
+                        "usage: gitfsctl %s%s%s %s",
+                        v->group ? v->group : "",
+                        v->group ? " " : "",
+                        v->name,
+                        v->synopsis);
         int status = check_options(ctl, v);
         if (status != EXIT_SUCCESS)
                 return status;

@@ -9,8 +9,10 @@
 
 #include "ctl/bus-client.h"
 #include "ctl/path-argument.h"
+#include "ctl/token.h"
 #include "ctl/verbs.h"
 #include "util/clock.h"
+#include "util/secret-memory.h"
 #include "util/text.h"
 
 int check_org_add(const Ctl *ctl) {
@@ -117,7 +119,7 @@ static int append_org(Ctl *ctl, sd_bus_message *m, const char *name, const char 
         return r < 0 ? r : append_options(ctl, m);
 }
 
-int verb_org_add(Ctl *ctl, char **args) {
+static int add_org(Ctl *ctl, const char *name) {
         _cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
         _cleanup_(sd_bus_message_unrefp) sd_bus_message *m = NULL;
         _cleanup_free_ char *url = NULL;
@@ -127,11 +129,31 @@ int verb_org_add(Ctl *ctl, char **args) {
                 r = sd_bus_message_new_method_call(
                         ctl->bus, &m, GITFS_BUS_NAME, GITFS_BUS_PATH, GITFS_BUS_MANAGER, "AddOrg");
         if (r >= 0)
-                r = append_org(ctl, m, args[0], url);
+                r = append_org(ctl, m, name, url);
         if (r >= 0)
                 r = sd_bus_call(ctl->bus, m, 0, &error, NULL);
-        if (r < 0)
-                return client_report(ctl, r, &error), EXIT_FAILURE;
+        return r < 0 ? client_report(ctl, r, &error) : 0;
+}
+
+static int remove_org(Ctl *ctl, const char *org) {
+        _cleanup_free_ char *name = text_escape(org);
+
+        return name ? client_call(ctl, NULL, "RemoveOrg", "s", name)
+                    : client_report(ctl, -ENOMEM, NULL);
+}
+
+int verb_org_add(Ctl *ctl, char **args) {
+        _cleanup_secret_free_ char *token = NULL;
+
+        /* First: an org without the token that belongs to it would fail at once. */
+        if (ctl_has(ctl, OPTION_TOKEN_STDIN) && token_read(args[0], &token) < 0)
+                return EXIT_FAILURE;
+        if (add_org(ctl, args[0]) < 0)
+                return EXIT_FAILURE;
+        if (token && token_send(ctl, args[0], token) < 0) {
+                (void) remove_org(ctl, args[0]); /* has told what went wrong with that, too */
+                return EXIT_FAILURE;
+        }
         if (client_mount_point(ctl) < 0)
                 return EXIT_FAILURE;
         printf("%s/%s\n", ctl->mount_point, args[0]);
@@ -141,13 +163,9 @@ int verb_org_add(Ctl *ctl, char **args) {
 int verb_org_remove(Ctl *ctl, char **args) {
         int status = EXIT_SUCCESS;
 
-        for (; *args; args++) {
-                _cleanup_free_ char *name = text_escape(*args);
-                if (!name)
-                        return client_report(ctl, -ENOMEM, NULL), EXIT_FAILURE;
-                if (client_call(ctl, NULL, "RemoveOrg", "s", name) < 0)
+        for (; *args; args++)
+                if (remove_org(ctl, *args) < 0)
                         status = EXIT_FAILURE;
-        }
         return status;
 }
 

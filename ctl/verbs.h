@@ -17,6 +17,9 @@ int verb_org_remove(Ctl *ctl, char **args);
 int verb_org_list(Ctl *ctl, char **args);
 int verb_org_show(Ctl *ctl, char **args);
 
+int verb_token_set(Ctl *ctl, char **args);
+int verb_token_forget(Ctl *ctl, char **args);
+
 int verb_prefetch(Ctl *ctl, char **args);
 int verb_jobs(Ctl *ctl, char **args);
 int verb_cancel(Ctl *ctl, char **args);

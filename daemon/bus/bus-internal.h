@@ -75,8 +75,10 @@ void bus_each_connection(Bus *b, int (*fn)(sd_bus *bus, void *userdata), void *u
 int bus_notify_start(Bus *b);
 void bus_notify_stop(Bus *b);
 
-/* bus-manager.c, bus-org.c, bus-job.c: register one kind of object. */
+/* bus-manager.c, bus-token.c, bus-org.c, bus-job.c: register one kind of object, or a part of it.
+ */
 int bus_manager_export(Bus *b, sd_bus *bus);
+int bus_token_export(Bus *b, sd_bus *bus);
 int bus_org_export(Bus *b, sd_bus *bus);
 int bus_job_export(Bus *b, sd_bus *bus);
 

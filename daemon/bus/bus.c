@@ -14,6 +14,8 @@ int bus_export(Bus *b, sd_bus *bus) {
         if (r >= 0)
                 r = bus_manager_export(b, bus);
         if (r >= 0)
+                r = bus_token_export(b, bus);
+        if (r >= 0)
                 r = bus_org_export(b, bus);
         if (r >= 0)
                 r = bus_job_export(b, bus);

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -34,10 +35,22 @@ static void strip_newline(char *text, size_t len) {
                 text[len - 1] = '\0';
 }
 
-/* --- files --- */
+/* --- reading --- */
 
-/* The whole file as text, in secret memory; -EINVAL for what is too long or holds a NUL. */
-static int read_text(int fd, char **ret) {
+/* Waits until there is something to read, or the end. */
+static int wait_readable(int fd, uint64_t deadline_usec) {
+        uint64_t now = now_usec();
+        struct pollfd p = {.fd = fd, .events = POLLIN};
+
+        if (now >= deadline_usec)
+                return -ETIMEDOUT;
+        int ms = (int) MIN((deadline_usec - now) / USEC_PER_MSEC + 1, (uint64_t) 60000);
+        return poll(&p, 1, ms) < 0 && errno != EINTR ? -errno : 0;
+}
+
+/* A descriptor that does not block, to its end, in secret memory. -EINVAL for what is too long or
+ * holds a NUL. */
+static int read_text(int fd, uint64_t deadline_usec, char **ret) {
         _cleanup_secret_free_ char *text = secret_alloc(SECRET_TOKEN_MAX + 3);
         size_t len = 0;
         ssize_t n;
@@ -45,8 +58,11 @@ static int read_text(int fd, char **ret) {
         if (!text)
                 return -ENOMEM;
         while ((n = read(fd, text + len, SECRET_TOKEN_MAX + 2 - len)) != 0) {
-                if (n < 0 && errno != EINTR)
-                        return -errno;
+                int r = n >= 0 || errno == EINTR ? 0
+                        : errno == EAGAIN        ? wait_readable(fd, deadline_usec)
+                                                 : -errno;
+                if (r < 0)
+                        return r;
                 len += n > 0 ? (size_t) n : 0;
                 if (len > SECRET_TOKEN_MAX + 1)
                         return -EINVAL;
@@ -59,24 +75,48 @@ static int read_text(int fd, char **ret) {
         return 0;
 }
 
-static int read_token(int fd, const char *path, char **ret_token, Failure *ret_failure) {
+/* `where` is for the words. */
+static int read_token(
+        int fd, uint64_t deadline_usec, const char *where, char **ret_token, Failure *ret_failure) {
         _cleanup_secret_free_ char *text = NULL;
 
-        int r = read_text(fd, &text);
+        int r = read_text(fd, deadline_usec, &text);
         if (r >= 0 && !secret_token_is_valid(text))
                 r = -EINVAL;
-        if (r < 0) {
-                (void) failure_set(/* r says more */
-                                   ret_failure,
-                                   FAILURE_LOCAL,
-                                   r == -EINVAL ? "\"%s\" holds no token: it must be one line "
-                                                  "without blanks"
-                                                : "cannot read the token in \"%s\"",
-                                   path);
-                return r;
+        if (r >= 0) {
+                *ret_token = TAKE_PTR(text);
+                return 1;
         }
-        *ret_token = TAKE_PTR(text);
-        return 1;
+        const char *reason = r == -EINVAL ? "it must be one line without blanks, 16 KiB at most"
+                                          : strerrordesc_np(-r);
+        (void) failure_set(/* r says more */
+                           ret_failure,
+                           FAILURE_LOCAL,
+                           "%s holds no token: %s",
+                           where,
+                           reason);
+        return r;
+}
+
+/* The descriptor is somebody else's, who may have opened it to block. */
+int secret_read_fd(int fd, uint64_t deadline_usec, char **ret_token, Failure *ret_failure) {
+        int flags = fcntl(fd, F_GETFL);
+
+        if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0)
+                return -errno;
+        return read_token(fd, deadline_usec, "what was given", ret_token, ret_failure);
+}
+
+/* --- files --- */
+
+static int read_token_file(int fd, const char *path, char **ret_token, Failure *ret_failure) {
+        _cleanup_free_ char *where = NULL;
+
+        if (asprintf(&where, "\"%s\"", path) < 0) {
+                where = NULL; /* undefined after a failure */
+                return -ENOMEM;
+        }
+        return read_token(fd, /* deadline_usec= */ 0, where, ret_token, ret_failure);
 }
 
 /* What is wrong with the file, or NULL. */
@@ -112,7 +152,7 @@ int secret_read_file(const char *path, char **ret_token, Failure *ret_failure) {
                                    fault);
                 return -EPERM;
         }
-        return read_token(fd, path, ret_token, ret_failure);
+        return read_token_file(fd, path, ret_token, ret_failure);
 }
 
 int secret_read_systemd(const char *org, char **ret_token, Failure *ret_failure) {
@@ -143,7 +183,7 @@ int secret_read_systemd(const char *org, char **ret_token, Failure *ret_failure)
                         strerrordesc_np(-r)); /* r says the same */
                 return r;
         }
-        return read_token(fd, path, ret_token, ret_failure);
+        return read_token_file(fd, path, ret_token, ret_failure);
 }
 
 /* --- tools --- */

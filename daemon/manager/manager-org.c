@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "forge/secret.h"
 #include "manager/manager-private.h"
 #include "tree/repo.h"
 #include "util/fd.h"
@@ -219,6 +220,16 @@ int manager_remove_org(Manager *m, const char *name, Failure *ret_failure) {
                 return r;
         }
         r = forget_org(m, name, ret_failure);
+        int k = secret_file_remove(m->config_home, name);
+        if (k < 0 && r >= 0) {
+                r = k;
+                (void) failure_set(/* r says the same */
+                                   ret_failure,
+                                   FAILURE_LOCAL,
+                                   "cannot remove the token of \"%s\": %s",
+                                   name,
+                                   strerrordesc_np(-r));
+        }
         if (m->observer.org_removed)
                 m->observer.org_removed(name, m->observer.userdata);
         return r;

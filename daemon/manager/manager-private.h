@@ -46,6 +46,7 @@ struct Manager {
 
         struct JobList jobs;
         uint32_t next_job_id;
+        unsigned n_token_calls;
 
         bool ready;
         unsigned n_ticks;

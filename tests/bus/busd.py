@@ -38,6 +38,25 @@ def case(function):
     return function
 
 
+def both(function):
+    """A case that is run on the session bus and on the private socket."""
+
+    def on_session(t):
+        t.start_bus()
+        t.start()
+        function(t, t.session())
+
+    def on_private(t):
+        t.start()
+        function(t, t.private())
+
+    on_session.__name__ = function.__name__ + "_session"
+    on_private.__name__ = function.__name__ + "_private"
+    case(on_session)
+    case(on_private)
+    return function
+
+
 class Failed(Exception):
     """A call that was answered with an error."""
 
@@ -70,6 +89,18 @@ class Client:
             return self.connection.call_sync(
                 self.destination, path, interface, member, parameters, None, Gio.DBusCallFlags.NONE, CALL_MSEC, None
             ).unpack()  # fmt: skip
+        except GLib.Error as error:
+            raise Failed(error) from None
+
+    def call_with_fd(self, member, signature, fd, *arguments):
+        """The same with a descriptor, which is argument 0 of type h."""
+        fds = Gio.UnixFDList.new()
+        fds.append(fd)
+        try:
+            self.connection.call_with_unix_fd_list_sync(
+                self.destination, PATH, MANAGER, member, GLib.Variant(signature, arguments), None,
+                Gio.DBusCallFlags.NONE, CALL_MSEC, fds, None,
+            )  # fmt: skip
         except GLib.Error as error:
             raise Failed(error) from None
 
@@ -223,10 +254,11 @@ class Env:
         address = self.environment["DBUS_SESSION_BUS_ADDRESS"]
         return Client(Gio.DBusConnection.new_for_address_sync(address, flags, None, None), NAME)
 
-    def ctl(self, *arguments, status=0, cwd=None, environment=None):
+    def ctl(self, *arguments, status=0, cwd=None, environment=None, stdin=b""):
         """gitfsctl, which must end with that status. Its output; with another status than 0, its errors."""
         done = subprocess.run(
             [GITFSCTL, *arguments],
+            input=stdin,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             env={**self.environment, **(environment or {})},

@@ -8,7 +8,7 @@ import socket
 import stat
 
 import busd
-from busd import JOB, MANAGER, ORG, PATH, case, wait_for
+from busd import JOB, MANAGER, ORG, PATH, both, case, wait_for
 from gi.repository import Gio, GLib
 
 # What EXTERNAL authentication says: the uid, in hexadecimal digits of its decimal digits.
@@ -55,25 +55,6 @@ def error_of(client, *arguments, **more):
     raise AssertionError(f"{arguments} did not fail")
 
 
-def both(function):
-    """A case that is run on the session bus and on the private socket."""
-
-    def on_session(t):
-        t.start_bus()
-        t.start()
-        function(t, t.session())
-
-    def on_private(t):
-        t.start()
-        function(t, t.private())
-
-    on_session.__name__ = function.__name__ + "_session"
-    on_private.__name__ = function.__name__ + "_private"
-    case(on_session)
-    case(on_private)
-    return function
-
-
 @both
 def introspection_is_complete(_t, client):
     add_org(client)
@@ -91,7 +72,7 @@ def introspection_is_complete(_t, client):
     names = {m.name for m in client.introspect(PATH).lookup_interface(MANAGER).methods}
     assert names == {
         "ListOrgs", "GetOrg", "AddOrg", "RemoveOrg", "ListJobs", "GetJob", "Prefetch", "Flush", "Refresh",
-        "Which", "Stats", "Reload",
+        "Which", "Stats", "Reload", "SetToken", "ForgetToken",
     }, names  # fmt: skip
     with open(MANUAL, encoding="utf-8") as f:
         words = set(re.findall(r"[A-Za-z]+", f.read()))

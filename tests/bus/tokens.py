@@ -1,0 +1,158 @@
+#!/usr/bin/python3
+"""Tokens on their way to the daemon: over both buses as a descriptor, and from gitfsctl's standard input."""
+
+import os
+import pty
+import subprocess
+import termios
+
+import busd
+from busd import both, case
+
+TOKEN = b"ghp_0123456789abcdefghijABCDEFGHIJ"
+FAILURE, USAGE = 1, 2
+
+
+def stored(t, org="acme"):
+    """What the manager was given, or None."""
+    try:
+        with open(f"{t.runtime}/token-{org}", "rb") as f:
+            return f.read()
+    except FileNotFoundError:
+        return None
+
+
+def set_token(client, data, org="acme"):
+    reader, writer = os.pipe()
+    os.write(writer, data)
+    os.close(writer)
+    try:
+        client.call_with_fd("SetToken", "(sh)", reader, org, 0)
+    finally:
+        os.close(reader)
+
+
+def error_of(function, *arguments):
+    try:
+        function(*arguments)
+    except busd.Failed as failed:
+        return failed
+    raise AssertionError(f"{arguments} did not fail")
+
+
+def add_acme(client):
+    client.call("AddOrg", "(sssasa{sv})", "acme", "git", "https://example.org/acme", [], {})
+
+
+@both
+def a_token_comes_as_a_descriptor(t, client):
+    add_acme(client)
+    set_token(client, TOKEN)
+    assert stored(t) == TOKEN
+    client.call("ForgetToken", "(s)", "acme")
+    assert stored(t) is None
+    client.call("ForgetToken", "(s)", "acme")
+
+
+@both
+def refusals_are_told(_t, client):
+    failed = error_of(set_token, client, TOKEN, "nobody")
+    assert failed.name.endswith(".NotFound") and '"nobody"' in failed.message, failed
+    failed = error_of(client.call, "ForgetToken", "(s)", "nobody")
+    assert failed.name.endswith(".NotFound"), failed
+    add_acme(client)
+    failed = error_of(set_token, client, b"")
+    assert failed.name.endswith(".InvalidArgument") and "no token" in failed.message, failed
+    failed = error_of(client.call, "SetToken", "(ss)", "acme", TOKEN.decode())
+    assert failed.name.endswith(".InvalidArgs"), failed
+
+
+@both
+def no_descriptor_is_left_open(t, client):
+    add_acme(client)
+
+    def count():
+        client.call("ListOrgs")  # when this is answered, what was answered before has been cleared away
+        return len(os.listdir(f"/proc/{t.daemons[0].pid}/fd"))
+
+    set_token(client, TOKEN)
+    before = count()
+    for _ in range(20):
+        set_token(client, TOKEN)
+        error_of(set_token, client, TOKEN, "nobody")
+    assert count() == before
+
+
+ADD = ("org", "add", "acme", "--forge", "github", "--owner", "acme", "--token-stdin")
+
+
+@case
+def org_add_takes_a_token_from_stdin(t):
+    t.start()
+    assert t.ctl(*ADD, stdin=TOKEN + b"\n") == f"{t.mount}/acme\n"
+    assert stored(t) == TOKEN
+    t.start_bus()
+    t.stop()
+    t.start()
+    os.unlink(f"{t.runtime}/token-acme")
+    runtime = {"XDG_RUNTIME_DIR": t.directory}  # where no private socket is
+    assert t.ctl(*ADD, stdin=TOKEN, environment=runtime)
+    assert stored(t) == TOKEN
+
+
+@case
+def without_a_good_token_no_org_is_added(t):
+    t.start()
+    assert "there is no token" in t.ctl(*ADD, status=FAILURE)
+    assert "there is no token" in t.ctl(*ADD, status=FAILURE, stdin=b"\n")
+    assert "too long" in t.ctl(*ADD, status=FAILURE, stdin=b"x" * 20000)
+    assert "NUL" in t.ctl(*ADD, status=FAILURE, stdin=b"a\0b")
+    # The daemon refuses it: the org that was added for it goes again.
+    assert "that is no token" in t.ctl(*ADD, status=FAILURE, stdin=b"unwanted\n")
+    assert "acme" not in t.ctl("org", "list")
+    assert "--token-stdin means nothing to `org list`" in t.ctl("org", "list", "--token-stdin", status=USAGE)
+
+
+@case
+def a_token_is_set_and_forgotten(t):
+    t.start()
+    t.ctl("org", "add", "acme", "--forge", "github")
+    assert t.ctl("token", "set", "acme", stdin=TOKEN + b"\n") == ""
+    assert stored(t) == TOKEN
+    assert t.ctl("token", "forget", "acme") == ""
+    assert stored(t) is None
+    error = t.ctl("token", "set", "nobody", status=FAILURE, stdin=TOKEN)
+    assert 'no org "nobody"' in error and TOKEN.decode() not in error
+    assert "usage: gitfsctl token set ORG" in t.ctl("token", "set", status=USAGE)
+    assert '"token steal"' in t.ctl("token", "steal", status=USAGE)
+    assert "--json means nothing to `token set`" in t.ctl("token", "set", "acme", "--json", status=USAGE)
+
+
+@case
+def a_terminal_does_not_show_it(t):
+    t.start()
+    t.ctl("org", "add", "acme", "--forge", "github")
+    main, other = pty.openpty()
+    child = subprocess.Popen([busd.GITFSCTL, "token", "set", "acme"], stdin=other, stderr=other, env=t.environment)
+    os.close(other)
+    shown = b""
+    while b"Token for" not in shown:
+        shown += os.read(main, 1000)
+    # Not before the terminal is told to keep quiet, which comes right after the prompt.
+    while termios.tcgetattr(main)[3] & termios.ECHO:
+        pass
+    os.write(main, TOKEN + b"\n")
+    assert child.wait(60) == 0
+    assert TOKEN not in shown
+    try:
+        while data := os.read(main, 1000):
+            shown += data
+    except OSError:  # the other side is closed
+        pass
+    os.close(main)
+    assert TOKEN not in shown, shown
+    assert stored(t) == TOKEN
+
+
+if __name__ == "__main__":
+    busd.main()
