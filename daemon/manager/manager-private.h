@@ -4,8 +4,8 @@
 #include <sys/queue.h>
 
 #include "forge/credential.h"
-#include "forge/git-host.h"
 #include "forge/forge.h"
+#include "forge/git-host.h"
 #include "forge/host-gate.h"
 #include "fuse/session.h"
 #include "manager/manager.h"
