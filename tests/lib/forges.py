@@ -69,3 +69,26 @@ def show(lines):
     for line in lines:
         notes = [k for k in ("conditional", "limited") if line.get(k)]
         print(line["class"], line["method"], line["target"], line["status"], *notes)
+
+
+def credential(t, org, token):
+    """Where `gitfsctl org add --token-stdin` leaves a token; None takes it away."""
+    path = t.path("config", "credentials", org)
+    if token is None:
+        os.unlink(path)
+        return
+    t.write(f"config/credentials/{org}", token + "\n")
+    os.chmod(os.path.dirname(path), 0o700)
+    os.chmod(path, 0o600)
+
+
+def org(t, forge, name, kind, owner=None, token=None, **more):
+    """orgs.d/NAME.conf for an org on the forge of that name, else of that kind."""
+    url = forge.urls.get(name) or forge.urls[kind]
+    if kind == "mesa":
+        url += API["mesa"]
+    if owner:
+        more["Owner"] = owner
+    t.org(name, kind, url, **more)
+    if token:
+        credential(t, name, token)
