@@ -13,6 +13,7 @@ int verb_which(Ctl *ctl, char **args) {
                 {"path", "Path"},
                 {"type", "Type"},
                 {"org", "Org"},
+                {"owner", "Owner"},
                 {"repo", "Repository"},
                 {"url", "URL"},
                 {"ref", "Ref"},

@@ -98,6 +98,7 @@ static int which_reply(sd_bus_message *call, const WhichInfo *info) {
                 const char *key, *value;
         } texts[] = {
                 {"Org", info->org},
+                {"Owner", info->owner},
                 {"Repo", info->repo},
                 {"Ref", info->ref},
                 {"Commit", info->commit},

@@ -71,7 +71,7 @@ typedef struct WhichCall {
         void *userdata;
         int result;
         Failure failure;
-        char *url, *org, *repo, *ref;
+        char *url, *org, *owner, *repo, *ref;
         char commit[OID_HEX_MAX + 1], oid[OID_HEX_MAX + 1];
         uint32_t mode;
         uint64_t size;
@@ -89,6 +89,7 @@ static void which_main(MailboxItem *item) {
         WhichCall *c = container_of(item, WhichCall, item);
         const WhichInfo info = {
                 .org = c->org ? c->org : "",
+                .owner = c->owner ? c->owner : "",
                 .repo = c->repo ? c->repo : "",
                 .ref = c->ref ? c->ref : "",
                 .url = c->url ? c->url : "",
@@ -103,9 +104,28 @@ static void which_main(MailboxItem *item) {
         c->done(c->result, c->result >= 0 ? &info : NULL, &c->failure, c->userdata);
         free(c->url);
         free(c->org);
+        free(c->owner);
         free(c->repo);
         free(c->ref);
         free(c);
+}
+
+/* Below an org always; below a repository only where there is one. */
+static int copy_which(WhichCall *c, const NsTarget *target) {
+        CheckoutState state;
+
+        c->org = strdup(target->org->config->name);
+        c->owner = strdup(target->owner ? target->owner->path : "");
+        if (!c->org || !c->owner)
+                return -ENOMEM;
+        if (!target->checkout)
+                return 0;
+        checkout_get_state(target->checkout, &state);
+        (void) oid_to_hex(&state.commit, c->commit);
+        c->repo = strdup(target->checkout->repo->name);
+        c->ref = strdup(target->checkout->resolved);
+        c->url = strdup(target->checkout->repo->source->url);
+        return c->repo && c->ref && c->url ? 0 : -ENOMEM;
 }
 
 static void fill_which(WhichCall *c, const NsTarget *target) {
@@ -114,17 +134,7 @@ static void fill_which(WhichCall *c, const NsTarget *target) {
         c->resident = ns_is_resident(c->manager->ns, target);
         (void) oid_to_hex(&target->oid, c->oid);
         if (target->org)
-                c->org = strdup(target->org->config->name);
-        if (!target->checkout)
-                return;
-        CheckoutState state;
-        checkout_get_state(target->checkout, &state);
-        (void) oid_to_hex(&state.commit, c->commit);
-        c->repo = strdup(target->checkout->repo->name);
-        c->ref = strdup(target->checkout->resolved);
-        c->url = strdup(target->checkout->repo->source->url);
-        if (!c->repo || !c->ref || !c->url)
-                c->result = -ENOMEM;
+                c->result = copy_which(c, target);
 }
 
 static void

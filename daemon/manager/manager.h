@@ -78,8 +78,8 @@ typedef void (*ManagerDone)(int result, const Failure *failure, void *userdata);
 int manager_normalize_path(Manager *m, const char *path, char **ret, Failure *ret_failure);
 
 typedef struct WhichInfo {
-        const char *org, *repo, *ref, *commit, *url, *oid, *type,
-                *path; /* "" where it does not apply */
+        /* "" where it does not apply; owner: between org and repo */
+        const char *org, *owner, *repo, *ref, *commit, *url, *oid, *type, *path;
         uint64_t size;
         bool resident; /* the content (or listing) needs no network */
 } WhichInfo;

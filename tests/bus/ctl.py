@@ -299,6 +299,7 @@ def paths(t):
     assert t.ctl("path", "acme", cwd=inside) == t.mount + "/acme\n"
     assert t.ctl("path", "a\\b") == t.mount + "/a\\b\n"
     text = t.ctl("which", "org/repo/f")
+    assert re.search(r"^ *Owner:  group/sub$", text, re.M), text
     assert re.search(r"^ *Repository:  widget$", text, re.M), text
     assert re.search(r"^ +Resident:  yes$", text, re.M), text
     assert "does not exist" in t.ctl("which", "missing", status=FAILURE)

@@ -74,6 +74,7 @@ static void pending_finish(Manager *m, Pending *p) {
         if (p->which_done) {
                 const WhichInfo info = {
                         .org = "acme",
+                        .owner = "group/sub",
                         .repo = "widget",
                         .ref = "main",
                         .commit = "0123456789abcdef0123456789abcdef01234567",
