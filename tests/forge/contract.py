@@ -1,12 +1,14 @@
 #!/usr/bin/env python3
 """The GitHub contract: what the daemon asks and what the test forge answers, against GitHub's own description.
 
-The description is api.github.com.json of the npm package @octokit/openapi. Whatever is on the wire must be in it;
-what cannot be is listed in PATHS and STATUSES, with the reason.
+The description of REST is api.github.com.json of the npm package @octokit/openapi. Whatever is on the wire must be
+in it; what cannot be is listed in PATHS and STATUSES, with the reason. Queries of GraphQL are held against the schema
+in the npm package @octokit/graphql-schema, and so is the part of it that the test forge has.
 """
 
 import collections
 import errno
+import json
 import os
 import re
 import sys
@@ -14,13 +16,16 @@ import urllib.parse
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import github_schema  # noqa: E402
+import graphql  # noqa: E402
 import harness  # noqa: E402
 import npm  # noqa: E402
 import repo  # noqa: E402
 import selftest  # noqa: E402
 
 API = "/api/v3"
-PACKAGE = "@octokit/openapi@23.0.2"
+OPENAPI = "@octokit/openapi@23.0.2"
+GRAPHQL = "@octokit/graphql-schema@15.26.1"
 
 # What GitHub asks of every request, in words.
 HEADERS = ("user-agent", "accept", "x-github-api-version")
@@ -51,13 +56,16 @@ class Checker:
     def __init__(self):
         import openapi
 
-        self.description = openapi.Description(os.path.join(npm.files(PACKAGE), "generated/api.github.com.json"))
+        self.description = openapi.Description(os.path.join(npm.files(OPENAPI), "generated/api.github.com.json"))
+        with open(os.path.join(npm.files(GRAPHQL), "schema.json"), encoding="utf-8") as f:
+            self.schema = graphql.published(json.load(f))
         self.used = collections.Counter()
         self.ours, self.theirs, self.excepted = [], [], collections.Counter()
 
     def check(self, line):
+        if line["class"] == "graphql":
+            self.check_query(line)
         if line["class"] != "rest":
-            self.excepted[line["class"]] += 1
             return
         target = line["target"]
         path, _, query = target.partition("?")
@@ -79,6 +87,23 @@ class Checker:
         self.ours += [f"{target}: no {h} header" for h in HEADERS if h not in headers]
         self.check_answer(line, path, template, operation)
 
+    def check_query(self, line):
+        self.used["POST /graphql"] += 1
+        try:
+            graphql.Query(self.schema, json.loads(line["query"]))
+        except (graphql.Error, ValueError) as e:
+            self.ours.append(f"GraphQL: {e}: {line['query'][:200]}")
+
+    def check_schema(self):
+        """What the forge claims to be able to answer."""
+        for typename, fields in github_schema.SCHEMA.items():
+            for name, field in fields.items():
+                real = self.schema.get(typename, {}).get(name)
+                if real is None:
+                    self.theirs.append(f"GraphQL: there is no field {typename}.{name}")
+                elif field.of != real.of or not field.arguments <= real.arguments or field.required != real.required:
+                    self.theirs.append(f"GraphQL: {typename}.{name} is another one: {real.of} {real.arguments}")
+
     def check_answer(self, line, path, template, operation):
         status, body = line["status"], line.get("body")
         content_type = line["response_headers"].get("Content-Type", "")
@@ -94,6 +119,7 @@ class Checker:
         self.theirs += [f"{line['target']}: {status}: {p}" for p in problems]
 
     def finish(self):
+        self.check_schema()
         print(f"{len(self.used)} operations used:")
         for operation, n in sorted(self.used.items()):
             print(f"    {n:4} {operation}")

@@ -20,6 +20,10 @@ PACKAGES = {
         "pV8M7L9GY23AybNvTmo2nyjmpmnt6+2sRE/tqr0ZLQcPS4lnw7u5eZGNmwRNkBC3D7gZXbFx5AHzLUVRBXGDhg==",
         "package/generated/api.github.com.json",
     ),
+    "@octokit/graphql-schema@15.26.1": (
+        "RFDC2MpRBd4AxSRvUeBIVeBU7ojN/SxDfALUd7iVYOSeEK3gZaqR2MGOysj4Zh2xj2RY5fQAUT+Oqq7hWTraMA==",
+        "package/schema.json",
+    ),
     "@octokit/fixtures@23.1.2": (
         "niG+SVffZ/xzojT3CE6M7DlqX7H9aQ75A6Xxjt4N47CkqssKXpSy2k6+Tj5ntcI5uWW2D9POzKxwJDmBfR+sJw==",
         "package/scenarios/",
