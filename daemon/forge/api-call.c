@@ -307,9 +307,10 @@ static bool authenticate(State *s, const Failure *refused) {
 static void succeed(State *s, const Json *json) {
         const HttpResponse *response = s->response;
         _cleanup_free_ char *next = NULL;
+        const char *link = http_response_header(response, "Link");
         Failure failure = {0};
 
-        if (api_link_next(http_response_header(response, "Link"), s->url, &next) < 0) {
+        if (api_link_next(link, s->url, &next) < 0) {
                 int r = failure_set(&failure, FAILURE_LOCAL, "out of memory");
                 conclude(s, r, NULL, &failure);
                 return;
@@ -323,6 +324,7 @@ static void succeed(State *s, const Json *json) {
                 .etag = http_response_header(response, "ETag"),
                 .last_modified = http_response_header(response, "Last-Modified"),
                 .next = next,
+                .more = api_link_has_next(link),
                 .moved = s->moved,
                 .sso = http_response_header(response, "X-GitHub-SSO"),
         };

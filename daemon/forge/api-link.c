@@ -1,7 +1,6 @@
 #include "forge/api-link.h"
 
 #include <errno.h>
-#include <stdbool.h>
 #include <string.h>
 #include <strings.h>
 
@@ -124,4 +123,10 @@ int api_link_next(const char *header, const char *url, char **ret) {
                 strncasecmp(verbatim, "http:", 5) == 0 || strncasecmp(verbatim, "https:", 6) == 0;
         *ret = verbatim[0] && !absolute ? TAKE_PTR(whole) : TAKE_PTR(verbatim);
         return 0;
+}
+
+bool api_link_has_next(const char *header) {
+        size_t len;
+
+        return find_next(header, &len) != NULL;
 }

@@ -122,6 +122,11 @@ const char *json_get_string(const Json *json, const char *key) {
         return json_string(get(json, key, json_type_string));
 }
 
+bool json_has(const Json *json, const char *key) {
+        return json_object_is_type(json, json_type_object) &&
+               json_object_object_get_ex(json, key, NULL);
+}
+
 bool json_get_bool(const Json *json, const char *key) {
         const Json *value = get(json, key, json_type_boolean);
 

@@ -32,6 +32,8 @@ const Json *json_get_object(const Json *json, const char *key);
 const Json *json_get_array(const Json *json, const char *key);
 /* NULL for strings that hold a NUL, too: no name or id has one. */
 const char *json_get_string(const Json *json, const char *key);
+/* True if there is such a member, of whatever type, null included. */
+bool json_has(const Json *json, const char *key);
 /* True if there is such a member, and it is true. */
 bool json_get_bool(const Json *json, const char *key);
 /* 1: an integer, or a string of digits (large ones come so), that is not negative; 0: none. */

@@ -74,8 +74,17 @@ START_TEST(the_next_page_is_found) {
 }
 END_TEST
 
+START_TEST(that_there_is_more_is_told_wherever_it_is) {
+        ck_assert(api_link_has_next("<" NEXT ">; rel=\"next\""));
+        ck_assert(api_link_has_next("<https://evil.example.org/x>; rel=next"));
+        ck_assert(!api_link_has_next("<" NEXT ">; rel=\"last\""));
+        ck_assert(!api_link_has_next(""));
+}
+END_TEST
+
 static void add_tests(TCase *tc) {
         tcase_add_test(tc, the_next_page_is_found);
+        tcase_add_test(tc, that_there_is_more_is_told_wherever_it_is);
 }
 
 CHECK_MAIN("api-link", add_tests)

@@ -54,6 +54,7 @@ START_TEST(another_type_is_nothing) {
                 ck_assert_ptr_null(json_get_object(v, "v"));
                 ck_assert_ptr_null(json_get_array(v, "v"));
                 ck_assert(!json_get_bool(v, "v"));
+                ck_assert(json_has(v, "v") == (i == 3));
                 ck_assert_int_eq(json_get_uint64(v, "v", &n), i == 3);
                 ck_assert_uint_eq(json_array_size(v), i == 4);
                 ck_assert(json_is_array(v) == (i == 4));
