@@ -5,6 +5,7 @@ static const ForgeOps *const kinds[_ORG_KIND_MAX] = {
         [ORG_LOCAL] = &forge_local_ops,
         [ORG_GIT] = &forge_git_ops,
         [ORG_GITHUB] = &forge_github_ops,
+        [ORG_GITLAB] = &forge_gitlab_ops,
 };
 
 int forge_open(
