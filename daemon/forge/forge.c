@@ -6,6 +6,7 @@ static const ForgeOps *const kinds[_ORG_KIND_MAX] = {
         [ORG_GIT] = &forge_git_ops,
         [ORG_GITHUB] = &forge_github_ops,
         [ORG_GITLAB] = &forge_gitlab_ops,
+        [ORG_GITEA] = &forge_gitea_ops,
 };
 
 int forge_open(
