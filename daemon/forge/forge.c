@@ -7,6 +7,7 @@ static const ForgeOps *const kinds[_ORG_KIND_MAX] = {
         [ORG_GITHUB] = &forge_github_ops,
         [ORG_GITLAB] = &forge_gitlab_ops,
         [ORG_GITEA] = &forge_gitea_ops,
+        [ORG_MESA] = &forge_mesa_ops,
 };
 
 int forge_open(
