@@ -2,6 +2,7 @@
 
 #include <check.h>
 #include <errno.h>
+#include <limits.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -98,6 +99,53 @@ unsigned forge_fixture_count(ForgeFixture *f, bool bad, const char *what) {
         for (const char *p = text; (p = strstr(p, what)); p += strlen(what))
                 n++;
         return n;
+}
+
+/* --- the test forge --- */
+
+void forge_fixture_start_world(ForgeFixture *f, const char *world) {
+        _cleanup_free_ char *directory = sub_directory(f, "forge");
+        _cleanup_free_ char *file = sub_directory(f, "world.json");
+        const char *const argv[] = {FORGE_SERVER, "start", directory, "--world", file, NULL};
+        FILE *out = fopen(file, "we");
+
+        ck_assert_ptr_nonnull(out);
+        for (const char *p = world; *p; p++)
+                if (*p == '@')
+                        ck_assert_int_gt(fprintf(out, "%s/.git", f->repo.dir.path), 0);
+                else
+                        ck_assert_int_ne(fputc(*p, out), EOF);
+        ck_assert_int_eq(fclose(out), 0);
+        f->world_urls = run(argv);
+        f->world = true;
+}
+
+char *forge_fixture_world_url(ForgeFixture *f, const char *name) {
+        char key[64];
+
+        (void) snprintf(key, sizeof(key), "\"%s\": \"", name);
+        const char *url = strstr(f->world_urls, key);
+        ck_assert_ptr_nonnull(url);
+        url += strlen(key);
+        char *copy = strndup(url, strcspn(url, "\""));
+        ck_assert_ptr_nonnull(copy);
+        return copy;
+}
+
+char *forge_fixture_world_requests(ForgeFixture *f) {
+        _cleanup_free_ char *directory = sub_directory(f, "forge");
+        const char *const argv[] = {FORGE_SERVER, "requests", directory, NULL};
+
+        return run(argv);
+}
+
+static void stop_world(ForgeFixture *f) {
+        _cleanup_free_ char *directory = sub_directory(f, "forge");
+        const char *const argv[] = {FORGE_SERVER, "stop", directory, NULL};
+
+        free(run(argv));
+        free(TAKE_PTR(f->world_urls));
+        f->world = false;
 }
 
 /* --- life --- */
@@ -199,6 +247,8 @@ void forge_fixture_stop_servers(ForgeFixture *f) {
                 stop_server(f, "bad-server");
         if (f->git_server)
                 stop_server(f, "git-server");
+        if (f->world)
+                stop_world(f);
         f->bad_server = f->git_server = false;
 }
 
@@ -248,7 +298,7 @@ typedef struct LookupRun {
         pthread_cond_t ended;
         bool done;
         int result;
-        Source *source;
+        ForgeFound found;
         Failure failure;
 } LookupRun;
 
@@ -258,47 +308,70 @@ on_found(ForgeLookup *lookup, int result, const ForgeFound *found, const Failure
 
         (void) pthread_mutex_lock(&l->mutex);
         l->result = result;
-        l->source = found ? found->source : NULL;
+        if (found)
+                l->found = *found;
         l->failure = *failure;
         l->done = true;
         (void) pthread_cond_signal(&l->ended);
         (void) pthread_mutex_unlock(&l->mutex);
 }
 
-static Forge *open_forge(ForgeFixture *f, const char *url, const char *const *repos) {
+Forge *forge_fixture_open(ForgeFixture *f, const OrgConfig *org) {
         Forge *forge = NULL;
-        OrgConfig *org;
 
         forge_fixture_context(f);
+        ck_assert_int_eq(forge_open(org, &f->context, &forge, NULL), 0);
+        return forge;
+}
+
+static Forge *open_forge(ForgeFixture *f, const char *url, const char *const *repos) {
+        OrgConfig *org;
+
         OrgKind kind = url[0] == '/' ? ORG_LOCAL : ORG_GIT;
         ck_assert_int_eq(org_config_new("org", kind, url, &org), 0);
         for (; repos && *repos; repos++)
                 ck_assert_int_eq(org_config_add_repo(org, *repos), 0);
-        ck_assert_int_eq(forge_open(org, &f->context, &forge, NULL), 0);
+        Forge *forge = forge_fixture_open(f, org);
         org_config_free(org);
         return forge;
 }
 
-int forge_fixture_lookup(
-        ForgeFixture *f, const char *url, const char *name, Source **ret, Failure *ret_failure) {
+int forge_fixture_find(
+        ForgeFixture *f,
+        Forge *forge,
+        const char *owner,
+        const char *name,
+        bool listed,
+        ForgeFound *ret,
+        Failure *ret_failure) {
         LookupRun l = {
-                .lookup = {.owner = "", .name = name, .done = on_found},
+                .lookup = {.owner = owner, .name = name, .listed = listed, .done = on_found},
                 .mutex = PTHREAD_MUTEX_INITIALIZER,
                 .ended = PTHREAD_COND_INITIALIZER,
         };
 
-        Forge *forge = open_forge(f, url, NULL);
         forge_lookup(forge, &l.lookup);
-        (void) forge_unref(forge); /* the operation keeps it */
         wait_done(f, &l.mutex, &l.ended, &l.done);
-        if (ret)
-                *ret = l.source;
-        else
-                (void) source_unref(l.source);
+        *ret = l.found;
         if (ret_failure)
                 *ret_failure = l.failure;
-        ck_assert_int_eq(l.result == 0, l.source != NULL);
+        bool is_repo = l.result == 0 && l.found.kind == FORGE_REPO;
+        ck_assert(is_repo == (l.found.source != NULL));
         return l.result;
+}
+
+int forge_fixture_lookup(
+        ForgeFixture *f, const char *url, const char *name, Source **ret, Failure *ret_failure) {
+        Forge *forge = open_forge(f, url, NULL);
+        ForgeFound found;
+
+        int r = forge_fixture_find(f, forge, "", name, false, &found, ret_failure);
+        (void) forge_unref(forge);
+        if (ret)
+                *ret = found.source;
+        else
+                (void) source_unref(found.source);
+        return r;
 }
 
 typedef struct ListRun {
@@ -307,6 +380,7 @@ typedef struct ListRun {
         pthread_cond_t ended;
         bool done;
         int result;
+        Failure failure;
         Buf names;
         unsigned left;
 } ListRun;
@@ -314,7 +388,9 @@ typedef struct ListRun {
 static bool on_name(ForgeList *list, const ForgeEntry *entry) {
         ListRun *l = container_of(list, ListRun, list);
 
-        return buf_appendf(&l->names, "%s\n", entry->name) >= 0 && --l->left > 0;
+        const char *end = entry->kind == FORGE_OWNER ? "/" : "";
+
+        return buf_appendf(&l->names, "%s%s\n", entry->name, end) >= 0 && --l->left > 0;
 }
 
 static void on_listed(ForgeList *list, int result, const Failure *failure) {
@@ -322,26 +398,48 @@ static void on_listed(ForgeList *list, int result, const Failure *failure) {
 
         (void) pthread_mutex_lock(&l->mutex);
         l->result = result;
+        l->failure = *failure;
         l->done = true;
         (void) pthread_cond_signal(&l->ended);
         (void) pthread_mutex_unlock(&l->mutex);
 }
 
-char *forge_fixture_list(ForgeFixture *f, const char *url, const char *const *repos, unsigned max) {
+static char *list_names(
+        ForgeFixture *f,
+        Forge *forge,
+        const char *owner,
+        unsigned max,
+        int *ret_result,
+        Failure *ret_failure) {
         ListRun l = {
-                .list = {.owner = "", .found = on_name, .done = on_listed},
+                .list = {.owner = owner, .found = on_name, .done = on_listed},
                 .mutex = PTHREAD_MUTEX_INITIALIZER,
                 .ended = PTHREAD_COND_INITIALIZER,
                 .left = max,
         };
 
-        Forge *forge = open_forge(f, url, repos);
         forge_list(forge, &l.list);
-        (void) forge_unref(forge); /* the operation keeps it */
         wait_done(f, &l.mutex, &l.ended, &l.done);
-        ck_assert_int_eq(l.result, 0);
+        *ret_result = l.result;
+        if (ret_failure)
+                *ret_failure = l.failure;
         ck_assert_ptr_nonnull(buf_str(&l.names));
         return (char *) l.names.data;
+}
+
+char *forge_fixture_names(
+        ForgeFixture *f, Forge *forge, const char *owner, int *ret_result, Failure *ret_failure) {
+        return list_names(f, forge, owner, UINT_MAX, ret_result, ret_failure);
+}
+
+char *forge_fixture_list(ForgeFixture *f, const char *url, const char *const *repos, unsigned max) {
+        Forge *forge = open_forge(f, url, repos);
+        int result;
+
+        char *names = list_names(f, forge, "", max, &result, NULL);
+        (void) forge_unref(forge);
+        ck_assert_int_eq(result, 0);
+        return names;
 }
 
 static void on_object(Fetch *fetch, const Oid *oid, ObjectType type, uint64_t size) {

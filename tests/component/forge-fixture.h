@@ -17,7 +17,8 @@ typedef struct ForgeFixture {
         GitFixture repo; /* served as "work" */
         Config config;
         ForgeContext context;
-        bool git_server, bad_server; /* run */
+        bool git_server, bad_server, world; /* run */
+        char *world_urls;                   /* JSON, as the test forge printed it */
 } ForgeFixture;
 
 /* Makes the repositories. The layers are made by the first lookup, from f->config as it is then. */
@@ -47,6 +48,29 @@ int forge_fixture_lookup(
 /* The names that an org at url lists, each with a newline behind it; owned by the caller. It stops
  * after `max` names. `repos` are those that its configuration names; NULL-terminated, or NULL. */
 char *forge_fixture_list(ForgeFixture *f, const char *url, const char *const *repos, unsigned max);
+
+/* Starts the test forge (tests/forge) with a world in JSON, in which "@" stands for the path of the
+ * served repository, and opens what can be opened of it. */
+void forge_fixture_start_world(ForgeFixture *f, const char *world);
+/* The URL of one of its forges; owned by the caller. */
+char *forge_fixture_world_url(ForgeFixture *f, const char *name);
+/* What it has seen: one line of JSON per request; owned by the caller. */
+char *forge_fixture_world_requests(ForgeFixture *f);
+
+/* Opens an org; a reference. It must be gone before the layers are. */
+Forge *forge_fixture_open(ForgeFixture *f, const OrgConfig *org);
+/* forge_lookup(); found->source is a reference for the caller. */
+int forge_fixture_find(
+        ForgeFixture *f,
+        Forge *forge,
+        const char *owner,
+        const char *name,
+        bool listed,
+        ForgeFound *ret,
+        Failure *ret_failure);
+/* forge_list(): "name\n", "owner/\n"; owned by the caller, also on failure. */
+char *forge_fixture_names(
+        ForgeFixture *f, Forge *forge, const char *owner, int *ret_result, Failure *ret_failure);
 
 /* A fetch that is waited for. */
 typedef struct FetchRun {
