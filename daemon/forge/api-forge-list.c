@@ -284,14 +284,20 @@ static int read_page(ListOp *op, const ApiAnswer *answer) {
         return r >= 0 ? api_pages_take(&op->pages, page) : r;
 }
 
-/* What was kept of this page still holds. */
-static int keep_page(ListOp *op) {
+/* What was kept of this page still holds. Where the next page is need not be said again. */
+static int keep_page(ListOp *op, const ApiAnswer *answer) {
         ApiPage *page = api_pages_find(&op->old, op->page.url);
+        int r = 0;
 
         if (!page)
                 return -EBADMSG; /* nobody asked on condition */
         page->part = op->position.part;
-        return api_pages_take(&op->pages, page);
+        if (answer->next[0] && strcmp(answer->next, page->next) != 0 &&
+            strlen(answer->next) <= API_LISTING_MAX_TEXT) {
+                r = api_page_set_next(page, answer->next);
+                op->changed = true;
+        }
+        return r >= 0 ? api_pages_take(&op->pages, page) : r;
 }
 
 static void on_page(void *userdata, int result, const ApiAnswer *answer, const Failure *failure) {
@@ -306,11 +312,20 @@ static void on_page(void *userdata, int result, const ApiAnswer *answer, const F
                 list_end(op, result, failure);
                 return;
         }
-        int r = answer->code == 304 ? keep_page(op) : read_page(op, answer);
+        int r = answer->code == 304 ? keep_page(op, answer) : read_page(op, answer);
         if (r < 0)
                 list_fail(op, r);
         else
                 list_page_done(op);
+}
+
+/* The page that was kept, if it can be asked for on condition. A last page that is full cannot:
+ * when a page comes behind it, nothing in it changes. Servers send a round number of entries. */
+static const ApiPage *find_condition(const ListOp *op, const char *url) {
+        const ApiPage *page = api_pages_find(&op->old, url);
+        bool full = page && page->n_entries > 0 && page->n_entries % 10 == 0;
+
+        return page && (page->next[0] || !full) ? page : NULL;
 }
 
 /* Takes url. */
@@ -332,7 +347,7 @@ static void list_ask(ListOp *op, char *url) {
                 list_fail(op, r);
                 return;
         }
-        const ApiPage *kept = api_pages_find(&op->old, url);
+        const ApiPage *kept = find_condition(op, url);
         op->position.url = op->page.url;
         const ApiAsk ask = {
                 .path = op->page.url,

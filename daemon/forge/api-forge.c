@@ -155,6 +155,7 @@ static void on_answer(ApiCall *call, int result, const ApiAnswer *answer, const 
 }
 
 void api_ask(ApiForge *forge, const ApiAsk *ask) {
+        const char *rest = forge->ops->resource ? forge->ops->resource : "rest";
         AskOp *op = calloc(1, sizeof(*op));
         int r = -ENOMEM;
 
@@ -172,7 +173,7 @@ void api_ask(ApiForge *forge, const ApiAsk *ask) {
                                         .accept = ask->accept,
                                         .if_none_match = ask->if_none_match,
                                         .if_modified_since = ask->if_modified_since,
-                                        .resource = ask->resource,
+                                        .resource = ask->resource ? ask->resource : rest,
                                         .raw = ask->raw,
                                         .max_size = ask->max_size,
                                         .done = on_answer,

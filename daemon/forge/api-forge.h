@@ -82,6 +82,8 @@ typedef struct ApiForgeOps {
         bool api_first;
         /* Source.sizes_per_fetch. */
         size_t sizes_per_fetch;
+        /* Whose budget questions take, apart from that of git; NULL: "rest". */
+        const char *resource;
 
         /* The base of the API and the one below which repositories are, both without a slash at the
          * end. org->url is "" for the public instance, and has no slash at the end either. ApiUrl=

@@ -206,6 +206,7 @@ static int github_blob_path(const ApiSource *source, const Oid *oid, char **ret)
 
 static const ApiForgeOps github_ops = {
         .dialect = &dialect,
+        .resource = "core",
         .place = github_place,
         .opened = github_opened,
         .closing = github_closing,
