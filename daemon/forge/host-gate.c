@@ -1,6 +1,11 @@
 /* All state is under one mutex: admitting is a few list operations, and admitted() is never called
  * from here but submitted to the pool.
  *
+ * A ticket goes out when the host and its budget are not blocked, there is a slot, the token bucket
+ * is not empty, and what is left of the budget covers it and all that are on their way. What the
+ * server said (Retry-After, an empty budget) fails at once those whose deadline comes first; the
+ * rest just makes them wait.
+ *
  * The breaker of a host has three states. Closed: requests pass; BREAKER_FAILURES failures in a row
  * open it. Open, until open_until: every ticket fails at once, so that nobody waits for a dead
  * server. Half open, afterwards: one ticket passes as the probe, the others still fail; its outcome
@@ -9,50 +14,18 @@
 #include "forge/host-gate.h"
 
 #include <errno.h>
-#include <string.h>
 #include <sys/random.h>
 
+#include "forge/host-gate-private.h"
 #include "util/clock.h"
-#include "util/htable.h"
-#include "util/mutex.h"
 #include "util/stats.h"
 
 #define BREAKER_FAILURES 3
 #define BREAKER_MIN_USEC (1 * USEC_PER_SEC)
 #define BREAKER_MAX_USEC (30 * USEC_PER_SEC)
-/* A server that asks for more than this is asked again after this. */
-#define LIMITED_MAX_USEC (3600 * USEC_PER_SEC)
-#define N_PRIORITIES (FETCH_REFRESH + 1)
-
-TAILQ_HEAD(TicketQueue, GateTicket);
-
-typedef struct Host {
-        HTableLink link;
-        TAILQ_ENTRY(Host) entry; /* in HostGates.order */
-        HostGates *gates;
-        char *name;
-        unsigned active;
-        struct TicketQueue waiting[N_PRIORITIES];
-        uint64_t limited_until; /* the server asked for silence */
-        unsigned failures;      /* in a row */
-        uint64_t open_for;      /* 0: the breaker is closed */
-        uint64_t open_until;
-        bool probing; /* half open, and the probe is under way */
-        GateTicket *probe;
-} Host;
-
-struct HostGates {
-        Pool *pool;
-        unsigned max_per_host, max_total;
-        uint64_t (*now)(void);
-
-        Mutex mutex;
-        /* Guarded by mutex: */
-        HTable hosts;
-        TAILQ_HEAD(, Host) order; /* the one served last is last */
-        unsigned active;
-        bool shut;
-};
+/* A server that asks for more than this is asked again after this: an hour is what budgets are for,
+ * and a minute what clocks differ by. */
+#define LIMITED_MAX_USEC ((3600 + 60) * USEC_PER_SEC)
 
 static TaskPriority task_priority(const GateTicket *ticket) {
         return ticket->priority == FETCH_WAITING ? TASK_NORMAL : TASK_BACKGROUND;
@@ -65,6 +38,7 @@ static void ticket_run(Task *task) {
         ticket->admitted(ticket, ticket->result, &failure);
 }
 
+/* The ticket waits no longer. */
 static void ticket_submit(HostGates *g, GateTicket *ticket, int result) {
         ticket->result = result;
         ticket->task.run = ticket_run;
@@ -81,65 +55,27 @@ static void ticket_fail_offline(HostGates *g, Host *host, GateTicket *ticket) {
         ticket_submit(g, ticket, r);
 }
 
+/* Until when what the server said keeps the ticket. */
+static uint64_t blocked_until(const Host *host, const GateTicket *ticket, uint64_t now) {
+        return MAX(
+                host->limited_until,
+                gate_budget_blocked_until(ticket->budget, ticket->priority, now));
+}
+
 static void ticket_fail_limited(HostGates *g, Host *host, GateTicket *ticket) {
+        uint64_t now = g->now();
+        uint64_t until = blocked_until(host, ticket, now);
+
         int r = failure_set(
                 &ticket->failure,
                 FAILURE_RATE_LIMITED,
-                "%s asked for a pause that ends after the deadline",
-                host->name);
-        ticket->failure.retry_at_usec = host->limited_until;
+                "%s allows no more requests%s%s for %llu s",
+                host->name,
+                ticket->budget->resource[0] ? " of the kind " : "",
+                ticket->budget->resource,
+                (unsigned long long) (until > now ? (until - now) / USEC_PER_SEC : 0));
+        ticket->failure.retry_at_usec = until;
         ticket_submit(g, ticket, r);
-}
-
-/* --- hosts --- */
-
-static Host *host_find(HostGates *g, const char *name) {
-        uint64_t hash = hash_string(name);
-
-        HTABLE_FOREACH (l, &g->hosts, hash) {
-                Host *host = container_of(l, Host, link);
-                if (strcmp(host->name, name) == 0)
-                        return host;
-        }
-
-        Host *host = calloc(1, sizeof(*host));
-        if (!host)
-                return NULL;
-        for (unsigned i = 0; i < N_PRIORITIES; i++)
-                TAILQ_INIT(&host->waiting[i]);
-        host->gates = g;
-        host->name = strdup(name);
-        if (!host->name || htable_add(&g->hosts, &host->link, hash) < 0) {
-                free(host->name);
-                free(host);
-                return NULL;
-        }
-        TAILQ_INSERT_TAIL(&g->order, host, entry);
-        return host;
-}
-
-static void host_free(HostGates *g, Host *host) {
-        htable_remove(&g->hosts, &host->link);
-        TAILQ_REMOVE(&g->order, host, entry);
-        free(host->name);
-        free(host);
-}
-
-static bool host_has_waiting(const Host *host) {
-        for (unsigned i = 0; i < N_PRIORITIES; i++)
-                if (!TAILQ_EMPTY(&host->waiting[i]))
-                        return true;
-        return false;
-}
-
-/* A server can lead us to any number of hosts by redirects: those with nothing to remember go. */
-static void forget_idle_hosts(HostGates *g, uint64_t now) {
-        for (Host *host = TAILQ_FIRST(&g->order), *next; host; host = next) {
-                next = TAILQ_NEXT(host, entry);
-                if (host->active == 0 && host->failures == 0 && host->limited_until <= now &&
-                    !host_has_waiting(host))
-                        host_free(g, host);
-        }
 }
 
 /* --- admission --- */
@@ -147,8 +83,9 @@ static void forget_idle_hosts(HostGates *g, uint64_t now) {
 /* Background work leaves one slot of each limit to whoever waits. */
 static bool slot_free(const HostGates *g, const Host *host, FetchPriority priority) {
         unsigned reserve = priority == FETCH_WAITING ? 0 : 1;
-        unsigned per_host = g->max_per_host > 1 ? g->max_per_host - reserve : 1;
-        unsigned total = g->max_total > 1 ? g->max_total - reserve : 1;
+        const GateLimits *limits = &g->limits;
+        unsigned per_host = limits->max_per_host > 1 ? limits->max_per_host - reserve : 1;
+        unsigned total = limits->max_total > 1 ? limits->max_total - reserve : 1;
 
         return host->active < per_host && g->active < total;
 }
@@ -156,6 +93,8 @@ static bool slot_free(const HostGates *g, const Host *host, FetchPriority priori
 static void admit(HostGates *g, Host *host, GateTicket *ticket) {
         host->active++;
         g->active++;
+        ticket->budget->active++;
+        gate_rate_take(g, host, g->now());
         if (host->open_for > 0) {
                 host->probing = true;
                 host->probe = ticket;
@@ -163,18 +102,25 @@ static void admit(HostGates *g, Host *host, GateTicket *ticket) {
         ticket_submit(g, ticket, 0);
 }
 
+static void remove_waiting(Host *host, GateTicket *ticket) {
+        TAILQ_REMOVE(&host->waiting[ticket->priority], ticket, entry);
+        ticket->budget->waiting--;
+}
+
 /* Admits the first ticket of this priority that may go now. */
 static bool admit_one(HostGates *g, Host *host, FetchPriority priority, uint64_t now) {
         GateTicket *ticket;
 
-        if (host->limited_until > now || !slot_free(g, host, priority))
+        if (host->limited_until > now || !slot_free(g, host, priority) ||
+            !gate_rate_allows(g, host, priority, now))
                 return false;
         TAILQ_FOREACH (ticket, &host->waiting[priority], entry)
-                if (ticket->not_before_usec <= now)
+                if (ticket->not_before_usec <= now &&
+                    gate_budget_allows(ticket->budget, priority, now))
                         break;
         if (!ticket)
                 return false;
-        TAILQ_REMOVE(&host->waiting[priority], ticket, entry);
+        remove_waiting(host, ticket);
         if (host->open_for > 0 && (host->probing || now < host->open_until))
                 ticket_fail_offline(g, host, ticket);
         else
@@ -205,18 +151,22 @@ void host_gate_enter(HostGates *g, const char *name, GateTicket *ticket) {
                 ticket_submit(g, ticket, -ECANCELED);
                 return;
         }
-        Host *host = host_find(g, name);
-        if (!host) {
+        Host *host = gate_host_find(g, name);
+        Budget *budget = host ? gate_budget_find(host, ticket->resource, ticket->account) : NULL;
+        if (!budget) {
                 (void) failure_set(&ticket->failure, FAILURE_LOCAL, "out of memory");
                 ticket_submit(g, ticket, -ENOMEM);
                 return;
         }
         ticket->host = host;
-        if (host->limited_until > ticket->deadline_usec) {
+        ticket->budget = budget;
+        host->used_usec = budget->used_usec = now;
+        if (blocked_until(host, ticket, now) > MAX(ticket->deadline_usec, now)) {
                 ticket_fail_limited(g, host, ticket);
                 return;
         }
         TAILQ_INSERT_TAIL(&host->waiting[ticket->priority], ticket, entry);
+        budget->waiting++;
         dispatch(g, now);
 }
 
@@ -229,7 +179,7 @@ static bool ticket_may_go(const Host *host, const GateTicket *ticket, uint64_t n
 }
 
 static bool ticket_is_beyond_limit(const Host *host, const GateTicket *ticket, uint64_t now) {
-        return ticket->deadline_usec < host->limited_until;
+        return blocked_until(host, ticket, now) > MAX(ticket->deadline_usec, now);
 }
 
 static void fail_waiting(
@@ -243,7 +193,7 @@ static void fail_waiting(
                         next = TAILQ_NEXT(t, entry);
                         if (!test(host, t, now))
                                 continue;
-                        TAILQ_REMOVE(&host->waiting[p], t, entry);
+                        remove_waiting(host, t);
                         fail(g, host, t);
                 }
 }
@@ -269,12 +219,17 @@ static void host_failed(HostGates *g, Host *host, bool was_probe, uint64_t now) 
         fail_waiting(g, host, now, ticket_may_go, ticket_fail_offline);
 }
 
-static void host_answered(HostGates *g, Host *host, const Failure *failure, uint64_t now) {
+static void host_answered(HostGates *g, GateTicket *ticket, const Failure *failure, uint64_t now) {
+        Host *host = ticket->host;
+
         host->failures = 0;
         host->open_for = host->open_until = 0;
         if (failure && failure->class == FAILURE_RATE_LIMITED && failure->retry_at_usec > now) {
                 uint64_t until = MIN(failure->retry_at_usec, now + LIMITED_MAX_USEC);
-                host->limited_until = MAX(host->limited_until, until);
+                /* Who has a budget of their own are told about that; the others speak for all. */
+                bool own = ticket->resource || ticket->account != 0;
+                uint64_t *limited = own ? &ticket->budget->limited_until : &host->limited_until;
+                *limited = MAX(*limited, until);
                 fail_waiting(g, host, now, ticket_is_beyond_limit, ticket_fail_limited);
         }
 }
@@ -291,6 +246,8 @@ void host_gate_leave(GateTicket *ticket, int outcome, const Failure *failure) {
         assert(host->active > 0);
         host->active--;
         g->active--;
+        ticket->budget->active--;
+        host->used_usec = ticket->budget->used_usec = now;
         if (was_probe) {
                 host->probing = false;
                 host->probe = NULL;
@@ -298,16 +255,20 @@ void host_gate_leave(GateTicket *ticket, int outcome, const Failure *failure) {
         if (class == FAILURE_OFFLINE || class == FAILURE_TIMEOUT)
                 host_failed(g, host, was_probe, now);
         else if (class != FAILURE_CANCELLED) /* which tells nothing about the server */
-                host_answered(g, host, failure, now);
+                host_answered(g, ticket, failure, now);
         dispatch(g, now);
 }
 
 void host_gate_budget(GateTicket *ticket, const GateBudget *budget) {
         Host *host = ticket->host;
+        HostGates *g = host->gates;
 
-        MUTEX_GUARD(&host->gates->mutex);
-        if (budget->remaining == 0)
-                host->limited_until = MAX(host->limited_until, budget->reset_usec);
+        MUTEX_GUARD(&g->mutex);
+        uint64_t now = g->now();
+        ticket->budget->told = *budget;
+        ticket->budget->told.reset_usec = MIN(budget->reset_usec, now + LIMITED_MAX_USEC);
+        fail_waiting(g, host, now, ticket_is_beyond_limit, ticket_fail_limited);
+        dispatch(g, now);
 }
 
 /* --- time and end --- */
@@ -333,7 +294,7 @@ void host_gates_tick(HostGates *g) {
         TAILQ_FOREACH (host, &g->order, entry)
                 fail_waiting(g, host, now, ticket_is_late, ticket_fail_late);
         dispatch(g, now);
-        forget_idle_hosts(g, now);
+        gate_forget_idle(g, now);
 }
 
 static bool ticket_is_any(const Host *host, const GateTicket *ticket, uint64_t now) {
@@ -364,8 +325,7 @@ int host_gates_new(Pool *pool, const GateLimits *limits, HostGates **ret) {
                 return -ENOMEM;
         *g = (HostGates){
                 .pool = pool,
-                .max_per_host = limits->max_per_host,
-                .max_total = limits->max_total,
+                .limits = *limits,
                 .now = now_usec,
         };
         TAILQ_INIT(&g->order);
@@ -378,8 +338,8 @@ HostGates *host_gates_free(HostGates *g) {
         if (!g)
                 return NULL;
         for (Host *host; (host = TAILQ_FIRST(&g->order));) {
-                assert(host->active == 0 && !host_has_waiting(host));
-                host_free(g, host);
+                assert(host->active == 0 && !gate_host_has_waiting(host));
+                gate_host_free(g, host);
         }
         htable_done(&g->hosts);
         mutex_destroy(&g->mutex);

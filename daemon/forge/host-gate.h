@@ -34,6 +34,7 @@ struct GateTicket {
         int result;
         Failure failure;
         struct Host *host;
+        struct Budget *budget;
         TAILQ_ENTRY(GateTicket) entry;
 };
 
@@ -49,11 +50,13 @@ DEFINE_CLEANUP(HostGates *, host_gates_free)
 /* `host` is "scheme://host:port". Never blocks. */
 void host_gate_enter(HostGates *gates, const char *host, GateTicket *ticket);
 /* The request is over. outcome tells the breaker: 0 for any answer of the server, negative with a
- * failure of class offline or timeout otherwise; rate limiting carries retry_at_usec. */
+ * failure of class offline or timeout otherwise; rate limiting carries retry_at_usec, and is
+ * believed of the ticket's budget if it has one (a resource or an account), else of the host. */
 void host_gate_leave(GateTicket *ticket, int outcome, const Failure *failure);
-/* What is left of a budget, as the answer to this ticket's request said. While nothing is left,
- * nothing is admitted before the reset: who cannot wait that long fails with FAILURE_RATE_LIMITED
- * and retry_at_usec. Background priorities leave a tenth of it to those that wait. */
+/* What is left of a budget, as the answer to this ticket's request said; before leave. While
+ * nothing is left, nothing is admitted before the reset: who cannot wait that long fails with
+ * FAILURE_RATE_LIMITED and retry_at_usec. Background priorities leave a tenth of it to those that
+ * wait. */
 typedef struct GateBudget {
         uint64_t limit, remaining;
         uint64_t reset_usec; /* monotonic; the caller has made it so from the server's clock */
