@@ -330,7 +330,7 @@ static const ApiPage *find_condition(const ListOp *op, const char *url) {
 
 /* Takes url. */
 static void list_ask(ListOp *op, char *url) {
-        _cleanup_free_ char *owned = url;
+        _cleanup_free_ _unused_ char *owned = url;
         Failure failure;
 
         int r = see(&op->urls, url);

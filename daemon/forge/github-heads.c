@@ -330,7 +330,7 @@ static void batch_run(Task *task) {
 /* --- the answer --- */
 
 static bool read_head(const Json *data, size_t i, Fetch *ret) {
-        char alias[16];
+        char alias[24];
 
         (void) snprintf(alias, sizeof(alias), "r%zu", i);
         const Json *branch = json_get_object(json_get_object(data, alias), "defaultBranchRef");
