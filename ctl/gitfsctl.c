@@ -42,7 +42,7 @@ static const Verb verbs[] = {
                 .options = COMMON | OPTION_JSON,
                 .run = verb_status,
                 .synopsis = "",
-                .help = "Show the daemon, its orgs and its jobs",
+                .help = "Show the daemon, its orgs, its jobs, and what servers allow",
         },
         {
                 .group = "org",

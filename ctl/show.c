@@ -9,7 +9,7 @@
 #include "ctl/verbs.h"
 #include "util/clock.h"
 
-static int finish(Table *t) {
+int show_finish(Table *t) {
         int r = t ? table_print(t, stdout) : -ENOMEM;
         if (r < 0)
                 ctl_error("%s", strerrordesc_np(-r));
@@ -66,7 +66,7 @@ int show_orgs(json_object *orgs) {
                 table_addf(t, "%" PRIu64, json_number(o, "checkout_count"));
                 table_add(t, CELL_PLAIN, json_text(o, "url"));
         }
-        return finish(t);
+        return show_finish(t);
 }
 
 int show_jobs(json_object *jobs) {
@@ -86,7 +86,7 @@ int show_jobs(json_object *jobs) {
                 table_addf(t, "%" PRIu64, json_number(o, "bytes"));
                 table_add(t, CELL_PLAIN, json_text(o, "path"));
         }
-        return finish(t);
+        return show_finish(t);
 }
 
 static void add_value(Table *t, json_object *value) {
@@ -122,5 +122,5 @@ int show_fields(json_object *object, const Field *fields, size_t n) {
                         add_value(t, list ? json_object_array_get_idx(value, k) : value);
                 }
         }
-        return finish(t);
+        return show_finish(t);
 }

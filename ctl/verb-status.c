@@ -9,17 +9,21 @@
 #include "ctl/verbs.h"
 
 static int collect(Ctl *ctl, json_object **ret) {
-        _cleanup_(json_object_putp) json_object *status = NULL, *orgs = NULL, *jobs = NULL;
+        _cleanup_(json_object_putp) json_object *status = NULL, *orgs = NULL, *jobs = NULL,
+                                                *hosts = NULL;
 
         int r = client_get_all(ctl, GITFS_BUS_PATH, GITFS_BUS_MANAGER, &status);
         if (r >= 0)
                 r = client_call_json(ctl, &orgs, "ListOrgs", NULL);
         if (r >= 0)
                 r = client_call_json(ctl, &jobs, "ListJobs", NULL);
+        if (r >= 0)
+                r = client_call_json(ctl, &hosts, "ListHosts", NULL);
         if (r < 0)
                 return r;
         if (json_object_object_add(status, "orgs", json_object_get(orgs)) < 0 ||
-            json_object_object_add(status, "jobs", json_object_get(jobs)) < 0)
+            json_object_object_add(status, "jobs", json_object_get(jobs)) < 0 ||
+            json_object_object_add(status, "hosts", json_object_get(hosts)) < 0)
                 return client_report(ctl, -ENOMEM, NULL);
         *ret = TAKE_PTR(status);
         return 0;
@@ -42,6 +46,13 @@ static void print_troubles(json_object *orgs) {
         }
 }
 
+static int print_section(json_object *list, int (*show)(json_object *list)) {
+        if (json_object_array_length(list) == 0)
+                return 0;
+        printf("\n");
+        return show(list);
+}
+
 int verb_status(Ctl *ctl, char **args) {
         _cleanup_(json_object_putp) json_object *status = NULL;
 
@@ -52,7 +63,6 @@ int verb_status(Ctl *ctl, char **args) {
                 return shown;
 
         json_object *orgs = json_object_object_get(status, "orgs");
-        json_object *jobs = json_object_object_get(status, "jobs");
         printf("gitfsd %s, process %" PRIu64 ", %s %s\n",
                json_text(status, "version"),
                json_number(status, "pid"),
@@ -60,16 +70,11 @@ int verb_status(Ctl *ctl, char **args) {
                json_text(status, "mount_point"));
         if (json_object_array_length(orgs) == 0)
                 printf("\nNo org is configured: add one with `gitfsctl org add`.\n");
-        else {
-                printf("\n");
-                if (show_orgs(orgs) < 0)
-                        return EXIT_FAILURE;
-                print_troubles(orgs);
-        }
-        if (json_object_array_length(jobs) > 0) {
-                printf("\n");
-                if (show_jobs(jobs) < 0)
-                        return EXIT_FAILURE;
-        }
-        return ctl_flush(EXIT_SUCCESS);
+        int r = print_section(orgs, show_orgs);
+        print_troubles(orgs);
+        if (r >= 0)
+                r = print_section(json_object_object_get(status, "hosts"), show_hosts);
+        if (r >= 0)
+                r = print_section(json_object_object_get(status, "jobs"), show_jobs);
+        return r < 0 ? EXIT_FAILURE : ctl_flush(EXIT_SUCCESS);
 }

@@ -2,6 +2,7 @@
 
 #include "ctl/ctl.h"
 #include "ctl/json.h"
+#include "ctl/table.h"
 
 /* The verbs. `args` holds what follows the verb's name and ends with NULL; their number has been
  * checked. They are called with a connection, and return the exit status. */
@@ -30,10 +31,13 @@ int verb_refresh(Ctl *ctl, char **args);
 int verb_which(Ctl *ctl, char **args);
 int verb_path(Ctl *ctl, char **args);
 
-/* Shared by them: a table of orgs (as ListOrgs() returns them), of jobs, and one of keys and
- * values. 0 or a negative errno, which has been reported. */
+/* Shared by them: a table of orgs (as ListOrgs() returns them), of jobs, of servers, and one of
+ * keys and values. 0 or a negative errno, which has been reported. */
 int show_orgs(json_object *orgs);
 int show_jobs(json_object *jobs);
+int show_hosts(json_object *hosts);
+/* Prints it; NULL is one that there was no memory for. */
+int show_finish(Table *t);
 
 typedef struct Field {
         const char *key;   /* in the JSON object */

@@ -102,3 +102,5 @@ int bus_read_bytes(sd_bus_message *m, char **ret, sd_bus_error *error);
 int bus_refuse(sd_bus_error *error, const char *fmt, ...) _printf_(2, 3);
 /* Reads the arguments of AddOrg(); not checked beyond their types and numbers. */
 int bus_read_org_config(sd_bus_message *m, OrgConfig **ret, sd_bus_error *error);
+/* bus-host.c: appends an array aa{sv} of what is known of the servers. */
+int bus_hosts_append(sd_bus_message *reply, Manager *manager);

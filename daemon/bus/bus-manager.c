@@ -133,6 +133,16 @@ static int method_remove_org(sd_bus_message *m, void *userdata, sd_bus_error *er
         return r < 0 ? bus_error_set(error, r, &f) : reply_settled(b, m, NULL, error);
 }
 
+static int method_list_hosts(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
+        Bus *b = userdata;
+
+        int r = sd_bus_message_new_method_return(m, &reply);
+        if (r >= 0)
+                r = bus_hosts_append(reply, b->manager);
+        return r < 0 ? r : sd_bus_send(NULL, reply, NULL);
+}
+
 /* --- jobs --- */
 
 static int append_job(const JobInfo *info, void *userdata) {
@@ -358,6 +368,12 @@ static const sd_bus_vtable vtable[] = {
                 SD_BUS_ARGS("s", name),
                 SD_BUS_NO_RESULT,
                 method_remove_org,
+                SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_METHOD_WITH_ARGS(
+                "ListHosts",
+                SD_BUS_NO_ARGS,
+                SD_BUS_RESULT("aa{sv}", hosts),
+                method_list_hosts,
                 SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_METHOD_WITH_ARGS(
                 "ListJobs",

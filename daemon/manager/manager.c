@@ -469,6 +469,10 @@ void manager_set_observer(Manager *m, const ManagerObserver *observer) {
         manager_watch_orgs(m);
 }
 
+int manager_each_host(Manager *m, int (*fn)(const GateInfo *info, void *userdata), void *userdata) {
+        return host_gates_each(m->gates, fn, userdata);
+}
+
 void manager_update_stats(Manager *m) {
         StoreUsage usage;
 

@@ -6,6 +6,7 @@
 #include <systemd/sd-event.h>
 
 #include "config/config.h"
+#include "forge/host-gate.h"
 #include "util/failure.h"
 
 /* Owns every long-lived object and wires the layers together: start, reload, stop. The bus layer
@@ -133,6 +134,9 @@ int manager_each_job(Manager *m, int (*fn)(const JobInfo *info, void *userdata),
 int manager_cancel_job(Manager *m, uint32_t id); /* -ENOENT */
 
 /* --- state --- */
+
+/* What is known of the servers; as host_gates_each(). */
+int manager_each_host(Manager *m, int (*fn)(const GateInfo *info, void *userdata), void *userdata);
 
 /* Refreshes the gauges that are computed on demand (store usage); then read util/stats.h. */
 void manager_update_stats(Manager *m);

@@ -175,6 +175,28 @@ def what_is_the_matter_is_told(t):
 
 
 @case
+def servers_are_shown(t):
+    t.start()
+    assert "SERVER" not in t.ctl("status") and json.loads(t.ctl("status", "--json"))["hosts"] == []
+    t.ctl("refresh", "hosts")
+    hosts = json.loads(t.ctl("status", "--json"))["hosts"]
+    assert (hosts[0]["host"], hosts[0]["remaining"], hosts[0]["limit"]) == ("https://api.example.org", 4990, 5000)
+    lines = t.ctl("status").splitlines()
+    at = next(i for i, line in enumerate(lines) if line.startswith("SERVER"))
+    clock, day = r"\d\d:\d\d:\d\d", r"\d{4}-\d\d-\d\d \d\d:\d\d"
+    for line, words in zip(
+        lines[at + 1 :],
+        (
+            f"https://api.example.org core 1 4990 5000 {clock} 2 1 ok",
+            f"https://api.example.org core - 0 60 {clock} 0 0 blocked until {clock}",
+            f"https://api.example.org graphql 1 5000 5000 {clock} 0 0 ok",
+            f"https://git.example.org - 2 - - - 0 0 does not answer, asked again {day}",
+        ),
+    ):
+        assert re.fullmatch(words, " ".join(line.split())), line
+
+
+@case
 def status(t):
     t.start()
     add_acme(t)

@@ -9,6 +9,7 @@
  *      Refresh("trouble/CLASS/ORG")  makes an org fail with that class
  *      Refresh("notice/CLASS/ORG")   makes an org work, but
  *      Refresh("ready")         makes the daemon ready
+ *      Refresh("hosts")         makes servers known
  *      Prefetch("hold")         runs until it is cancelled
  *      Prefetch("fail/CLASS")   fails after a step
  *      Prefetch("forget/...")   is done, and gone as if its minute were over
@@ -58,7 +59,7 @@ typedef struct Pending {
 
 struct Manager {
         char *mount_point, *runtime_directory;
-        bool ready;
+        bool ready, knows_hosts;
         ManagerObserver observer;
         sd_event_source *work; /* defer: one step of everything */
         TAILQ_HEAD(, FakeOrg) orgs;
@@ -367,6 +368,38 @@ static void org_trouble(Manager *m, const char *what, OrgState state) {
                 m->observer.org_changed(o->config->name, m->observer.userdata);
 }
 
+/* --- hosts --- */
+
+int manager_each_host(Manager *m, int (*fn)(const GateInfo *info, void *userdata), void *userdata) {
+        const uint64_t hour = 3600 * USEC_PER_SEC, soon = now_usec() + hour;
+        const GateInfo hosts[] = {
+                {.host = "https://api.example.org",
+                 .resource = "core",
+                 .account = UINT64_C(0xfeedfeedfeed),
+                 .budget = {.limit = 5000, .remaining = 4990, .reset_usec = soon},
+                 .n_active = 2,
+                 .n_waiting = 1},
+                {.host = "https://api.example.org",
+                 .resource = "core",
+                 .budget = {.limit = 60, .remaining = 0, .reset_usec = soon},
+                 .blocked_until_usec = soon},
+                {.host = "https://api.example.org",
+                 .resource = "graphql",
+                 .account = UINT64_C(0xfeedfeedfeed),
+                 .budget = {.limit = 5000, .remaining = 5000, .reset_usec = soon}},
+                {.host = "https://git.example.org",
+                 .resource = "",
+                 .account = UINT64_C(0xdeaddeaddead),
+                 .blocked_until_usec = soon + 24 * hour,
+                 .down = true},
+        };
+        int r = 0;
+
+        for (size_t i = 0; m->knows_hosts && r >= 0 && i < ELEMENTSOF(hosts); i++)
+                r = fn(&hosts[i], userdata);
+        return r;
+}
+
 /* --- paths --- */
 
 int manager_normalize_path(Manager *m, const char *path, char **ret, Failure *ret_failure) {
@@ -424,6 +457,8 @@ int manager_refresh(Manager *m, const char *path, ManagerDone done, void *userda
                 if (m->observer.ready)
                         m->observer.ready(m->observer.userdata);
         }
+        if (strcmp(path, "hosts") == 0)
+                m->knows_hosts = true;
         if (strcmp(path, "release") == 0)
                 TAILQ_FOREACH (p, &m->pending, link)
                         p->held = false;

@@ -71,7 +71,7 @@ def introspection_is_complete(_t, client):
         assert {p.name for p in interface.properties} == set(client.get_all(path, name))
     names = {m.name for m in client.introspect(PATH).lookup_interface(MANAGER).methods}
     assert names == {
-        "ListOrgs", "GetOrg", "AddOrg", "RemoveOrg", "ListJobs", "GetJob", "Prefetch", "Flush", "Refresh",
+        "ListOrgs", "GetOrg", "AddOrg", "RemoveOrg", "ListHosts", "ListJobs", "GetJob", "Prefetch", "Flush", "Refresh",
         "Which", "Stats", "Reload", "SetToken", "ForgetToken",
     }, names  # fmt: skip
     with open(MANUAL, encoding="utf-8") as f:
@@ -179,6 +179,23 @@ def states_are_words(_t, client):
         client.call("Refresh", "(s)", f"notice/{name}/acme")
         org = client.get_all(path, ORG)
         assert (org["State"], org["Failing"], org["StateText"]) == (name, False, f'The server said "{name}"'), org
+
+
+@both
+def servers_are_listed(_t, client):
+    assert client.call("ListHosts")[0] == []
+    client.call("Refresh", "(s)", "hosts")
+    hosts = client.call("ListHosts")[0]
+    core = hosts[0]
+    assert 0 < core.pop("ResetUSec")
+    assert core == {
+        "Host": "https://api.example.org", "Resource": "core", "Account": 1, "Limit": 5000, "Remaining": 4990,
+        "Active": 2, "Waiting": 1, "BlockedUntilUSec": 0, "Down": False,
+    }, core  # fmt: skip
+    # One number for one account, whatever the budget; what the gates know it by is not told.
+    assert [h["Account"] for h in hosts] == [1, 0, 1, 2]
+    assert hosts[1]["BlockedUntilUSec"] > 0 and hosts[1]["Remaining"] == 0
+    assert hosts[3]["Down"] and hosts[3]["Limit"] == 0
 
 
 @both
