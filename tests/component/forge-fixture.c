@@ -408,11 +408,12 @@ static char *list_names(
         ForgeFixture *f,
         Forge *forge,
         const char *owner,
+        bool kept,
         unsigned max,
         int *ret_result,
         Failure *ret_failure) {
         ListRun l = {
-                .list = {.owner = owner, .found = on_name, .done = on_listed},
+                .list = {.owner = owner, .kept = kept, .found = on_name, .done = on_listed},
                 .mutex = PTHREAD_MUTEX_INITIALIZER,
                 .ended = PTHREAD_COND_INITIALIZER,
                 .left = max,
@@ -429,14 +430,19 @@ static char *list_names(
 
 char *forge_fixture_names(
         ForgeFixture *f, Forge *forge, const char *owner, int *ret_result, Failure *ret_failure) {
-        return list_names(f, forge, owner, UINT_MAX, ret_result, ret_failure);
+        return list_names(f, forge, owner, false, UINT_MAX, ret_result, ret_failure);
+}
+
+char *forge_fixture_kept_names(
+        ForgeFixture *f, Forge *forge, const char *owner, int *ret_result, Failure *ret_failure) {
+        return list_names(f, forge, owner, true, UINT_MAX, ret_result, ret_failure);
 }
 
 char *forge_fixture_list(ForgeFixture *f, const char *url, const char *const *repos, unsigned max) {
         Forge *forge = open_forge(f, url, repos);
         int result;
 
-        char *names = list_names(f, forge, "", max, &result, NULL);
+        char *names = list_names(f, forge, "", false, max, &result, NULL);
         (void) forge_unref(forge);
         ck_assert_int_eq(result, 0);
         return names;

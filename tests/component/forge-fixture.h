@@ -72,6 +72,10 @@ int forge_fixture_find(
 char *forge_fixture_names(
         ForgeFixture *f, Forge *forge, const char *owner, int *ret_result, Failure *ret_failure);
 
+/* Likewise of what is kept on this machine. */
+char *forge_fixture_kept_names(
+        ForgeFixture *f, Forge *forge, const char *owner, int *ret_result, Failure *ret_failure);
+
 /* A fetch that is waited for. */
 typedef struct FetchRun {
         Fetch fetch;
