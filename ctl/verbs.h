@@ -20,6 +20,7 @@ int verb_org_show(Ctl *ctl, char **args);
 
 int verb_token_set(Ctl *ctl, char **args);
 int verb_token_forget(Ctl *ctl, char **args);
+int verb_login(Ctl *ctl, char **args);
 
 int verb_prefetch(Ctl *ctl, char **args);
 int verb_jobs(Ctl *ctl, char **args);

@@ -139,6 +139,28 @@ void request_which_done(int result, const WhichInfo *info, const Failure *failur
                 answered(req, which_reply(req->call, info));
 }
 
+void request_login_done(int result, const LoginInfo *info, const Failure *failure, void *userdata) {
+        _cleanup_(request_freep) Request *req = userdata;
+
+        if (!req->bus)
+                return;
+        _cleanup_free_ char *path = result >= 0 ? bus_job_path(info->job) : NULL;
+        if (result >= 0 && !path)
+                result = -ENOMEM;
+        if (result < 0)
+                answer_error(req, result, failure);
+        else
+                answered(
+                        req,
+                        sd_bus_reply_method_return(
+                                req->call,
+                                "ssto",
+                                info->user_code,
+                                info->verification_uri,
+                                info->expires_usec,
+                                path));
+}
+
 void request_cancel_all(Bus *b) {
         Failure f;
         int r = failure_set(&f, FAILURE_CANCELLED, "gitfsd is stopping");

@@ -5,6 +5,7 @@
 #include "gitfs/macro.h"
 
 #include "bus/bus-internal.h"
+#include "manager/manager-login.h"
 
 /* A method call whose answer waits for an asynchronous operation of the manager. It holds the
  * message, not the client: a client that vanished costs only a reply that nobody takes, the
@@ -33,6 +34,9 @@ int request_set_path(Request *req, const char *path);
 void request_done(int result, const Failure *failure, void *userdata);
 /* ManagerWhichDone: answers with a{sv}. */
 void request_which_done(int result, const WhichInfo *info, const Failure *failure, void *userdata);
+
+/* ManagerLoginDone: answers with ssto. */
+void request_login_done(int result, const LoginInfo *info, const Failure *failure, void *userdata);
 
 /* Answers every waiting call with a cancellation, and forgets them. */
 void request_cancel_all(Bus *b);

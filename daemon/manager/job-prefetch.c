@@ -13,6 +13,7 @@ typedef struct PrefetchJob {
 static void prefetch_job_cancel(Job *job) {
         PrefetchJob *p = container_of(job, PrefetchJob, job);
 
+        MUTEX_GUARD(&job->lock);
         if (p->prefetch)
                 prefetch_cancel(p->prefetch);
 }

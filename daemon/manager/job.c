@@ -182,8 +182,9 @@ int manager_each_job(Manager *m, int (*fn)(const JobInfo *info, void *userdata),
 }
 
 static void cancel(Job *job) {
-        MUTEX_GUARD(&job->lock);
+        mutex_lock(&job->lock);
         job->cancelled = true;
+        mutex_unlock(&job->lock);
         job->ops->cancel(job);
 }
 

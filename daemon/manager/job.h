@@ -16,8 +16,8 @@ typedef struct Job Job;
 typedef struct JobOps {
         const char *kind;  /* "prefetch" */
         const char *title; /* "Prefetch": for the log */
-        /* Ends the work soon, after which job_end() is called with -ECANCELED. Main thread, with
-         * the lock held; also when it has ended, and more than once. */
+        /* Ends the work soon, after which job_end() is called with -ECANCELED. Main thread; also
+         * when it has ended, and more than once. */
         void (*cancel)(Job *job);
         /* Frees what the kind added, and the job itself. No thread works for it any more. */
         void (*free)(Job *job);

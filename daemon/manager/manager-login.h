@@ -18,3 +18,23 @@ int manager_set_token(
         Failure *ret_failure);
 /* Removes the file; fine where there is none. -ENOENT for an unknown org. */
 int manager_forget_token(Manager *m, const char *org, Failure *ret_failure);
+
+typedef struct LoginInfo {
+        const char *user_code;        /* what to type */
+        const char *verification_uri; /* where */
+        uint64_t expires_usec;        /* until when, monotonic */
+        uint32_t job;                 /* of kind "login": ends when that has been done */
+} LoginInfo;
+
+typedef void (*ManagerLoginDone)(
+        int result, const LoginInfo *info, const Failure *failure, void *userdata);
+/* Asks the server of a GitHub org for a code with which a person can let gitfs in; done() brings
+ * it. A job then waits for that, and puts the token to use. client_id: NULL for the org's
+ * ClientId=. -ENOENT, -EINVAL, -EBUSY with the reason. */
+int manager_login(
+        Manager *m,
+        const char *org,
+        const char *client_id,
+        ManagerLoginDone done,
+        void *userdata,
+        Failure *ret_failure);

@@ -61,11 +61,28 @@ static inline void manager_post(Manager *m, MailboxItem *item) {
         mailbox_post(m->mailbox, item);
 }
 
+/* True in what runs once the loop has ended: there is no pool any more to start anything on. */
+static inline bool manager_is_stopping(const Manager *m) {
+        return !m->mailbox_source;
+}
+
 /* Reads orgs.d and shows every org in it; broken files are logged and left out. */
 int manager_load_orgs(Manager *m);
 /* Makes the orgs in the mount those of orgs.d. */
 int manager_reload_orgs(Manager *m);
 void manager_watch_orgs(Manager *m);
+
+/* Writes the org's file and has it used: manager_set_token() for a token that is here already, and
+ * is taken. */
+int manager_store_token(
+        Manager *m,
+        const char *org,
+        char *owned_token,
+        ManagerDone done,
+        void *userdata,
+        Failure *ret_failure);
+/* 0 with a reference to an org that can use a token. */
+int manager_token_org(Manager *m, const char *name, Org **ret, Failure *ret_failure);
 
 /* Jobs end by themselves after a cancel; they are freed when no thread runs any more. */
 void manager_cancel_jobs(Manager *m);

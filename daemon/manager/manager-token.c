@@ -18,7 +18,8 @@ typedef struct TokenCall {
         Task task;
         MailboxItem item;
         Manager *manager;
-        int fd; /* owned */
+        int fd;      /* owned; what to read the token from, unless it is here */
+        char *token; /* owned, secret memory */
         ManagerDone done;
         void *userdata;
         int result;
@@ -42,21 +43,23 @@ static void token_main(MailboxItem *item) {
                 (void) secret_file_remove(m->config_home, c->org); /* a failure tells already */
         }
         /* What was not to be seen without it may be there. How that goes the org's state tells. */
-        if (c->result >= 0)
+        if (c->result >= 0 && !manager_is_stopping(m))
                 (void) manager_refresh(m, c->org, ignore_result, NULL);
         c->done(c->result, &c->failure, c->userdata);
         safe_close(c->fd);
+        secret_free(c->token);
         free(c);
 }
 
 static void token_run(Task *task) {
         TokenCall *c = container_of(task, TokenCall, task);
         Manager *m = c->manager;
-        _cleanup_secret_free_ char *token = NULL;
 
-        c->result = secret_read_fd(c->fd, now_usec() + READ_TIMEOUT_USEC, &token, &c->failure);
+        if (!c->token)
+                c->result = secret_read_fd(
+                        c->fd, now_usec() + READ_TIMEOUT_USEC, &c->token, &c->failure);
         if (c->result >= 0) {
-                c->result = secret_file_write(m->config_home, c->org, token);
+                c->result = secret_file_write(m->config_home, c->org, c->token);
                 if (c->result < 0)
                         (void) failure_set(/* the errno stays */
                                            &c->failure,
@@ -71,8 +74,7 @@ static void token_run(Task *task) {
         manager_post(m, &c->item);
 }
 
-/* 0 for an org that can use a token. */
-static int check_org(Manager *m, const char *name, Failure *ret_failure) {
+int manager_token_org(Manager *m, const char *name, Org **ret, Failure *ret_failure) {
         _cleanup_(org_unrefp) Org *org = ns_get_org(m->ns, name);
 
         if (!org)
@@ -81,27 +83,50 @@ static int check_org(Manager *m, const char *name, Failure *ret_failure) {
                         FAILURE_NOT_FOUND,
                         "there is no org \"%s\": see gitfsctl org list",
                         name);
-        if (org->config->kind != ORG_LOCAL)
-                return 0;
-        (void) failure_set(/* the errno is this one's */
-                           ret_failure,
-                           FAILURE_LOCAL,
-                           "\"%s\" is a directory on this machine and needs no token",
-                           name);
-        return -EINVAL;
+        if (org->config->kind == ORG_LOCAL) {
+                (void) failure_set(/* the errno is this one's */
+                                   ret_failure,
+                                   FAILURE_LOCAL,
+                                   "\"%s\" is a directory on this machine and needs no token",
+                                   name);
+                return -EINVAL;
+        }
+        *ret = TAKE_PTR(org);
+        return 0;
+}
+
+static int token_call_start(
+        Manager *m, const char *org, int *fd, char **token, ManagerDone done, void *userdata) {
+        size_t len = strlen(org) + 1;
+        TokenCall *c = calloc(1, sizeof(*c) + len);
+
+        if (!c)
+                return -ENOMEM;
+        memcpy(c->org, org, len);
+        c->task.run = token_run;
+        c->item.run = token_main;
+        c->manager = m;
+        c->fd = TAKE_FD(*fd);
+        c->token = TAKE_PTR(*token);
+        c->done = done;
+        c->userdata = userdata;
+        m->n_token_calls++;
+        pool_submit(m->pool, &c->task, TASK_NORMAL);
+        return 0;
 }
 
 int manager_set_token(
         Manager *m,
-        const char *org,
+        const char *name,
         int owned_fd,
         ManagerDone done,
         void *userdata,
         Failure *ret_failure) {
         _cleanup_close_ int fd = owned_fd;
-        size_t len = strlen(org) + 1;
+        _cleanup_(org_unrefp) Org *org = NULL;
+        char *none = NULL;
 
-        int r = check_org(m, org, ret_failure);
+        int r = manager_token_org(m, name, &org, ret_failure);
         if (r < 0)
                 return r;
         if (m->n_token_calls >= MAX_TOKEN_CALLS) {
@@ -111,25 +136,30 @@ int manager_set_token(
                                    "other tokens are being set: try again in a moment");
                 return -EBUSY;
         }
-        TokenCall *c = calloc(1, sizeof(*c) + len);
-        if (!c)
-                return -ENOMEM;
-        memcpy(c->org, org, len);
-        c->task.run = token_run;
-        c->item.run = token_main;
-        c->manager = m;
-        c->fd = TAKE_FD(fd);
-        c->done = done;
-        c->userdata = userdata;
-        m->n_token_calls++;
-        pool_submit(m->pool, &c->task, TASK_NORMAL);
-        return 0;
+        return token_call_start(m, name, &fd, &none, done, userdata);
 }
 
-int manager_forget_token(Manager *m, const char *org, Failure *ret_failure) {
-        int r = check_org(m, org, ret_failure);
+int manager_store_token(
+        Manager *m,
+        const char *name,
+        char *owned_token,
+        ManagerDone done,
+        void *userdata,
+        Failure *ret_failure) {
+        _cleanup_secret_free_ char *token = owned_token;
+        _cleanup_(org_unrefp) Org *org = NULL;
+        int none = -1;
+
+        int r = manager_token_org(m, name, &org, ret_failure);
+        return r < 0 ? r : token_call_start(m, name, &none, &token, done, userdata);
+}
+
+int manager_forget_token(Manager *m, const char *name, Failure *ret_failure) {
+        _cleanup_(org_unrefp) Org *org = NULL;
+
+        int r = manager_token_org(m, name, &org, ret_failure);
         if (r >= 0)
-                r = secret_file_remove(m->config_home, org);
+                r = secret_file_remove(m->config_home, name);
         if (r >= 0)
                 credentials_flush(m->credentials);
         return r;

@@ -23,7 +23,7 @@ def add_acme(t):
 def help_and_version_need_no_daemon(t):
     text = t.ctl("--help")
     for verb in (
-        "status", "org add", "org remove", "org list", "org show", "token set", "token forget", "prefetch", "jobs", "cancel", "flush", "refresh",
+        "status", "org add", "org remove", "org list", "org show", "token set", "token forget", "login", "prefetch", "jobs", "cancel", "flush", "refresh",
         "stats", "which", "path", "reload",
     ):  # fmt: skip
         assert re.search(rf"^  {verb}( |$)", text, re.M), f"{verb} is not in the help"

@@ -5,9 +5,10 @@ import os
 import pty
 import subprocess
 import termios
+import time
 
 import busd
-from busd import both, case
+from busd import JOB, GLib, both, case
 
 TOKEN = b"ghp_0123456789abcdefghijABCDEFGHIJ"
 FAILURE, USAGE = 1, 2
@@ -152,6 +153,52 @@ def a_terminal_does_not_show_it(t):
     os.close(main)
     assert TOKEN not in shown, shown
     assert stored(t) == TOKEN
+
+
+@both
+def a_sign_in_is_a_code_and_a_job(t, client):
+    add_acme(client)
+    options = {"ClientId": GLib.Variant("s", "hold")}
+    code, uri, expires, path = client.call("Login", "(sa{sv})", "acme", options)
+    assert (code, uri) == ("WDJB-MJHT", "https://example.org/login/device")
+    assert 0 < expires - time.monotonic_ns() // 1000 < 901_000_000
+    assert client.get_all(path, JOB)["State"] == "running"
+    client.call("Cancel", path=path, interface=JOB)
+    assert client.get_all(path, JOB)["State"] == "cancelled"
+    for arguments, said in (
+        (("nobody", options), '"nobody"'),
+        (("acme", {}), "no client id"),
+        (("acme", {"ClientId": GLib.Variant("u", 1)}), "not of type s"),
+        (("acme", {"Scope": GLib.Variant("s", "all")}), 'option "Scope"'),
+    ):
+        failed = error_of(client.call, "Login", "(sa{sv})", *arguments)
+        assert said in failed.message, failed
+
+
+@case
+def login_shows_the_code_and_waits(t):
+    t.start()
+    t.ctl("org", "add", "acme", "--forge", "github")
+    text = t.ctl("login", "acme", "--client-id", "good")
+    code, end = text.splitlines()
+    assert "https://example.org/login/device" in code and "WDJB-MJHT" in code, code
+    assert end == 'Signed in for "acme".', end
+    error = t.ctl("login", "acme", "--client-id", "fail/auth", status=FAILURE)
+    assert 'the sign-in for "acme" failed' in error and "The server said" in error, error
+    assert "no client id" in t.ctl("login", "acme", status=FAILURE)
+    assert "usage: gitfsctl login ORG" in t.ctl("login", status=USAGE)
+
+
+@case
+def a_cancelled_sign_in_is_told(t):
+    t.start()
+    t.ctl("org", "add", "acme", "--forge", "github")
+    arguments = [busd.GITFSCTL, "login", "acme", "--client-id", "hold"]
+    child = subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=t.environment, text=True)
+    assert "WDJB-MJHT" in child.stdout.readline()
+    t.ctl("cancel", "1")
+    _, error = child.communicate(timeout=60)
+    assert child.returncode == FAILURE and "was cancelled" in error, error
 
 
 if __name__ == "__main__":
