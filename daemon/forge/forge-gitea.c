@@ -31,7 +31,9 @@ static int place(const OrgConfig *org, char **ret_api_base, char **ret_git_base,
 }
 
 static const char *identity(const Json *json) {
-        return json_get_string(json, "login");
+        const char *name = json_get_string(json, "login");
+
+        return name && name[0] ? name : NULL;
 }
 
 /* --- listings --- */

@@ -39,7 +39,9 @@ static unsigned n_slashes(const char *path) {
 }
 
 static const char *identity(const Json *json) {
-        return json_get_string(json, "username");
+        const char *name = json_get_string(json, "username");
+
+        return name && name[0] ? name : NULL;
 }
 
 /* --- listings --- */

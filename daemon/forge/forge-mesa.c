@@ -49,7 +49,9 @@ static int place(const OrgConfig *org, char **ret_api_base, char **ret_git_base,
 }
 
 static const char *identity(const Json *json) {
-        return json_get_string(json_get_object(json, "org"), "slug");
+        const char *name = json_get_string(json_get_object(json, "org"), "slug");
+
+        return name && name[0] ? name : NULL;
 }
 
 static void learn_version(const ApiForge *forge, const Json *repo) {

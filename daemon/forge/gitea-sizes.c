@@ -98,6 +98,7 @@ static int read_answer(SizeQuery *query, const ApiAnswer *answer) {
 static const SizeQueryOps query_ops = {
         .size = sizeof(GiteaSizes),
         .max_requests = MAX_PAGES,
+        .max_beyond = 20, /* as many as can be asked for in one fetch */
         .prepare = prepare,
         .ask = ask,
         .read = read_answer,

@@ -142,6 +142,7 @@ static void done(SizeQuery *query) {
 static const SizeQueryOps query_ops = {
         .size = sizeof(GitlabSizes),
         .max_requests = 250, /* whatever the tree asks for at once, and some that were too large */
+        .max_beyond = 10,
         .prepare = prepare,
         .ask = ask,
         .read = read_answer,

@@ -123,6 +123,7 @@ static void done(SizeQuery *query) {
 static const SizeQueryOps query_ops = {
         .size = sizeof(MesaSizes),
         .max_requests = 64,
+        .max_beyond = 4,
         .prepare = prepare,
         .ask = ask,
         .read = read_answer,

@@ -2,9 +2,15 @@
 
 #include <errno.h>
 
+#include "forge/api-forge-private.h"
+
+static void on_answer(void *userdata, int result, const ApiAnswer *answer, const Failure *failure);
+
 static void query_free(SizeQuery *q) {
         if (q->ops->done)
                 q->ops->done(q);
+        buf_done(&q->body);
+        free(q->path);
         (void) api_sizes_free(q->sizes);
         (void) source_unref(&q->source->source);
         free(q);
@@ -35,35 +41,66 @@ static bool is_unsupported(const Failure *failure) {
         case FAILURE_TOO_LARGE:
         case FAILURE_UNSUPPORTED:
                 return true;
+        case FAILURE_SERVER:
+                return failure->http_code >= 400 && failure->http_code < 500;
         default:
                 return false;
         }
 }
 
+/* The directory that somebody looks at must be told; of the rest, what a few questions bring. */
+static bool is_told(const SizeQuery *q) {
+        return !api_sizes_lacks(q->sizes, q->source->forge->context->store, &q->fetch->tree);
+}
+
+static bool may_ask(SizeQuery *q) {
+        if (api_sizes_open(q->sizes) == 0 || q->n_requests == q->ops->max_requests)
+                return false;
+        if (q->n_beyond == 0 && !is_told(q))
+                return true;
+        return q->n_beyond++ < q->ops->max_beyond;
+}
+
+static int send(SizeQuery *q) {
+        ApiForge *forge = q->source->forge;
+        Buf body = {0};
+
+        buf_done(&q->body);
+        free(q->path);
+        q->path = NULL;
+        int r = q->ops->ask(q, &q->path, &body);
+        q->body = body;
+        if (r <= 0)
+                return r;
+        const char *json = q->body.len > 0 ? buf_str(&q->body) : NULL;
+        if (q->body.len > 0 && !json)
+                return -ENOMEM;
+        q->n_requests++;
+        const ApiAsk question = {
+                .path = q->path,
+                .json_body = json,
+                .what = q->source->source.url,
+                .priority = q->fetch->priority,
+                .deadline_usec = q->fetch->deadline_usec,
+                .done = on_answer,
+                .userdata = q,
+        };
+        api_ask(forge, &question);
+        return 1;
+}
+
 /* Sends the next question, or ends. The query may be gone afterwards. */
 static void query_next(SizeQuery *q) {
-        _cleanup_free_ char *path = NULL;
-        _cleanup_buf_ Buf body = {0};
-        int r = 0;
+        int r = may_ask(q) ? send(q) : 0;
 
-        if (api_sizes_open(q->sizes) > 0 && q->n_requests < q->ops->max_requests)
-                r = q->ops->ask(q, &path, &body);
-        if (r == 0) {
-                query_end(q, api_sizes_open(q->sizes) > 0 ? -EOPNOTSUPP : 0, NULL);
-                return;
-        }
-        const char *json = r > 0 && body.len > 0 ? buf_str(&body) : NULL;
-        if (r > 0 && body.len > 0 && !json)
-                r = -ENOMEM;
-        q->n_requests++;
-        if (r > 0)
-                r = api_call_start(&q->call, path, json);
-        if (r < 0)
+        if (r == 0)
+                query_end(q, is_told(q) ? 0 : -EOPNOTSUPP, NULL);
+        else if (r < 0)
                 query_end(q, r, NULL);
 }
 
-static void on_answer(ApiCall *call, int result, const ApiAnswer *answer, const Failure *failure) {
-        SizeQuery *q = container_of(call, SizeQuery, call);
+static void on_answer(void *userdata, int result, const ApiAnswer *answer, const Failure *failure) {
+        SizeQuery *q = userdata;
 
         if (result >= 0) {
                 result = q->ops->read(q, answer);
@@ -102,13 +139,6 @@ void size_query_start(const SizeQueryOps *ops, ApiSource *source, Fetch *fetch) 
         q->fetch = fetch;
         q->sizes = sizes;
         q->task.run = query_run;
-        q->call = (ApiCall){
-                .server = &source->forge->api,
-                .priority = fetch->priority,
-                .deadline_usec = fetch->deadline_usec,
-                .what = source->source.url,
-                .done = on_answer,
-        };
         (void) source_ref(&source->source);
         pool_submit(
                 source->forge->context->pool,

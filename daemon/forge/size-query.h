@@ -12,6 +12,7 @@ typedef struct SizeQuery SizeQuery;
 typedef struct SizeQueryOps {
         size_t size;           /* of the struct that begins with SizeQuery; the rest is zeroed */
         unsigned max_requests; /* more are not sent for one fetch */
+        unsigned max_beyond;   /* of those, when the directory that somebody looks at is told */
         /* Once, first, on a worker; may read the store. NULL: nothing. 0 or an errno. */
         int (*prepare)(SizeQuery *q);
         /* The next question: 1 with *ret_path as for api_call_start(), owned by the caller, and a
@@ -32,10 +33,11 @@ struct SizeQuery {
 
         /* private */
         Task task;
-        ApiCall call;
-        unsigned n_requests;
+        char *path; /* of the question under way; owned, as the body is */
+        Buf body;
+        unsigned n_requests, n_beyond;
 };
 
-/* For ApiForgeOps.sizes. What is not known in the end, though all could be asked, ends as
- * -EOPNOTSUPP: the blobs themselves are to be fetched then. */
+/* For ApiForgeOps.sizes. Where the directory that somebody looks at cannot be told, though all
+ * could be asked, it ends as -EOPNOTSUPP: the blobs themselves are to be fetched then. */
 void size_query_start(const SizeQueryOps *ops, ApiSource *source, Fetch *fetch);
