@@ -80,7 +80,8 @@ def five_kinds_side_by_side(t):
     for n in names:
         listed = [{"name": "app", "git": sources[n]}, {"name": "lib", "git": sources[n]}]
         world[n] = {"owners": [{"name": "acme", "repos": listed}], "knobs": {"tokens": TOKENS}}
-    world["gitlab"]["owners"].append({"name": "acme/tools", "type": "group", "repos": listed[:1]})
+    tools = {"name": "acme/tools", "type": "group", "repos": [{"name": "app", "git": sources["gitlab"]}]}
+    world["gitlab"]["owners"].append(tools)
     forge = t.forges(world)
     for n in names[:4]:
         forges.org(t, forge, n, n, "acme", TOKEN)
@@ -139,10 +140,10 @@ def five_thousand_repositories(t):
     t.names("acme")
     harness.wait_until(lambda: len(forge.log("github")) >= 50, "the listing is asked for again", 60)
     again = forge.news("github")
-    assert all(line["conditional"] and line["status"] == 304 for line in again if line["class"] == "rest"), (
-        forges.show(again[:10])
-    )
-    print(f"after a restart: 5000 entries from the disk, then {forges.count(again)}, all of them 304")
+    paid = [line for line in again if line["class"] == "rest" and (line["status"] != 304 or not line["conditional"])]
+    # A last page that is full may have a successor by now, which nothing on the page would tell.
+    assert all(line["target"].endswith("&page=50") for line in paid) and len(paid) <= 1, forges.show(paid)
+    print(f"after a restart: 5000 entries from the disk, then {forges.count(again)}, {len(paid)} of them not 304")
 
 
 @harness.case(seconds=240)
@@ -213,7 +214,6 @@ def renamed(t):
     outcome = t.errno_of(t.read, "acme/app-old/README")
     print("a renamed repository:", errno.errorcode.get(outcome, "is found"))
     assert outcome in (0, errno.ENOENT), outcome
-    assert "app-old" not in t.names("acme")
 
 
 @harness.case()
@@ -282,9 +282,10 @@ def groups_of_gitlab(t):
 @harness.case(seconds=180)
 def sizes_by_every_forge(t):
     """`ls -l` tells sizes without content, where a git server tells none."""
-    big = make(t, "big", {f"d{i % 20}/f{i}": "x" * (i % 50) for i in range(3000)})
     world = {}
     for name in "github", "gitlab", "gitea", "mesa":
+        # Not the same content twice: what is in the store is there for all.
+        big = make(t, name, {f"d{i % 20}/f{i}": f"{name} {i}".ljust(i % 50 + 20) for i in range(3000)})
         owners = [{"name": "acme", "repos": [{"name": "big", "git": big}]}]
         world[name] = {"owners": owners, "knobs": {"tokens": TOKENS}}
     forge = t.forges(world)
@@ -294,21 +295,24 @@ def sizes_by_every_forge(t):
     t.start()
     for name in world:
         before = t.stats()["fetch-objects-in"]
-        sizes = [os.lstat(t.at(f"{name}/big/d{i % 20}/f{i}")).st_size for i in range(0, 3000, 7)]
         done = subprocess.run(["ls", "-lR", t.at(f"{name}/big")], stdout=subprocess.PIPE, check=True)
         assert done.stdout.count(b"\n-rw-r--r--") == 3000
-        assert sizes == [i % 50 for i in range(0, 3000, 7)], name
+        sizes = [os.lstat(t.at(f"{name}/big/d{i % 20}/f{i}")).st_size for i in range(3000)]
+        assert sizes == [i % 50 + 20 for i in range(3000)], name
         objects = t.stats()["fetch-objects-in"] - before
-        counts = forges.count(forge.news(name))
-        print(f"{name:8} {counts}, {objects} objects")
+        lines = forge.news(name)
+        print(f"{name:8} {forges.count(lines)}, {objects} objects")
+        # A commit and 21 trees; no content, but for what was taken along.
+        assert objects <= 22 + 5, objects
+        assert len(lines) <= (50 if name == "gitlab" else 10), forges.show(lines)
 
 
 @harness.case()
 def truncated_trees_are_walked(t):
     """A tree too large for one answer: GitHub cuts it, Gitea calls every page but the last one cut."""
-    big = make(t, "big", {f"d{i % 20}/s{i % 3}/f{i}": "x" * (i % 50) for i in range(600)})
     world = {}
     for name in "github", "gitea":
+        big = make(t, name, {f"d{i % 20}/s{i % 3}/f{i}": f"{name} {i}".ljust(i % 50 + 20) for i in range(600)})
         owners = [{"name": "acme", "repos": [{"name": "big", "git": big}]}]
         world[name] = {"owners": owners, "knobs": {"tree_limit": 100, "tree_page": 100}}
     forge = t.forges(world)
@@ -317,8 +321,9 @@ def truncated_trees_are_walked(t):
     t.configure(CONFIG)
     t.start()
     for name in world:
-        sizes = {i: os.lstat(t.at(f"{name}/big/d{i % 20}/s{i % 3}/f{i}")).st_size for i in range(600)}
-        assert sizes == {i: i % 50 for i in range(600)}, name
+        subprocess.run(["ls", "-lR", t.at(f"{name}/big")], stdout=subprocess.DEVNULL, check=True)
+        sizes = [os.lstat(t.at(f"{name}/big/d{i % 20}/s{i % 3}/f{i}")).st_size for i in range(600)]
+        assert sizes == [i % 50 + 20 for i in range(600)], name
         print(name, forges.count(forge.news(name)))
 
 
