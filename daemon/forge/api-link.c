@@ -114,14 +114,19 @@ int api_link_next(const char *header, const char *url, char **ret) {
         _cleanup_free_ char *verbatim = strndup(target ? target : "", len);
         if (!verbatim)
                 return -ENOMEM;
+        if (len > 0 && api_url_same_server(url, verbatim)) {
+                *ret = TAKE_PTR(verbatim);
+                return 0;
+        }
         int r = len > 0 ? http_url_resolve(url, verbatim, &whole) : -EINVAL;
         if (r == -ENOMEM)
                 return r;
-        if (r < 0 || !api_url_same_server(url, whole))
-                verbatim[0] = '\0';
-        bool absolute =
-                strncasecmp(verbatim, "http:", 5) == 0 || strncasecmp(verbatim, "https:", 6) == 0;
-        *ret = verbatim[0] && !absolute ? TAKE_PTR(whole) : TAKE_PTR(verbatim);
+        if (r >= 0 && api_url_same_server(url, whole)) {
+                *ret = TAKE_PTR(whole);
+                return 0;
+        }
+        verbatim[0] = '\0';
+        *ret = TAKE_PTR(verbatim);
         return 0;
 }
 
