@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "forge/api-forges.h"
 #include "forge/github.h"
 
 #define PUBLIC_API "https://api.github.com"
@@ -107,9 +108,10 @@ static int github_list_url(const ApiForge *forge, const ApiListing *listing, cha
         _cleanup_free_ char *path = NULL;
         int r;
 
-        if (!listing->owner[0] || listing->part > 0)
+        bool me = strcmp(listing->owner, ORG_OWNER_ME) == 0;
+        if (listing->part > 0 || !(me || owner_is_possible(listing->owner)))
                 return 0;
-        if (strcmp(listing->owner, ORG_OWNER_ME) == 0) {
+        if (me) {
                 if (listing->alternative > 0)
                         return 0;
                 r = api_path(&path, "/user/repos?affiliation=owner&");
@@ -204,7 +206,7 @@ static int github_blob_path(const ApiSource *source, const Oid *oid, char **ret)
                 ret, "/repos/%/%/git/blobs/%", source->owner, source->name, oid_to_hex(oid, hex));
 }
 
-static const ApiForgeOps github_ops = {
+const ApiForgeOps github_api_ops = {
         .dialect = &dialect,
         .resource = "core",
         .place = github_place,
@@ -226,7 +228,7 @@ static const ApiForgeOps github_ops = {
 
 static int
 github_open(const OrgConfig *org, const ForgeContext *context, Forge **ret, Failure *ret_failure) {
-        return api_forge_open(&github_ops, sizeof(GithubForge), org, context, ret, ret_failure);
+        return api_forge_open(&github_api_ops, sizeof(GithubForge), org, context, ret, ret_failure);
 }
 
 const ForgeOps forge_github_ops = {
