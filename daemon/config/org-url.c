@@ -7,6 +7,7 @@
 #include <strings.h>
 
 #include "config/ini-text.h"
+#include "config/ssh-url.h"
 
 #define URL_MAX 2048
 #define HOST_MAX 255
@@ -87,6 +88,29 @@ int org_url_check_http(const char *url, ConfigError *ret_error) {
         return 0;
 }
 
+static int check_ssh(const char *url, ConfigError *ret_error) {
+        _cleanup_ssh_url_ SshUrl parsed = {0};
+
+        if (strlen(url) > URL_MAX)
+                return config_error_set(ret_error, "the URL is longer than %d bytes", URL_MAX);
+        for (const char *p = url; *p; p++)
+                if (!isgraph((unsigned char) *p))
+                        return config_error_set(
+                                ret_error, "the URL holds blanks or characters beyond ASCII");
+        int r = ssh_url_parse(url, &parsed);
+        if (r == -EINVAL)
+                return config_error_set(
+                        ret_error,
+                        "the URL is neither ssh://[user@]host[:port]/path nor [user@]host:path; "
+                        "passwords are left to ssh");
+        return r;
+}
+
 int org_url_check(const char *url, ConfigError *ret_error) {
+        if (ssh_url_is(url))
+                return check_ssh(url, ret_error);
+        if (!skip_scheme(url))
+                return config_error_set(
+                        ret_error, "the URL is not http://, https://, ssh:// or [user@]host:path");
         return org_url_check_http(url, ret_error);
 }

@@ -236,11 +236,16 @@ START_TEST(test_urls) {
                 "HTTPS://Host.example/path%20x/~user/@scope",
                 "https://[2001:db8::1]",
                 "http://a_b.local:65535/x;y=z,w",
+                "ssh://git@host/",
+                "git@host:path",
         };
         static const char *const bad[] = {
                 "github.com",
                 "ftp://host/",
-                "ssh://git@host/",
+                "ssh://git:s3cret@host/",
+                "git@-host:path",
+                "git@host:a b",
+                "git@host:\xc3\xa4",
                 "file:///srv",
                 "https:/host",
                 "https://",
