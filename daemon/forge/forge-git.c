@@ -1,11 +1,12 @@
-/* An org on any smart-HTTP(S) git server: repositories are at URL/name or URL/name.git. git has no
- * way to list them, so the list is what the configuration names; others are found when they are
- * looked up. */
+/* An org on any git server, over smart HTTP(S) or ssh: repositories are at URL/name or
+ * URL/name.git. git has no way to list them, so the list is what the configuration names; others
+ * are found when they are looked up. */
 
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
+#include "config/ssh-url.h"
 #include "forge/forge.h"
 #include "forge/git-host.h"
 #include "forge/git-inquiry.h"
@@ -17,8 +18,15 @@ typedef struct GitForge {
         Forge forge;
         const ForgeContext *context;
         OrgConfig *org;   /* owned */
-        Secrets *secrets; /* without `git credential`, which is asked per repository */
+        Secrets *secrets; /* without `git credential`, which is asked per repository; NULL:
+                             ssh has its own */
 } GitForge;
+
+/* "host:/" is a root, and "host:" a home. */
+static void strip_slashes(char *url) {
+        for (size_t n = strlen(url); n > 1 && url[n - 1] == '/' && url[n - 2] != ':'; n--)
+                url[n - 1] = '\0';
+}
 
 static int
 git_open(const OrgConfig *org, const ForgeContext *context, Forge **ret, Failure *ret_failure) {
@@ -28,13 +36,13 @@ git_open(const OrgConfig *org, const ForgeContext *context, Forge **ret, Failure
         int r = org_config_copy(org, &f->org);
         if (r < 0)
                 return r;
-        r = secrets_new(org, org->url, context->config_home, NULL, &f->secrets);
+        if (!ssh_url_is(org->url))
+                r = secrets_new(org, org->url, context->config_home, NULL, &f->secrets);
         if (r < 0) {
                 (void) org_config_free(f->org);
                 return r;
         }
-        for (size_t n = strlen(f->org->url); n > 0 && f->org->url[n - 1] == '/'; n--)
-                f->org->url[n - 1] = '\0';
+        strip_slashes(f->org->url);
         f->context = context;
         *ret = &TAKE_PTR(f)->forge;
         return 0;
@@ -102,18 +110,27 @@ static void lookup_op_free(LookupOp *op) {
         free(op);
 }
 
-static int lookup_start(LookupOp *op) {
-        _cleanup_free_ char *name = percent_encode(op->lookup->name, "");
-        _cleanup_free_ char *base = NULL;
-
-        if (!name)
+static int make_base(const char *url, const char *name, char **ret) {
+        if (ssh_url_is(url)) {
+                *ret = ssh_url_join(url, name);
+                return *ret ? 0 : -ENOMEM;
+        }
+        _cleanup_free_ char *encoded = percent_encode(name, "");
+        if (!encoded)
                 return -ENOMEM;
-        if (asprintf(&base, "%s/%s%s", op->forge->org->url, name, op->with_suffix ? ".git" : "") <
-            0) {
-                base = NULL; /* undefined after a failure */
+        *ret = path_join(url, encoded, NULL);
+        return *ret ? 0 : -ENOMEM;
+}
+
+static int lookup_start(LookupOp *op) {
+        _cleanup_free_ char *base = NULL, *name = NULL;
+
+        if (asprintf(&name, "%s%s", op->lookup->name, op->with_suffix ? ".git" : "") < 0) {
+                name = NULL; /* undefined after a failure */
                 return -ENOMEM;
         }
-        return git_inquiry_start(&op->inquiry, base);
+        int r = make_base(op->forge->org->url, name, &base);
+        return r < 0 ? r : git_inquiry_start(&op->inquiry, base);
 }
 
 static void lookup_end(LookupOp *op, int result, Source *source, const Failure *failure) {

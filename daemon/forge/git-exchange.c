@@ -16,6 +16,7 @@
 #include <string.h>
 #include <sys/random.h>
 
+#include "config/ssh-url.h"
 #include "forge/git-http.h"
 #include "forge/git-transport.h"
 #include "util/clock.h"
@@ -248,5 +249,5 @@ int git_exchange_start(GitExchange *x, const char *base) {
 }
 
 const GitTransport *git_transport_for(const char *base) {
-        return &git_http_transport;
+        return ssh_url_is(base) ? &git_ssh_transport : &git_http_transport;
 }

@@ -13,7 +13,7 @@ typedef struct GitTransport {
         int (*send)(GitExchange *x);
 } GitTransport;
 
-extern const GitTransport git_http_transport;
+extern const GitTransport git_http_transport, git_ssh_transport;
 
 const GitTransport *git_transport_for(const char *base);
 

@@ -7,6 +7,7 @@
 #include "forge/forge.h"
 #include "forge/git-host.h"
 #include "forge/host-gate.h"
+#include "forge/ssh.h"
 #include "fuse/session.h"
 #include "manager/manager.h"
 #include "store/documents.h"
@@ -40,6 +41,7 @@ struct Manager {
         HostGates *gates;
         Credentials *credentials;
         GitHosts *git_hosts;
+        SshClient *ssh;
         ForgeContext context;
         Namespace *ns;
         MountSession *session;

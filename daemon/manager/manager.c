@@ -137,6 +137,7 @@ static int start_engine(Manager *m) {
                 .ca_file = c->ca_file,
                 .user_agent = "gitfs/" GITFS_VERSION,
         };
+        const SshConfig ssh = {.stall_timeout_usec = c->stall_timeout_usec};
 
         const GateLimits limits = {
                 .max_per_host = c->max_per_host,
@@ -156,6 +157,8 @@ static int start_engine(Manager *m) {
         if (r >= 0)
                 r = http_client_new(&http, m->pool, &m->http);
         if (r >= 0)
+                r = ssh_client_new(&ssh, m->pool, &m->ssh);
+        if (r >= 0)
                 r = host_gates_new(m->pool, &limits, &m->gates);
         if (r >= 0)
                 r = credentials_new(c->use_credential_helper, &m->credentials);
@@ -171,6 +174,7 @@ static int start_engine(Manager *m) {
                 .gates = m->gates,
                 .credentials = m->credentials,
                 .git_hosts = m->git_hosts,
+                .ssh = m->ssh,
                 .documents = m->documents,
                 .config_home = m->config_home,
         };
@@ -379,6 +383,8 @@ Manager *manager_free(Manager *m) {
                 host_gates_shut(m->gates);
         if (m->http)
                 http_client_stop(m->http);
+        if (m->ssh)
+                ssh_client_stop(m->ssh);
         if (m->ns)
                 ns_stop(m->ns);
         m->mailbox_source = sd_event_source_disable_unref(m->mailbox_source);
@@ -390,6 +396,7 @@ Manager *manager_free(Manager *m) {
         ns_free(m->ns);
         flight_table_free(m->flights);
         http_client_free(m->http);
+        ssh_client_free(m->ssh);
         host_gates_free(m->gates);
         git_hosts_free(m->git_hosts);
         credentials_free(m->credentials);

@@ -46,6 +46,11 @@
         X(HTTP_BYTES_IN, "http-bytes-in")                                                          \
         X(HTTP_BYTES_OUT, "http-bytes-out")                                                        \
         X(HTTP_ACTIVE_NOW, "http-active-now")                                                      \
+        X(SSH_REQUESTS, "ssh-requests")                                                            \
+        X(SSH_CONNECTIONS, "ssh-connections")                                                      \
+        X(SSH_CONNECTIONS_NOW, "ssh-connections-now")                                              \
+        X(SSH_BYTES_IN, "ssh-bytes-in")                                                            \
+        X(SSH_BYTES_OUT, "ssh-bytes-out")                                                          \
         X(FETCH_REFS, "fetch-refs")                                                                \
         X(FETCH_TREES, "fetch-trees")                                                              \
         X(FETCH_BLOBS, "fetch-blobs")                                                              \

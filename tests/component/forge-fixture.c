@@ -12,6 +12,7 @@
 #include "forge/git-host.h"
 #include "forge/host-gate.h"
 #include "forge/http.h"
+#include "forge/ssh.h"
 #include "store/documents.h"
 #include "store/store.h"
 #include "util/clock.h"
@@ -188,6 +189,7 @@ void forge_fixture_context(ForgeFixture *f) {
                 .user_agent = "git/gitfs-test",
         };
 
+        const SshConfig ssh = {.stall_timeout_usec = f->config.stall_timeout_usec};
         const GateLimits limits = {
                 .max_per_host = f->config.max_per_host,
                 .max_total = f->config.max_total,
@@ -198,6 +200,7 @@ void forge_fixture_context(ForgeFixture *f) {
         f->context = (ForgeContext){.config = &f->config, .config_home = f->dir.path};
         ck_assert_int_eq(pool_new(4, &f->context.pool), 0);
         ck_assert_int_eq(http_client_new(&http, f->context.pool, &f->context.http), 0);
+        ck_assert_int_eq(ssh_client_new(&ssh, f->context.pool, &f->context.ssh), 0);
         ck_assert_int_eq(store_open(&store, &f->context.store), 0);
         ck_assert_int_eq(host_gates_new(f->context.pool, &limits, &f->context.gates), 0);
         ck_assert_int_eq(credentials_new(true, &f->context.credentials), 0);
@@ -232,8 +235,10 @@ void forge_fixture_forget(ForgeFixture *f) {
                 return;
         host_gates_shut(f->context.gates);
         http_client_stop(f->context.http);
+        ssh_client_stop(f->context.ssh);
         pool_free(f->context.pool);
         http_client_free(f->context.http);
+        ssh_client_free(f->context.ssh);
         host_gates_free(f->context.gates);
         git_hosts_free(f->context.git_hosts);
         credentials_free(f->context.credentials);
