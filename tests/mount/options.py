@@ -10,6 +10,7 @@ import errno
 import os
 import sys
 import threading
+import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 import harness  # noqa: E402
@@ -93,6 +94,23 @@ def later_files_win(t):
         "--cache-directory", t.cache, defaults=True,
     )  # fmt: skip
     assert t.ctl("path").stdout.strip() == t.path("last")
+
+
+@harness.case()
+def max_requests_per_second(t):
+    """Requests beyond two seconds' worth are spread out, and nothing fails for it."""
+    root = many_repos(t, 12)
+    between = proxy.Proxy(t.serve(root).url).start()
+    t.configure("[Mount]\nRequestTimeoutSec=60\n[Network]\nMaxRequestsPerSecond=10\n")
+    t.org("o", "git", between.url)
+    t.start()
+    before = time.monotonic()
+    threads, results = in_threads(lambda n: t.read(f"o/r{n}/f"), range(12))
+    join(threads)
+    seconds, n = time.monotonic() - before, len(between.requests)
+    assert results == {i: f"{i}\n".encode() for i in range(12)}, results
+    # At most 20 at once, and then 10 a second.
+    assert n > 25 and seconds >= (n - 20) / 10 - 1, f"{n} requests in {seconds:.1f} s"
 
 
 @harness.case()
