@@ -195,8 +195,16 @@ static bool is_conditional(const ApiCall *call) {
 
 /* 0: a success, or a redirect; *ret_json is owned by the caller. */
 static int judge(const State *s, int result, const Failure *http, Json **ret_json, Failure *ret) {
-        int code = s->response ? s->response->code : 0;
+        if (!s->response)
+                return result < 0 ? judge_transfer(s, result, http, ret)
+                                  : failure_set(
+                                            ret,
+                                            FAILURE_SERVER,
+                                            "%s: %s: no answer",
+                                            s->call->server->base,
+                                            s->call->what);
 
+        int code = s->response->code;
         /* A refusal counts as it stands, however its text ended. */
         if (code >= 400)
                 return judge_error(s, ret);
@@ -304,8 +312,7 @@ static bool authenticate(State *s, const Failure *refused) {
         return true;
 }
 
-static void succeed(State *s, const Json *json) {
-        const HttpResponse *response = s->response;
+static void succeed(State *s, const HttpResponse *response, const Json *json) {
         _cleanup_free_ char *next = NULL;
         const char *link = http_response_header(response, "Link");
         Failure failure = {0};
@@ -349,15 +356,16 @@ static void on_done(int result, const Failure *http, void *userdata) {
         uint64_t when = 0;
 
         int r = judge(s, result, http, &json, &failure);
+        const HttpResponse *response = s->response;
+        assert(response || r < 0);
         leave(s, r, &failure);
-        int code = s->response ? s->response->code : 0;
-        if (r >= 0 && !is_redirect(code)) {
-                succeed(s, json);
+        if (r >= 0 && !is_redirect(response->code)) {
+                succeed(s, response, json);
                 return;
         }
         if (r >= 0)
                 r = follow(s, &failure);
-        else if (code == 401 && authenticate(s, &failure))
+        else if (response && response->code == 401 && authenticate(s, &failure))
                 return;
         else if (retry_again(&s->retry, r, &failure, &when))
                 r = 0;

@@ -225,7 +225,7 @@ START_TEST(what_answers_mean) {
                 const char *words;
         } cases[] = {
                 {"403 Forbidden" JSON "\nX-GitHub-SSO: required; "
-                                      "url=https://github.com/orgs/acme/sso?authorization_request=A"
+                 "url=https://github.com/orgs/acme/sso?authorization_request=A"
                  "\n\n{\"message\": \"Resource protected by organization SAML enforcement.\"}",
                  -EACCES,
                  FAILURE_SSO,

@@ -236,10 +236,10 @@ START_TEST(memory_is_bounded) {
 
         /* [[],[],[],...: three bytes each, and some hundred in memory. */
         ck_assert_ptr_nonnull(text);
-        for (size_t i = 0; i < n; i += 3)
-                memcpy(text + i, "[],", 3);
-        memcpy(text, "[  ", 3);
-        memcpy(text + n - 3, "[]]", 3);
+        for (size_t i = 0; i < n; i++)
+                text[i] = "[],"[i % 3];
+        text[1] = text[2] = ' ';
+        text[n - 1] = ']';
         assert_refused(text, n, -EFBIG);
 
         /* What looks like containers in a string costs nothing. */
