@@ -83,14 +83,14 @@ static int read_answer(SizeQuery *query, const ApiAnswer *answer) {
         if (is_root)
                 atomic_store(&query->source->notes, q->page);
         q->page++;
-        if (q->wrapped && q->page >= q->first_page)
-                q->tree = NULL;
-        else if (!more && !is_root)
+        if (more && !(q->wrapped && q->page >= q->first_page))
+                return 0;
+        if (!is_root)
                 read_root(q);
-        else if (!more && !q->wrapped && q->first_page > 1) {
+        else if (!q->wrapped && q->first_page > 1) {
                 q->wrapped = true;
                 q->page = 1;
-        } else if (!more)
+        } else
                 q->tree = NULL;
         return 0;
 }

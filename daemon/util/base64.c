@@ -23,9 +23,14 @@ char *base64_encode(const void *data, size_t len) {
                         bits |= in[i + 2];
                 *out++ = alphabet[bits >> 18];
                 *out++ = alphabet[bits >> 12 & 63];
-                *out++ = n > 1 ? alphabet[bits >> 6 & 63] : '=';
-                *out++ = n > 2 ? alphabet[bits & 63] : '=';
+                *out++ = alphabet[bits >> 6 & 63];
+                *out++ = alphabet[bits & 63];
         }
+        /* What stands for no byte. */
+        if (len % 3 > 0)
+                out[-1] = '=';
+        if (len % 3 == 1)
+                out[-2] = '=';
         *out = '\0';
         return text;
 }
