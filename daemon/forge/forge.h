@@ -1,5 +1,6 @@
 #pragma once
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -66,7 +67,7 @@ typedef struct ForgeList ForgeList;
 struct ForgeList {
         const char *owner; /* "" the org's own directory, else "torvalds", "group/subgroup";
                               borrowed until done */
-        FetchPriority priority;
+        _Atomic(FetchPriority) priority; /* may be raised while it is under way */
         /* Asks nobody: what an earlier listing left on this machine. -ENODATA where there is
          * nothing. */
         bool kept;

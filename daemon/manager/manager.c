@@ -263,6 +263,7 @@ static void probe_answered(MailboxItem *item) {
                 (void) sd_event_exit(m->event, EXIT_FAILURE); /* fails only when exiting already */
         } else {
                 m->ready = true;
+                ns_list_all(m->ns);
                 log_info("Serving \"%s\"", m->mount_point);
                 update_status(m);
                 if (m->observer.ready)

@@ -2,7 +2,8 @@
  * tells sizes without content is asked for a directory and for all that lies below it at once, as
  * one request costs the same; of another one, the directory's files are fetched, and their sizes
  * are known with them; when directory after directory is asked for, more and more of what follows
- * comes along. */
+ * comes along. Where a server leaves some out, the files of the directory that somebody looks at
+ * are fetched. */
 
 #include <errno.h>
 #include <string.h>
@@ -10,7 +11,8 @@
 #include "tree/namespace-private.h"
 #include "tree/walk.h"
 
-/* Per request. 20,000 ids fit in the megabyte that web servers accept by default, compressed. */
+/* Per request, where the source has no better number. 20,000 ids fit in the megabyte that web
+ * servers accept by default, compressed. */
 #define MAX_SIZES 20000
 #define MAX_BLOBS 4000
 
@@ -19,8 +21,10 @@ typedef struct SizesOperation {
         Namespace *ns;
         Checkout *checkout;
         FlightKey key;
-        Walk walk; /* the entries asked for, and references to their listings */
-        Oid *oids; /* sorted, each once: what fetch.oids points to */
+        Listing *listing; /* of the directory that somebody looks at; a reference */
+        Walk walk;        /* the entries asked for, and references to their listings */
+        Oid *oids;        /* sorted, each once: fetch.oids points into them */
+        size_t n_oids, n_sent;
 } SizesOperation;
 
 static int compare_items(const void *a, const void *b) {
@@ -79,38 +83,100 @@ static void keep_sizes(SizesOperation *op) {
         }
 }
 
-static void on_done(Fetch *fetch, int result, const Failure *failure) {
-        SizesOperation *op = container_of(fetch, SizesOperation, fetch);
-        Namespace *ns = op->ns;
-        Failure why = {0};
+/* What is asked for: the ids of the walk's items, sorted, each once. */
+static int list_oids(SizesOperation *op) {
+        Oid *oids = calloc(op->walk.n_items, sizeof(*oids));
+        if (!oids)
+                return -ENOMEM;
+        qsort(op->walk.items, op->walk.n_items, sizeof(*op->walk.items), compare_items);
+        size_t n = 0;
+        for (size_t i = 0; i < op->walk.n_items; i++)
+                if (n == 0 || !oid_equal(&oids[n - 1], &op->walk.items[i].entry->oid))
+                        oids[n++] = op->walk.items[i].entry->oid;
+        free(op->oids);
+        op->oids = oids;
+        op->n_oids = n;
+        op->n_sent = 0;
+        return 0;
+}
 
-        /* Not an error of anybody: who waits looks again and asks for the files instead, or does
-         * without. */
-        if (result == -EOPNOTSUPP && fetch->kind == FETCH_SIZES) {
-                atomic_store(&op->checkout->repo->sizes_refused, true);
-                result = 0;
-        } else {
-                keep_sizes(op);
-                result = demand_object_result(result, failure, &why);
-                ns_report(ns, op->checkout->repo->org, result, &why);
-        }
-        flight_land(ns->flights, &op->key, result, &why);
+/* As many as the source likes to be asked for at a time. */
+static void send_batch(SizesOperation *op) {
+        Source *source = op->checkout->repo->source;
+        size_t n = op->n_oids - op->n_sent;
+
+        if (op->fetch.kind == FETCH_SIZES && source->sizes_per_fetch > 0)
+                n = MIN(n, source->sizes_per_fetch);
+        op->fetch.oids = op->oids + op->n_sent;
+        op->fetch.n_oids = n;
+        op->n_sent += n;
+        op->fetch.deadline_usec = ns_transfer_deadline(op->ns);
+        source_fetch(source, &op->fetch);
+}
+
+static void end(SizesOperation *op, int result, const Failure *failure) {
+        Namespace *ns = op->ns;
+
+        flight_land(ns->flights, &op->key, result, failure);
         walk_done(&op->walk);
+        listing_unref(op->listing);
         checkout_unref(op->checkout);
         free(op->oids);
         free(op);
         ns_operation_end(ns);
 }
 
+/* Says the server; whoever waits must not come back to ask the same. 1: the files of the directory
+ * that nobody told the size of are on their way; 0: there are none; < 0. */
+static int fetch_untold(SizesOperation *op) {
+        const WalkLimits limits = {.missing_sizes_only = true, .whole_first_listing = true};
+
+        walk_done(&op->walk);
+        op->walk = (Walk){0};
+        int r = walk_below(op->ns, op->listing, &limits, &op->walk);
+        if (r < 0 || op->walk.n_items == 0)
+                return r;
+        r = list_oids(op);
+        if (r < 0)
+                return r;
+        op->fetch.kind = FETCH_BLOBS;
+        send_batch(op);
+        return 1;
+}
+
+static void on_done(Fetch *fetch, int result, const Failure *failure) {
+        SizesOperation *op = container_of(fetch, SizesOperation, fetch);
+        Failure why = {0};
+
+        /* Not an error of anybody: who waits looks again and asks for the files instead, or does
+         * without. */
+        if (result == -EOPNOTSUPP && fetch->kind == FETCH_SIZES) {
+                atomic_store(&op->checkout->repo->sizes_refused, true);
+                end(op, 0, NULL);
+                return;
+        }
+        if (result >= 0 && op->n_sent < op->n_oids) {
+                send_batch(op);
+                return;
+        }
+        keep_sizes(op);
+        result = demand_object_result(result, failure, &why);
+        ns_report(op->ns, op->checkout->repo->org, result, &why);
+        if (result >= 0 && fetch->kind == FETCH_SIZES) {
+                result = fetch_untold(op);
+                if (result > 0)
+                        return;
+        }
+        end(op, result, &why);
+}
+
 /* What is left of the request is filled from the rest of the repository: a walk comes by there
  * next, and it costs no round trip. Entries that are there already are only asked for once. */
-static int add_rest(SizesOperation *op, const WalkLimits *limits) {
+static int add_rest(SizesOperation *op, const Oid *tree, const WalkLimits *limits) {
         const NsCall call = {.flags = NS_MAY_BLOCK};
         _cleanup_(listing_unrefp) Listing *root = NULL;
-        CheckoutState state;
 
-        checkout_get_state(op->checkout, &state);
-        if (oid_is_none(&state.root) || ns_listing(op->ns, &call, NULL, &state.root, &root) <= 0)
+        if (oid_is_none(tree) || ns_listing(op->ns, &call, NULL, tree, &root) <= 0)
                 return 0;
         WalkLimits rest = *limits;
         rest.whole_first_listing = false;
@@ -122,8 +188,11 @@ static int add_rest(SizesOperation *op, const WalkLimits *limits) {
 static int prepare(SizesOperation *op, Listing *l) {
         Repo *repo = op->checkout->repo;
         bool blobs = atomic_load(&repo->sizes_refused);
+        size_t max_sizes =
+                repo->source->sizes_per_fetch ? repo->source->sizes_per_fetch : MAX_SIZES;
+        CheckoutState state;
         WalkLimits limits = {
-                .max_items = blobs ? walk_window(op->checkout, MAX_BLOBS) : MAX_SIZES,
+                .max_items = blobs ? walk_window(op->checkout, MAX_BLOBS) : max_sizes,
                 .missing_sizes_only = true,
                 .whole_first_listing = true,
         };
@@ -132,33 +201,24 @@ static int prepare(SizesOperation *op, Listing *l) {
          */
         if (repo->source->objects_in_memory)
                 limits.max_items = 0;
+        checkout_get_state(op->checkout, &state);
         int r = walk_below(op->ns, l, &limits, &op->walk);
         if (r >= 0 && limits.max_items > 0)
-                r = add_rest(op, &limits);
+                r = add_rest(op, &state.root, &limits);
         if (r < 0)
                 return r;
         if (op->walk.n_items == 0)
                 return 1;
-
-        qsort(op->walk.items, op->walk.n_items, sizeof(*op->walk.items), compare_items);
-        op->oids = calloc(op->walk.n_items, sizeof(*op->oids));
-        if (!op->oids)
-                return -ENOMEM;
-        size_t n = 0;
-        for (size_t i = 0; i < op->walk.n_items; i++)
-                if (n == 0 || !oid_equal(&op->oids[n - 1], &op->walk.items[i].entry->oid))
-                        op->oids[n++] = op->walk.items[i].entry->oid;
         op->fetch = (Fetch){
                 .kind = blobs ? FETCH_BLOBS : FETCH_SIZES,
                 .priority = FETCH_WAITING,
-                .deadline_usec = ns_transfer_deadline(op->ns),
-                .oids = op->oids,
-                .n_oids = n,
+                .tree = l->oid,
+                .root = state.root,
                 .object = on_object,
                 .size = on_size,
                 .done = on_done,
         };
-        return 0;
+        return list_oids(op);
 }
 
 int demand_sizes(Namespace *ns, const NsCall *call, Checkout *c, Listing *l) {
@@ -173,10 +233,11 @@ int demand_sizes(Namespace *ns, const NsCall *call, Checkout *c, Listing *l) {
         op->ns = ns;
         op->checkout = checkout_ref(c);
         op->key = key;
+        op->listing = listing_ref(l);
         r = prepare(op, l);
         if (r != 0)
-                on_done(&op->fetch, MIN(r, 0), NULL);
+                end(op, MIN(r, 0), NULL);
         else
-                source_fetch(c->repo->source, &op->fetch);
+                send_batch(op);
         return NS_PARKED;
 }

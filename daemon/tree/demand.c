@@ -51,25 +51,50 @@ void ns_operation_end(Namespace *ns) {
                 (void) pthread_cond_broadcast(&ns->idle); /* cannot fail on an initialised one */
 }
 
-void *demand_start(Namespace *ns, const FlightKey *key, size_t size) {
-        void *op = calloc(1, size);
-
-        int r = op ? ns_operation_begin(ns) : -ENOMEM;
-        if (r >= 0)
-                return op;
-        free(op);
-        flight_land(ns->flights, key, r, NULL);
-        return NULL;
+int demand_begin(Namespace *ns, size_t size, void **ret) {
+        _cleanup_free_ void *op = calloc(1, size);
+        if (!op)
+                return -ENOMEM;
+        int r = ns_operation_begin(ns);
+        if (r < 0)
+                return r;
+        *ret = TAKE_PTR(op);
+        return 0;
 }
 
-void ns_report(Namespace *ns, Org *org, int result, const Failure *failure) {
-        if (!org_set_health(org, result, failure))
+void *demand_start(Namespace *ns, const FlightKey *key, size_t size) {
+        void *op = NULL;
+
+        int r = demand_begin(ns, size, &op);
+        if (r < 0)
+                flight_land(ns->flights, key, r, NULL);
+        return op;
+}
+
+static void report(Namespace *ns, Org *org, const OrgReport *said) {
+        if (!org_set_health(org, said))
                 return;
         mutex_lock(&ns->lock);
         NsOrgObserver observer = ns->org_observer;
         mutex_unlock(&ns->lock);
         if (observer.changed)
                 observer.changed(org->config->name, observer.userdata);
+}
+
+void ns_report(Namespace *ns, Org *org, int result, const Failure *failure) {
+        const OrgReport said = {.from = ORG_REPORT_NAME, .result = result, .failure = failure};
+
+        report(ns, org, &said);
+}
+
+void ns_report_listing(Namespace *ns, Owner *owner, int result, const Failure *failure) {
+        const OrgReport said = {
+                .from = owner->parent ? ORG_REPORT_LISTING : ORG_REPORT_ROOT,
+                .result = result,
+                .failure = failure,
+        };
+
+        report(ns, owner->org, &said);
 }
 
 static NsObserver get_observer(Namespace *ns) {
@@ -114,43 +139,7 @@ int demand_object_result(int result, const Failure *failure, Failure *ret_failur
                 failure ? failure->text : "not found");
 }
 
-/* --- the names in an owner --- */
-
-typedef struct ListOperation {
-        ForgeList list;
-        Namespace *ns;
-        Owner *owner;
-        FlightKey key;
-        char **names;
-        size_t n, cap;
-        int error;
-} ListOperation;
-
-#define MAX_REPOS (1u << 20)
-
-static bool list_found(ForgeList *list, const ForgeEntry *entry) {
-        ListOperation *op = container_of(list, ListOperation, list);
-
-        const char *name = entry->name;
-        if (!name_is_valid(name) || strchr(name, '@') || entry->kind != FORGE_REPO)
-                return true; /* a name that cannot be shown, or would be read as a ref */
-        if (op->n == op->cap) {
-                size_t cap = op->cap ? op->cap * 2 : 64;
-                char **names = realloc(op->names, cap * sizeof(*names));
-                if (!names) {
-                        op->error = -ENOMEM;
-                        return false;
-                }
-                op->names = names;
-                op->cap = cap;
-        }
-        op->names[op->n] = strdup(name);
-        if (!op->names[op->n]) {
-                op->error = -ENOMEM;
-                return false;
-        }
-        return ++op->n < MAX_REPOS;
-}
+/* --- owners --- */
 
 Node *ns_owner_node(Namespace *ns, Owner *owner) {
         Node *up = owner->parent ? ns_owner_node(ns, owner->parent)
@@ -171,8 +160,7 @@ Node *ns_owner_node(Namespace *ns, Owner *owner) {
         return node;
 }
 
-/* Its listing is another one. */
-static void owner_changed(Namespace *ns, Owner *owner) {
+void ns_owner_changed(Namespace *ns, Owner *owner) {
         Node *node = ns_owner_node(ns, owner);
 
         if (!node)
@@ -181,17 +169,30 @@ static void owner_changed(Namespace *ns, Owner *owner) {
         node_table_put(ns->nodes, node);
 }
 
-typedef struct TellNegative {
+void ns_doubt_owner(Namespace *ns, Owner *owner) {
+        if (!owner->parent)
+                return;
+        atomic_store(&owner->doubted_until_usec, OWNER_DOUBTED);
+        Node *up = ns_owner_node(ns, owner->parent);
+        if (!up)
+                return;
+        ns_entry_changed(ns, up->id, owner->name);
+        node_table_put(ns->nodes, up);
+}
+
+typedef struct TellName {
         Namespace *ns;
-        uint64_t id; /* of the directory */
-} TellNegative;
+        uint64_t id; /* of the directory; 0: the kernel does not know it */
+} TellName;
 
 /* The name as the kernel has it: a ref is remembered decoded, and "" is the default branch. */
-static void tell_negative(const char *name, void *userdata) {
-        const TellNegative *tell = userdata;
+static void tell_name(const char *name, void *userdata) {
+        const TellName *tell = userdata;
         const char *at = strchr(name, '@');
         char shown[NAME_MAX + 1];
 
+        if (tell->id == 0)
+                return;
         if (!at) {
                 ns_entry_changed(tell->ns, tell->id, name);
                 return;
@@ -211,53 +212,18 @@ static void tell_negative(const char *name, void *userdata) {
 
 void ns_drop_negatives(Namespace *ns, Owner *owner, bool only_listed) {
         Node *node = ns_owner_node(ns, owner);
-        TellNegative tell = {.ns = ns, .id = node ? node->id : 0};
+        TellName tell = {.ns = ns, .id = node ? node->id : 0};
 
-        owner_drop_negatives(owner, only_listed, node ? tell_negative : NULL, &tell);
+        owner_drop_negatives(owner, only_listed, tell_name, &tell);
         node_table_put(ns->nodes, node);
 }
 
-static void list_done(ForgeList *list, int result, const Failure *failure) {
-        ListOperation *op = container_of(list, ListOperation, list);
-        Namespace *ns = op->ns;
+void ns_follow_list(Namespace *ns, Owner *owner, NameList *list) {
+        Node *node = ns_owner_node(ns, owner);
+        TellName tell = {.ns = ns, .id = node ? node->id : 0};
 
-        if (result >= 0 && op->error < 0)
-                result = op->error;
-        if (result >= 0) {
-                if (owner_set_names(op->owner, op->names, op->n, now_usec()))
-                        owner_changed(ns, op->owner);
-                ns_drop_negatives(ns, op->owner, /* only_listed= */ true); /* they exist */
-        } else
-                owner_names_free(op->names, op->n);
-        ns_report(ns, op->owner->org, result, failure);
-        flight_land(ns->flights, &op->key, result, failure);
-        owner_unref(op->owner);
-        free(op);
-        ns_operation_end(ns);
-}
-
-int demand_list(Namespace *ns, const NsCall *call, Owner *owner) {
-        FlightKey key = demand_key_name(owner, DEMAND_LIST, "");
-        uint64_t asked = now_usec();
-
-        int r = demand_join(ns, call, &key);
-        if (r <= 0)
-                return r;
-        if (owner_was_listed(owner, asked)) {
-                flight_land(ns->flights, &key, 0, NULL);
-                return NS_PARKED;
-        }
-        ListOperation *op = demand_start(ns, &key, sizeof(*op));
-        if (!op)
-                return NS_PARKED;
-        op->list.owner = owner->path;
-        op->list.found = list_found;
-        op->list.done = list_done;
-        op->ns = ns;
-        op->owner = owner_ref(owner);
-        op->key = key;
-        forge_list(owner->org->forge, &op->list);
-        return NS_PARKED;
+        owner_follow_list(owner, list, tell_name, &tell);
+        node_table_put(ns->nodes, node);
 }
 
 /* --- one name --- */
@@ -273,27 +239,39 @@ typedef struct NameOperation {
 /* What is below it was found to exist. */
 static void owner_proven(Namespace *ns, Owner *owner) {
         for (; owner->parent; owner = owner->parent)
-                if (atomic_exchange(&owner->unproven_until_usec, 0) != 0)
-                        owner_changed(ns, owner->parent);
+                if (atomic_exchange(&owner->doubted_until_usec, 0) != 0)
+                        ns_owner_changed(ns, owner->parent);
 }
 
-/* 1 new, 0 was known, < 0. */
+/* 1: it was not shown before; 0; < 0. */
 static int found_repo(NameOperation *op, Source *source) {
         _cleanup_(repo_unrefp) Repo *repo = NULL;
 
         owner_proven(op->ns, op->owner);
-        return owner_add_repo(op->owner, op->name, source, &repo);
+        owner_forget_owner(op->owner, op->name);
+        int r = owner_add_repo(op->owner, op->name, source, &repo);
+        if (r < 0)
+                return r;
+        return atomic_exchange(&repo->doubtful, false) || r > 0;
 }
 
 static int found_owner(NameOperation *op, bool unproven) {
         _cleanup_(owner_unrefp) Owner *owner = NULL;
+        uint64_t until = unproven ? now_usec() + ns_negative_timeout(op->ns, NULL) : 0;
 
+        owner_forget_repo(op->owner, op->name);
         int r = owner_add_owner(op->owner, op->name, &owner);
         if (r < 0)
                 return r;
-        uint64_t until = unproven ? now_usec() + ns_negative_timeout(op->ns, NULL) : 0;
-        atomic_store(&owner->unproven_until_usec, until);
-        return r > 0 && !unproven;
+        bool was_shown = r == 0 && atomic_load(&owner->doubted_until_usec) == 0;
+        atomic_store(&owner->doubted_until_usec, until);
+        return !was_shown && !unproven;
+}
+
+static void not_found(NameOperation *op) {
+        owner_forget_repo(op->owner, op->name);
+        owner_forget_owner(op->owner, op->name);
+        owner_add_negative(op->owner, op->name, now_usec() + ns_negative_timeout(op->ns, NULL));
 }
 
 static void
@@ -301,14 +279,15 @@ name_found(ForgeLookup *lookup, int result, const ForgeFound *found, const Failu
         NameOperation *op = container_of(lookup, NameOperation, lookup);
         Namespace *ns = op->ns;
         _cleanup_(source_unrefp) Source *source = found ? found->source : NULL;
+        ForgeEntryKind kind;
 
         if (result >= 0) {
                 result = found->kind == FORGE_REPO ? found_repo(op, source)
                                                    : found_owner(op, found->unproven);
-                if (result > 0 && !owner_lists(op->owner, op->name))
-                        owner_changed(ns, op->owner);
+                if (result > 0 && !owner_lists(op->owner, op->name, &kind))
+                        ns_owner_changed(ns, op->owner);
         } else if (result == -ENOENT)
-                owner_add_negative(op->owner, op->name, now_usec() + ns_negative_timeout(ns, NULL));
+                not_found(op);
         ns_report(ns, op->owner->org, result, failure);
         flight_land(ns->flights, &op->key, MIN(result, 0), failure);
         owner_unref(op->owner);
@@ -321,12 +300,13 @@ static bool is_known(Owner *owner, const char *name) {
         _cleanup_(repo_unrefp) Repo *repo = owner_find_repo(owner, name);
         _cleanup_(owner_unrefp) Owner *child = owner_find_owner(owner, name);
 
-        return repo || (child && owner_is_believed(child));
+        return (repo && !atomic_load(&repo->doubtful)) || (child && owner_is_believed(child));
 }
 
 int demand_name(Namespace *ns, const NsCall *call, Owner *owner, const char *name) {
         FlightKey key = demand_key_name(owner, DEMAND_NAME, name);
         size_t len = strlen(name) + 1;
+        ForgeEntryKind kind;
 
         int r = demand_join(ns, call, &key);
         if (r <= 0)
@@ -341,6 +321,7 @@ int demand_name(Namespace *ns, const NsCall *call, Owner *owner, const char *nam
         memcpy(op->name, name, len);
         op->lookup.owner = owner->path;
         op->lookup.name = op->name;
+        op->lookup.listed = owner_lists(owner, name, &kind) && kind == FORGE_REPO;
         op->lookup.done = name_found;
         op->ns = ns;
         op->owner = owner_ref(owner);

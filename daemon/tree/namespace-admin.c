@@ -141,18 +141,22 @@ static uint64_t unused_generation(Namespace *ns, const char *name) {
         }
 }
 
+int ns_show_org(Namespace *ns, Org *org) {
+        org->generation = unused_generation(ns, org->config->name);
+        int r = insert_org(ns, org);
+        if (r < 0)
+                return r;
+        root_changed(ns, org->config->name);
+        return 0;
+}
+
 int ns_add_org(Namespace *ns, const OrgConfig *config, Failure *ret_failure) {
         _cleanup_(org_unrefp) Org *org = NULL;
 
         int r = org_new(config, ns->context, &org, ret_failure);
         if (r < 0)
                 return r;
-        org->generation = unused_generation(ns, config->name);
-        r = insert_org(ns, org);
-        if (r < 0)
-                return r;
-        root_changed(ns, config->name);
-        return 0;
+        return ns_show_org(ns, org);
 }
 
 int ns_remove_org(Namespace *ns, const char *name) {
@@ -254,7 +258,7 @@ int ns_refresh(Namespace *ns, Checkout *c, RefreshDone done, void *userdata) {
 int ns_relist(Namespace *ns, Owner *owner, RefreshDone done, void *userdata) {
         RefreshCall *rc;
 
-        if (!owner_was_listed(owner, 1)) {
+        if (!owner_has_list(owner)) {
                 done(0, NULL, userdata);
                 return 0;
         }
@@ -297,12 +301,17 @@ static void poll_repo(Repo *repo, void *userdata) {
         repo_each_checkout(repo, poll_checkout, userdata);
 }
 
-/* The kernel keeps a listing that was made once: it is made anew here, and the kernel told. */
+/* The kernel keeps a listing that was made once. Where it costs little it is made anew here, and
+ * the kernel told. Else the kernel is only told that it is old: whoever looks at it next is shown
+ * the same, and has it asked for again. */
 static void poll_owner(Owner *owner, void *userdata) {
         const Poll *poll = userdata;
         uint64_t since = poll->now > poll->interval ? poll->now - poll->interval : 1;
 
-        if (owner_relist_due(owner, since, poll->now))
+        if (owner->org->forge->ops->revalidates) {
+                if (owner_expire(owner, since))
+                        ns_owner_changed(poll->ns, owner);
+        } else if (owner_relist_due(owner, since, poll->now))
                 (void) ns_relist(
                         poll->ns, owner, nobody_waits, NULL); /* tried again at the next poll */
         owner_each_repo(owner, poll_repo, userdata);
@@ -316,6 +325,17 @@ static int poll_org(Org *org, void *userdata) {
                 return 0;
         owner_each(&org->root, poll_owner, poll);
         return 0;
+}
+
+static int list_ahead(Org *org, void *userdata) {
+        if (org->forge->ops->revalidates && org->config->owner)
+                demand_list_ahead(userdata, &org->root, FETCH_PREFETCH);
+        return 0;
+}
+
+void ns_list_all(Namespace *ns) {
+        /* Out of memory: lists are asked for when somebody looks. */
+        (void) ns_each_org(ns, list_ahead, ns);
 }
 
 void ns_poll(Namespace *ns) {

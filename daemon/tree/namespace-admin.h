@@ -48,6 +48,9 @@ void ns_set_org_observer(Namespace *ns, const NsOrgObserver *observer);
  * thread. */
 void ns_poll(Namespace *ns);
 
+/* Starts the listing of every org whose forge takes long for it. Does not wait. */
+void ns_list_all(Namespace *ns);
+
 /* --- walking to a path, which may need the network at every step --- */
 
 typedef struct NsPath NsPath;

@@ -32,9 +32,10 @@ struct Namespace {
         bool stopping;
 };
 
-/* Kinds of flight. The scope is the owner for the first two, the repository for the others. */
+/* Kinds of flight. The scope is the owner for the first three, the repository for the others. */
 typedef enum DemandKind {
-        DEMAND_LIST,
+        DEMAND_LIST, /* the whole of it */
+        DEMAND_NEWS, /* of a listing: some more of it can be shown, or it has ended */
         DEMAND_NAME,
         DEMAND_CHECKOUT,
         DEMAND_REFRESH,
@@ -58,11 +59,18 @@ void ns_operation_end(Namespace *ns);
 /* Begins the operation that lands this flight: zeroed memory of `size` bytes for its state. NULL
  * where it cannot begin; then the flight has landed with the reason. */
 void *demand_start(Namespace *ns, const FlightKey *key, size_t size);
+/* The same for no flight in particular: 0, -ENOMEM, or -ECANCELED once the name space stops. */
+int demand_begin(Namespace *ns, size_t size, void **ret);
 
-/* Notes how a request for this org ended. */
+/* The forge says that it does not exist, though it was known. */
+void ns_doubt_owner(Namespace *ns, Owner *owner);
+/* Notes how a request for this org ended: about one name or repository, or a whole listing. */
 void ns_report(Namespace *ns, Org *org, int result, const Failure *failure);
+void ns_report_listing(Namespace *ns, Owner *owner, int result, const Failure *failure);
 /* A reference to the node of a directory above repositories; NULL where nobody knows it. */
 Node *ns_owner_node(Namespace *ns, Owner *owner);
+/* Its listing is another one: tells the kernel. */
+void ns_owner_changed(Namespace *ns, Owner *owner);
 void ns_entry_changed(Namespace *ns, uint64_t parent, const char *name);
 void ns_inode_changed(Namespace *ns, uint64_t id);
 /* How long a question may take, and a transfer of objects, from now. The latter is far longer than
@@ -72,6 +80,8 @@ uint64_t ns_deadline(Namespace *ns);
 /* Forgets which names do not exist in the owner, or those of them that its listing holds, and tells
  * the kernel. */
 void ns_drop_negatives(Namespace *ns, Owner *owner, bool only_listed);
+/* Doubts what this list, which is complete, does not name any more, and tells the kernel. */
+void ns_follow_list(Namespace *ns, Owner *owner, NameList *list);
 uint64_t ns_transfer_deadline(Namespace *ns);
 /* An object that a tree or a commit names does not exist at its server: that is no absence of the
  * name that somebody looked for but damage. Returns the result to land with; *ret_failure is filled
@@ -81,6 +91,20 @@ int demand_object_result(int result, const Failure *failure, Failure *ret_failur
 /* Asking for what is not resident. Each returns NS_PARKED or < 0; the call's waiter has joined the
  * flight. */
 int demand_list(Namespace *ns, const NsCall *call, Owner *owner);
+/* The same for nobody in particular: only started, unless it is under way. */
+void demand_list_ahead(Namespace *ns, Owner *owner, FetchPriority priority);
+/* There is a list to show: a growing or complete one, at least as new as `since` where the forge
+ * keeps none. */
+bool ns_can_list(Owner *owner, uint64_t since);
+/* Something to show: of an owner that shows nothing (list is NULL), or behind the first n_seen
+ * names of a list that is still growing. since: when the caller looked and found none. */
+int demand_news(
+        Namespace *ns,
+        const NsCall *call,
+        Owner *owner,
+        NameList *list,
+        size_t n_seen,
+        uint64_t since);
 /* What the name is: a repository, or an owner. */
 int demand_name(Namespace *ns, const NsCall *call, Owner *owner, const char *name);
 int demand_checkout(Namespace *ns, const NsCall *call, Repo *repo, const char *refspec);
@@ -130,6 +154,8 @@ int ns_entry_node_locked(
 /* Makes the kernel ask again for everything it knows of this directory and below. */
 void ns_forget_below(Namespace *ns, Node *dir);
 NodeSpec ns_entry_spec(Node *dir, const Listing *l, const ListingEntry *e, int64_t mtime);
+/* Takes a reference. -EEXIST. */
+int ns_show_org(Namespace *ns, Org *org);
 Org *ns_find_org(Namespace *ns, const char *name); /* a reference, or NULL */
 
 /* Applies a new commit to a checkout. 0; 1 with the missing trees in *ret_missing (an allocated

@@ -1,5 +1,5 @@
 /* Listings. There are no directory handles, so an offset says by itself where a listing stands: in
- * a tree, a tag of the tree and the index in it; among orgs and repositories, the inode number of
+ * a tree or the list of an owner, a tag of it and the index in it; among orgs, the inode number of
  * the last entry, in whose order they are listed. So a listing survives a move of the branch (it
  * ends on the tree it began with), names that come and go, and another daemon. */
 
@@ -32,35 +32,44 @@ static bool fill_dots(const Readdir *rd, uint64_t tag) {
         return true;
 }
 
-/* --- orgs and repositories --- */
+/* --- orgs --- */
 
-typedef struct NameEntry {
+typedef struct NameIno {
         uint64_t ino;
         const char *name;
-} NameEntry;
+        NodeKind kind;
+} NameIno;
 
 static int compare_inos(const void *a, const void *b) {
-        uint64_t x = ((const NameEntry *) a)->ino, y = ((const NameEntry *) b)->ino;
+        uint64_t x = ((const NameIno *) a)->ino, y = ((const NameIno *) b)->ino;
 
         return x < y ? -1 : x > y;
 }
 
-static int readdir_names(
-        const Readdir *rd, NodeKind kind, char **names, const uint64_t *generations, size_t n) {
-        _cleanup_free_ NameEntry *entries = calloc(n + 1, sizeof(*entries));
+static void fill_attr(NodeKind kind, uint64_t ino, NsAttr *ret) {
+        *ret = (NsAttr){.ino = ino, .mode = node_mode(kind)};
+}
+
+static uint64_t name_ino(const Readdir *rd, NodeKind kind, const char *name, uint64_t generation) {
+        const NodeSpec spec = {
+                .kind = kind,
+                .parent = rd->dir,
+                .name = name,
+                .name_len = strlen(name),
+                .generation = generation,
+        };
+
+        return node_id(&spec);
+}
+
+static int readdir_orgs(const Readdir *rd, char **names, const uint64_t *generations, size_t n) {
+        _cleanup_free_ NameIno *entries = calloc(n + 1, sizeof(*entries));
         if (!entries)
                 return -ENOMEM;
 
-        for (size_t i = 0; i < n; i++) {
-                const NodeSpec spec = {
-                        .kind = kind,
-                        .parent = rd->dir,
-                        .name = names[i],
-                        .name_len = strlen(names[i]),
-                        .generation = generations ? generations[i] : 0,
-                };
-                entries[i] = (NameEntry){.ino = node_id(&spec), .name = names[i]};
-        }
+        for (size_t i = 0; i < n; i++)
+                entries[i] = (NameIno){
+                        .ino = name_ino(rd, NODE_ORG, names[i], generations[i]), .name = names[i]};
         qsort(entries, n, sizeof(*entries), compare_inos);
 
         /* Inode numbers of made nodes are above 1, so they cannot be taken for the offsets of the
@@ -68,8 +77,9 @@ static int readdir_names(
         if (rd->offset < N_DOTS && !fill_dots(rd, 0))
                 return 0;
         for (size_t i = 0; i < n; i++) {
-                const NsAttr attr = {.ino = entries[i].ino, .mode = node_mode(kind)};
+                NsAttr attr;
                 uint64_t offset = entries[i].ino + N_DOTS;
+                fill_attr(NODE_ORG, entries[i].ino, &attr);
                 if (rd->offset >= offset)
                         continue;
                 if (!rd->fill(entries[i].name, &attr, offset, rd->userdata))
@@ -102,29 +112,145 @@ static int readdir_root(const Readdir *rd) {
         if (!names)
                 return -ENOMEM;
         if (r >= 0)
-                r = readdir_names(rd, NODE_ORG, names, generations, n);
-        owner_names_free(names, n);
+                r = readdir_orgs(rd, names, generations, n);
+        for (size_t i = 0; i < n; i++)
+                free(names[i]);
+        free(names);
         return r;
 }
 
-static int readdir_owner(const Readdir *rd) {
-        Owner *owner = rd->dir->owner;
-        char **names;
+/* --- owners ---
+ *
+ * First what the forge listed, in its order: the offset is the tag of the list and an index in it.
+ * Then what look-ups found and this list lacks: the tag, and a key that is the upper half of the
+ * inode number, in the order of which they come. */
+
+#define FOUND (UINT64_C(1) << 62)
+
+static uint64_t list_tag(const NameList *list) {
+        return (uint64_t) list->tag << 32;
+}
+
+static NodeKind kind_of(ForgeEntryKind kind) {
+        return kind == FORGE_OWNER ? NODE_OWNER : NODE_CHECKOUT;
+}
+
+/* Keys that collide move up, so that all differ. */
+static int
+fill_found_names(const Readdir *rd, const NameList *list, const FoundName *found, size_t n) {
+        uint64_t next_key = 0;
+
+        _cleanup_free_ NameIno *entries = calloc(n + 1, sizeof(*entries));
+        if (!entries)
+                return -ENOMEM;
+        for (size_t i = 0; i < n; i++) {
+                NodeKind kind = kind_of(found[i].kind);
+                entries[i] = (NameIno){
+                        .ino = name_ino(rd, kind, found[i].name, 0),
+                        .name = found[i].name,
+                        .kind = kind,
+                };
+        }
+        qsort(entries, n, sizeof(*entries), compare_inos);
+        for (size_t i = 0; i < n; i++) {
+                uint64_t key = MAX(entries[i].ino >> 31, next_key);
+                uint64_t offset = FOUND | list_tag(list) | key;
+                NsAttr attr;
+                fill_attr(entries[i].kind, entries[i].ino, &attr);
+                next_key = MIN(key + 1, (uint64_t) UINT32_MAX);
+                if ((rd->offset & FOUND) && (rd->offset & UINT32_MAX) >= key)
+                        continue;
+                if (!rd->fill(entries[i].name, &attr, offset, rd->userdata))
+                        break;
+        }
+        return 0;
+}
+
+static int fill_found(const Readdir *rd, NameList *list) {
+        FoundName *found;
         size_t n;
+
+        int r = owner_get_found(rd->dir->owner, list, &found, &n);
+        if (r < 0)
+                return r;
+        r = fill_found_names(rd, list, found, n);
+        owner_found_free(found, n);
+        return r;
+}
+
+static int fill_list(const Readdir *rd, NameList *list, uint64_t now) {
+        uint64_t tag = list_tag(list);
+        uint64_t first = rd->offset & UINT32_MAX;
+        uint64_t i = first < N_DOTS ? 0 : first - N_DOTS;
+        bool filled = first < N_DOTS;
+        NameListState state;
+
+        if (!fill_dots(rd, tag))
+                return 0;
+        do {
+                const NameEntry *e;
+                for (; (e = name_list_at(list, i)); i++) {
+                        NodeKind kind = kind_of(e->kind);
+                        NsAttr attr;
+                        fill_attr(kind, name_ino(rd, kind, e->name, 0), &attr);
+                        if (!rd->fill(e->name, &attr, tag | (i + N_DOTS + 1), rd->userdata))
+                                return 0;
+                        filled = true;
+                }
+                state = name_list_state(list);
+        } while (i < state.n_shown);
+        if (!state.ended)
+                return filled ? 0 : demand_news(rd->ns, rd->call, rd->dir->owner, list, i, now);
+        if (state.error < 0)
+                return filled ? 0 : state.error;
+        return fill_found(rd, list);
+}
+
+/* The list that this reading began on; if nobody remembers it, the same place in the one that is
+ * shown. */
+static NameList *find_list(const Readdir *rd) {
+        Owner *owner = rd->dir->owner;
+
+        NameList *list = owner_list_of(owner, (uint32_t) (rd->offset >> 32) & NAME_LIST_TAG_MAX);
+        return list ? list : owner_list(owner);
+}
+
+/* A reading begins: 1 with what to read, NS_PARKED, or < 0. */
+static int begin_list(const Readdir *rd, uint64_t now, NameList **ret) {
+        Owner *owner = rd->dir->owner;
+        uint64_t interval = ns_poll_interval(rd->ns, owner->org);
+        uint64_t age = MAX(interval, USEC_PER_SEC);
+        uint64_t since = now < age ? 1 : now - age;
+
+        if (!ns_can_list(owner, since))
+                return demand_news(rd->ns, rd->call, owner, NULL, 0, since);
+        *ret = owner_list(owner);
+        if (!*ret) /* flushed just now */
+                return demand_news(rd->ns, rd->call, owner, NULL, 0, since);
+        if (owner->org->forge->ops->revalidates && interval > 0 &&
+            owner_relist_due(owner, since, now))
+                demand_list_ahead(rd->ns, owner, FETCH_REFRESH);
+        return 1;
+}
+
+static int readdir_owner(const Readdir *rd) {
+        _cleanup_(name_list_unrefp) NameList *list = NULL;
+        Owner *owner = rd->dir->owner;
+        uint64_t now = now_usec();
+        int r = 1;
 
         if (atomic_load(&owner->closed))
                 return -ENOENT;
-        uint64_t now = now_usec(), age = MAX(ns_poll_interval(rd->ns, owner->org), USEC_PER_SEC);
-        /* The rest of a listing comes from what its start was served from. */
-        uint64_t since = rd->offset > 0 || now < age ? 1 : now - age;
-        if (!owner_was_listed(owner, since))
-                return demand_list(rd->ns, rd->call, owner);
-        int r = owner_get_names(owner, &names, &n);
-        if (r < 0)
+        if (rd->offset == 0)
+                r = begin_list(rd, now, &list);
+        else {
+                list = find_list(rd);
+                if (!list)
+                        r = demand_news(rd->ns, rd->call, owner, NULL, 0, 1);
+        }
+        if (r <= 0)
                 return r;
-        r = readdir_names(rd, NODE_CHECKOUT, names, NULL, n);
-        owner_names_free(names, n);
-        return r;
+        return rd->offset & FOUND ? fill_found(rd, list) : fill_list(rd, list, now);
 }
 
 /* --- directories of a commit --- */

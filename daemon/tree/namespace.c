@@ -117,12 +117,30 @@ static bool needs_check(Namespace *ns, Checkout *c) {
         return c->moves && interval > 0 && checkout_checked(c) + interval < now_usec();
 }
 
-/* A directory of repositories in this one, if that is what the name is known as: 1, 0 or < 0. */
-static int known_owner(Namespace *ns, Node *dir, const char *name, Node **ret) {
-        _cleanup_(owner_unrefp) Owner *owner = owner_find_owner(dir->owner, name);
+/* The owner of this name in another one, if it is known: 1, 0 or < 0. */
+static int find_owner(Owner *owner, const char *name, Owner **ret) {
+        _cleanup_(owner_unrefp) Owner *child = owner_find_owner(owner, name);
+        ForgeEntryKind kind;
 
-        if (!owner || !owner_is_believed(owner))
-                return 0;
+        if (!child || !owner_is_believed(child)) {
+                if (!owner_lists(owner, name, &kind) || kind != FORGE_OWNER)
+                        return 0;
+                owner_unref(TAKE_PTR(child));
+                int r = owner_add_owner(owner, name, &child);
+                if (r < 0)
+                        return r;
+                atomic_store(&child->doubted_until_usec, 0);
+        }
+        *ret = TAKE_PTR(child);
+        return 1;
+}
+
+static int known_owner(Namespace *ns, Node *dir, const char *name, Node **ret) {
+        _cleanup_(owner_unrefp) Owner *owner = NULL;
+
+        int r = find_owner(dir->owner, name, &owner);
+        if (r <= 0)
+                return r;
         const NodeSpec spec = {
                 .kind = NODE_OWNER,
                 .parent = dir,
@@ -130,7 +148,7 @@ static int known_owner(Namespace *ns, Node *dir, const char *name, Node **ret) {
                 .name_len = strlen(name),
                 .owner = owner,
         };
-        int r = node_table_get_or_add(ns->nodes, &spec, ret);
+        r = node_table_get_or_add(ns->nodes, &spec, ret);
         return r < 0 ? r : 1;
 }
 
@@ -150,7 +168,7 @@ child_of_owner(Namespace *ns, const NsCall *call, Node *dir, const char *name, N
             split_name(name, repo_name, refspec) < 0)
                 return 0;
         _cleanup_(repo_unrefp) Repo *repo = owner_find_repo(owner, repo_name);
-        if (!repo) {
+        if (!repo || atomic_load(&repo->doubtful)) {
                 int r = known_owner(ns, dir, repo_name, ret);
                 if (r > 0 && strcmp(name, repo_name) != 0) { /* only repositories have refs */
                         node_table_put(ns->nodes, TAKE_PTR(*ret));
@@ -286,7 +304,7 @@ void ns_node_attr(Namespace *ns, const Node *node, NsAttr *ret) {
                 ret->mtime = node->mtime;
         } else
                 ret->mtime = node->mtime;
-        if (node->kind == NODE_OWNER && atomic_load(&node->owner->unproven_until_usec) != 0)
+        if (node->kind == NODE_OWNER && atomic_load(&node->owner->doubted_until_usec) != 0)
                 ret->entry_timeout_usec = ns_negative_timeout(ns, NULL);
 }
 

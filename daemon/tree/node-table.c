@@ -89,6 +89,8 @@ static bool node_matches(const Node *node, const NodeSpec *spec) {
         return node->kind == spec->kind && node->parent == spec->parent &&
                node->name_len == spec->name_len &&
                memcmp(node->name, spec->name, spec->name_len) == 0 &&
+               (node->kind != NODE_CHECKOUT || !spec->checkout ||
+                node->checkout == spec->checkout) &&
                (!node_is_owner(node) || !spec->owner || node->owner == spec->owner) &&
                (node->kind <= NODE_SUBMODULE || oid_equal(&node->oid, &spec->oid));
 }

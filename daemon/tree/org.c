@@ -42,22 +42,74 @@ void org_close(Org *org) {
         owner_close(&org->root);
 }
 
-bool org_set_health(Org *org, int result, const Failure *failure) {
-        bool no_trouble = result >= 0 || result == -ENOENT || result == -ECANCELED ||
-                          (failure &&
-                           (failure->class == FAILURE_CANCELLED || failure->class == FAILURE_BUSY));
-        OrgHealth health = no_trouble ? ORG_HEALTH_OK : ORG_HEALTH_FAILING;
+typedef enum Verdict {
+        VERDICT_NONE, /* says nothing of the org */
+        VERDICT_OK,
+        VERDICT_NOTICE,
+        VERDICT_TROUBLE,
+} Verdict;
 
-        if (!no_trouble && !failure)
-                return false; /* our own trouble, such as memory: says nothing of the org */
+static bool is_of_one_repository(FailureClass class) {
+        switch (class) {
+        case FAILURE_FORBIDDEN:
+        case FAILURE_BLOCKED:
+        case FAILURE_RENAMED:
+        case FAILURE_TOO_LARGE:
+        case FAILURE_CORRUPT:
+        case FAILURE_UNSUPPORTED:
+                return true;
+        default:
+                return false;
+        }
+}
+
+/* The network or the server, rather than what somebody may see there: any answer proves it over. */
+static bool is_of_connection(FailureClass class) {
+        switch (class) {
+        case FAILURE_OFFLINE:
+        case FAILURE_TIMEOUT:
+        case FAILURE_RATE_LIMITED:
+        case FAILURE_SERVER:
+        case FAILURE_LOCAL:
+                return true;
+        default:
+                return false;
+        }
+}
+
+static Verdict judge(const OrgReport *report) {
+        FailureClass class = report->failure ? report->failure->class : FAILURE_NONE;
+
+        bool particular = report->from == ORG_REPORT_NAME && is_of_one_repository(class);
+
+        if (report->result >= 0)
+                return class == FAILURE_NONE || particular ? VERDICT_OK : VERDICT_NOTICE;
+        if (report->result == -ECANCELED || class == FAILURE_CANCELLED || class == FAILURE_BUSY)
+                return VERDICT_OK;
+        if (report->result == -ENOENT && (report->from != ORG_REPORT_ROOT || !report->failure))
+                return VERDICT_OK;
+        return !report->failure || particular ? VERDICT_NONE : VERDICT_TROUBLE;
+}
+
+bool org_set_health(Org *org, const OrgReport *report) {
+        Verdict verdict = judge(report);
+        bool by_listing = report->from != ORG_REPORT_NAME;
+
+        if (verdict == VERDICT_NONE)
+                return false;
         MUTEX_GUARD(&org->lock);
-        bool changed = org->health != health;
+        bool sticks = org->by_listing && !by_listing && !is_of_connection(org->failure.class);
+        if (verdict == VERDICT_OK && sticks)
+                return false;
+        OrgHealth health = verdict == VERDICT_TROUBLE  ? ORG_HEALTH_FAILING
+                           : verdict == VERDICT_NOTICE ? ORG_HEALTH_NOTICE
+                                                       : ORG_HEALTH_OK;
+        Failure failure = verdict == VERDICT_OK ? (Failure){0} : *report->failure;
+        bool changed = org->health != health || org->failure.class != failure.class ||
+                       strcmp(org->failure.text, failure.text) != 0;
         org->health = health;
-        if (health == ORG_HEALTH_FAILING && failure) {
-                changed = changed || strcmp(org->failure.text, failure->text) != 0;
-                org->failure = *failure;
-        } else
-                org->failure = (Failure){0};
+        org->failure = failure;
+        org->by_listing = by_listing && verdict != VERDICT_OK;
         return changed;
 }
 
@@ -78,19 +130,15 @@ void org_each_repo(Org *org, void (*fn)(Repo *repo, void *userdata), void *userd
         owner_each(&org->root, visit_repos, &each);
 }
 
-static void count_names(Owner *owner, void *userdata) {
-        size_t *n = userdata, n_names;
-        char **names;
+static void count_repos(Owner *owner, void *userdata) {
+        size_t *n = userdata;
 
-        if (owner_get_names(owner, &names, &n_names) < 0)
-                return;
-        *n += n_names;
-        owner_names_free(names, n_names);
+        *n += owner_n_repos(owner);
 }
 
 size_t org_n_repos(Org *org) {
         size_t n = 0;
 
-        owner_each(&org->root, count_names, &n);
+        owner_each(&org->root, count_repos, &n);
         return n;
 }

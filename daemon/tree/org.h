@@ -15,6 +15,7 @@
 typedef enum OrgHealth {
         ORG_HEALTH_IDLE,
         ORG_HEALTH_OK,
+        ORG_HEALTH_NOTICE, /* works, but: see Org.failure */
         ORG_HEALTH_FAILING,
 } OrgHealth;
 
@@ -29,7 +30,8 @@ struct Org {
 
         Mutex lock; /* guards what follows */
         OrgHealth health;
-        Failure failure; /* while FAILING */
+        Failure failure; /* while NOTICE or FAILING */
+        bool by_listing; /* a listing said so */
 };
 
 int org_new(const OrgConfig *config, const ForgeContext *context, Org **ret, Failure *ret_failure);
@@ -40,10 +42,27 @@ DEFINE_CLEANUP(Org *, org_unref)
  * open lives on until it is closed. */
 void org_close(Org *org);
 
-/* Notes how the last request for this org ended. Being told that something does not exist is no
- * trouble; an error without a failure is not the org's. Returns true if that changed what `gitfsctl
- * org show` says. */
-bool org_set_health(Org *org, int result, const Failure *failure);
+/* How one request for the org ended. */
+typedef struct OrgReport {
+        enum {
+                ORG_REPORT_NAME,    /* about one name, or one repository */
+                ORG_REPORT_LISTING, /* the listing of an owner in the org */
+                ORG_REPORT_ROOT,    /* of the org's own directory */
+        } from;
+        int result;
+        const Failure *failure; /* may be NULL */
+} OrgReport;
+
+/* Draws conclusions from it. Returns true if that changed what `gitfsctl org show` says.
+ *
+ * - A result below 0 without a failure is our own trouble and says nothing of the org.
+ * - That something does not exist is no trouble, unless it is the org itself.
+ * - What is particular to one repository (forbidden, blocked, renamed, damaged, too large) says
+ *   nothing of the org; when a listing says it, it does.
+ * - A result that is none, with a failure that has a class, is a notice: it works, but.
+ * - What a listing said of permissions stays until a listing says otherwise: repositories that can
+ *   be read do not make those appear that cannot be listed. All else ends with the next success. */
+bool org_set_health(Org *org, const OrgReport *report);
 
 /* Repositories that are known: listed, or found by look-up. */
 size_t org_n_repos(Org *org);

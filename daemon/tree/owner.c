@@ -40,13 +40,20 @@ static void drop_negative(HTableLink *link, void *userdata) {
         free(container_of(link, Negative, link));
 }
 
+/* Without the lock where nobody else has the owner. */
+static void drop_lists(Owner *owner) {
+        owner->list = name_list_unref(owner->list);
+        for (size_t i = 0; i < OWNER_N_PAST_LISTS; i++)
+                owner->past[i] = name_list_unref(owner->past[i]);
+}
+
 void owner_done(Owner *owner) {
         htable_each(&owner->negatives, drop_negative, owner);
         htable_done(&owner->negatives);
         /* Empty: each of what they held had a reference to this. */
         htable_done(&owner->repos);
         htable_done(&owner->owners);
-        owner_names_free(owner->names, owner->n_names);
+        drop_lists(owner);
         mutex_destroy(&owner->lock);
         free(owner->path);
 }
@@ -75,6 +82,10 @@ Owner *owner_unref(Owner *owner) {
 }
 
 /* --- repositories and owners --- */
+
+static bool is_listed_locked(const Owner *owner, const char *name) {
+        return owner->list && name_list_find(owner->list, name);
+}
 
 static Repo *find_repo_locked(Owner *owner, const char *name, uint64_t hash) {
         HTABLE_FOREACH (l, &owner->repos, hash) {
@@ -111,6 +122,7 @@ int owner_add_repo(Owner *owner, const char *name, Source *source, Repo **ret) {
         r = atomic_load(&owner->closed) ? -ENOENT : htable_add(&owner->repos, &repo->link, hash);
         if (r < 0)
                 return r;
+        atomic_store(&repo->listed, is_listed_locked(owner, name));
         *ret = repo_ref(repo); /* one for the table, one for the caller */
         TAKE_PTR(repo);
         return 1;
@@ -160,6 +172,11 @@ int owner_add_owner(Owner *owner, const char *name, Owner **ret) {
         int r = owner_new(owner, name, &child);
         if (r < 0)
                 return r;
+        mutex_lock(&owner->lock);
+        size_t n = owner->owners.n_entries;
+        mutex_unlock(&owner->lock);
+        if (n >= OWNER_MAX_UNUSED)
+                owner_drop_unused_owners(owner, /* only_doubted= */ false);
 
         MUTEX_GUARD(&owner->lock);
         Owner *other = find_owner_locked(owner, name, hash);
@@ -170,13 +187,14 @@ int owner_add_owner(Owner *owner, const char *name, Owner **ret) {
         r = atomic_load(&owner->closed) ? -ENOENT : htable_add(&owner->owners, &child->link, hash);
         if (r < 0)
                 return r;
+        atomic_store(&child->listed, is_listed_locked(owner, name));
         *ret = owner_ref(child); /* one for the table, one for the caller */
         TAKE_PTR(child);
         return 1;
 }
 
 bool owner_is_believed(const Owner *owner) {
-        uint64_t until = atomic_load(&owner->unproven_until_usec);
+        uint64_t until = atomic_load(&owner->doubted_until_usec);
 
         return until == 0 || until > now_usec();
 }
@@ -215,15 +233,6 @@ bool owner_is_negative(Owner *owner, const char *name) {
                 return false;
         }
         return false;
-}
-
-static int compare_strings(const void *a, const void *b) {
-        return strcmp(*(char *const *) a, *(char *const *) b);
-}
-
-static bool is_listed_locked(const Owner *owner, const char *name) {
-        return owner->n_names > 0 &&
-               bsearch(&name, owner->names, owner->n_names, sizeof(*owner->names), compare_strings);
 }
 
 typedef struct DropNegatives {
@@ -276,114 +285,6 @@ void owner_drop_negatives(
         htable_done(&d.dropped);
 }
 
-/* --- the listing --- */
-
-/* Sorts and drops what comes twice; returns how many are left. */
-static size_t sort_names(char **names, size_t n) {
-        size_t out = 0;
-
-        if (n == 0)
-                return 0;
-        qsort(names, n, sizeof(*names), compare_strings);
-        for (size_t i = 0; i < n; i++)
-                if (out > 0 && strcmp(names[out - 1], names[i]) == 0)
-                        free(names[i]);
-                else
-                        names[out++] = names[i];
-        return out;
-}
-
-void owner_names_free(char **names, size_t n) {
-        for (size_t i = 0; i < n; i++)
-                free(names[i]);
-        free(names);
-}
-
-static bool same_names(char **a, size_t n_a, char **b, size_t n_b) {
-        if (n_a != n_b)
-                return false;
-        for (size_t i = 0; i < n_a; i++)
-                if (strcmp(a[i], b[i]) != 0)
-                        return false;
-        return true;
-}
-
-bool owner_set_names(Owner *owner, char **names, size_t n, uint64_t now) {
-        n = sort_names(names, n);
-
-        mutex_lock(&owner->lock);
-        char **old = owner->names;
-        size_t n_old = owner->n_names;
-        bool changed = owner->listed_usec != 0 && !same_names(old, n_old, names, n);
-        owner->names = names;
-        owner->n_names = n;
-        owner->listed_usec = now;
-        mutex_unlock(&owner->lock);
-
-        owner_names_free(old, n_old);
-        return changed;
-}
-
-bool owner_was_listed(Owner *owner, uint64_t since) {
-        MUTEX_GUARD(&owner->lock);
-        return owner->listed_usec != 0 && owner->listed_usec >= since;
-}
-
-bool owner_relist_due(Owner *owner, uint64_t since, uint64_t now) {
-        MUTEX_GUARD(&owner->lock);
-        if (owner->listed_usec == 0 || owner->listed_usec >= since || owner->relisted_usec >= since)
-                return false;
-        owner->relisted_usec = now;
-        return true;
-}
-
-bool owner_lists(Owner *owner, const char *name) {
-        MUTEX_GUARD(&owner->lock);
-        return owner->listed_usec == 0 || is_listed_locked(owner, name);
-}
-
-typedef struct NameList {
-        char **names;
-        size_t n, cap;
-        int error;
-} NameList;
-
-static void add_name(NameList *list, const char *name) {
-        if (list->error < 0 || list->n >= list->cap)
-                return;
-        list->names[list->n] = strdup(name);
-        if (list->names[list->n])
-                list->n++;
-        else
-                list->error = -ENOMEM;
-}
-
-static void add_repo_name(HTableLink *link, void *userdata) {
-        add_name(userdata, container_of(link, Repo, link)->name);
-}
-
-int owner_get_names(Owner *owner, char ***ret, size_t *ret_n) {
-        NameList list = {0};
-
-        mutex_lock(&owner->lock);
-        list.cap = owner->n_names + owner->repos.n_entries;
-        list.names = calloc(list.cap + 1, sizeof(*list.names));
-        if (!list.names)
-                list.error = -ENOMEM;
-        for (size_t i = 0; i < owner->n_names; i++)
-                add_name(&list, owner->names[i]);
-        htable_each(&owner->repos, add_repo_name, &list);
-        mutex_unlock(&owner->lock);
-
-        if (list.error < 0) {
-                owner_names_free(list.names, list.n);
-                return list.error;
-        }
-        *ret = list.names;
-        *ret_n = sort_names(list.names, list.n);
-        return 0;
-}
-
 /* --- all of them --- */
 
 typedef struct RepoList {
@@ -427,7 +328,7 @@ static void collect_owner(HTableLink *link, void *userdata) {
                 list->owners[list->n++] = owner_ref(container_of(link, Owner, link));
 }
 
-static void each_child(Owner *owner, void (*fn)(Owner *owner, void *userdata), void *userdata) {
+void owner_each_child(Owner *owner, void (*fn)(Owner *owner, void *userdata), void *userdata) {
         OwnerList list = {0};
 
         mutex_lock(&owner->lock);
@@ -454,7 +355,7 @@ static void visit(Owner *owner, void *userdata) {
         const Each *each = userdata;
 
         each->fn(owner, each->userdata);
-        each_child(owner, visit, userdata);
+        owner_each_child(owner, visit, userdata);
 }
 
 void owner_each(Owner *owner, void (*fn)(Owner *owner, void *userdata), void *userdata) {
@@ -479,13 +380,18 @@ static void drop_repo(Repo *repo, void *userdata) {
                 repo_unref(repo);
 }
 
-static void drop_unused(Repo *repo, void *userdata) {
+void owner_drop_unused_repo(Owner *owner, Repo *repo) {
         if (repo_close_unused(repo))
-                drop_repo(repo, userdata);
+                drop_repo(repo, owner);
+}
+
+static void drop_unused(Repo *repo, void *userdata) {
+        owner_drop_unused_repo(userdata, repo);
 }
 
 typedef struct DropOwners {
         Owner *owner;
+        bool only_doubted;
         HTableLink *list;
 } DropOwners;
 
@@ -494,15 +400,16 @@ static void take_unused_owner(HTableLink *link, void *userdata) {
         DropOwners *drop = userdata;
         const Owner *child = container_of(link, Owner, link);
 
-        if (atomic_load_explicit(&child->ref.n, memory_order_relaxed) > 1)
+        if (atomic_load_explicit(&child->ref.n, memory_order_relaxed) > 1 ||
+            (drop->only_doubted && owner_is_believed(child)))
                 return;
         htable_remove(&drop->owner->owners, link);
         link->next = drop->list;
         drop->list = link;
 }
 
-static void drop_unused_owners(Owner *owner) {
-        DropOwners drop = {.owner = owner};
+void owner_drop_unused_owners(Owner *owner, bool only_doubted) {
+        DropOwners drop = {.owner = owner, .only_doubted = only_doubted};
 
         mutex_lock(&owner->lock);
         htable_each(&owner->owners, take_unused_owner, &drop);
@@ -519,21 +426,21 @@ static void flush_child(Owner *child, void *userdata) {
 }
 
 void owner_flush(Owner *owner) {
-        char **names;
-        size_t n;
+        NameList *lists[OWNER_N_PAST_LISTS + 1];
 
         owner_drop_negatives(owner, false, NULL, NULL);
         mutex_lock(&owner->lock);
-        names = owner->names;
-        n = owner->n_names;
-        owner->names = NULL;
-        owner->n_names = 0;
+        memcpy(lists, owner->past, sizeof(owner->past));
+        lists[OWNER_N_PAST_LISTS] = owner->list;
+        memset(owner->past, 0, sizeof(owner->past));
+        owner->list = NULL;
         owner->listed_usec = 0;
         mutex_unlock(&owner->lock);
-        owner_names_free(names, n);
+        for (size_t i = 0; i < ELEMENTSOF(lists); i++)
+                name_list_unref(lists[i]);
         owner_each_repo(owner, drop_unused, owner);
-        each_child(owner, flush_child, NULL);
-        drop_unused_owners(owner);
+        owner_each_child(owner, flush_child, NULL);
+        owner_drop_unused_owners(owner, /* only_doubted= */ false);
 }
 
 static void close_child(Owner *child, void *userdata) {
@@ -554,5 +461,19 @@ void owner_close(Owner *owner) {
         atomic_store(&owner->closed, true);
         mutex_unlock(&owner->lock);
         owner_each_repo(owner, drop_repo, owner);
-        each_child(owner, close_child, owner);
+        owner_each_child(owner, close_child, owner);
+}
+
+void owner_forget_repo(Owner *owner, const char *name) {
+        _cleanup_(repo_unrefp) Repo *repo = owner_find_repo(owner, name);
+
+        if (repo && atomic_load(&repo->doubtful))
+                drop_repo(repo, owner);
+}
+
+void owner_forget_owner(Owner *owner, const char *name) {
+        _cleanup_(owner_unrefp) Owner *child = owner_find_owner(owner, name);
+
+        if (child && !owner_is_believed(child))
+                close_child(child, owner);
 }

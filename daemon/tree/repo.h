@@ -26,6 +26,8 @@ struct Repo {
         Org *org;     /* of the owner: borrowed */
         char *name;
         Source *source;            /* constant */
+        atomic_bool listed;        /* was in the list of its owner */
+        atomic_bool doubtful;      /* is not any more: look-ups ask whether it exists */
         atomic_bool sizes_refused; /* the server cannot tell sizes without content */
 
         Mutex lock;       /* guards what follows */

@@ -5,6 +5,7 @@
 typedef struct Checkout Checkout;
 typedef struct Listing Listing;
 typedef struct ListingCache ListingCache;
+typedef struct NameList NameList;
 typedef struct Namespace Namespace;
 typedef struct Node Node;
 typedef struct NodeTable NodeTable;

@@ -28,6 +28,10 @@
         X(NOTIFY_INODE, "notify-inode")                                                            \
         X(NODES_NOW, "nodes-now")                                                                  \
         X(NODES_CREATED, "nodes-created")                                                          \
+        X(LIST_RUNS, "list-runs")                                                                  \
+        X(LIST_PAGES, "list-pages")                                                                \
+        X(LIST_KEPT, "list-kept")                                                                  \
+        X(LIST_FAILED, "list-failed")                                                              \
         X(LISTINGS_NOW, "listings-now")                                                            \
         X(STORE_HIT, "store-hit")                                                                  \
         X(STORE_MISS, "store-miss")                                                                \

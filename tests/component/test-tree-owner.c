@@ -1,0 +1,695 @@
+#include <errno.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "component/fake-forge.h"
+#include "component/tree-fixture.h"
+#include "lib/check-main.h"
+#include "tree/namespace-private.h"
+#include "tree/owner.h"
+
+/* Owners and their listings, with a forge that does what the test says. */
+
+#define NAMES(...) ((const char *const[]){__VA_ARGS__, NULL})
+
+typedef struct Setup {
+        TreeFixture f;
+        FakeForge fake;
+        Org *org;
+        uint64_t id; /* of the org's directory */
+} Setup;
+
+static void setup_init(Setup *s, const char *owner) {
+        tree_fixture_init(&s->f);
+        s->org = fake_forge_init(&s->fake, &s->f, owner);
+        s->id = (uint64_t) fs_walk(&s->f, "f");
+}
+
+static void setup_done(Setup *s) {
+        org_unref(s->org);
+        tree_fixture_done(&s->f);
+        fake_forge_done(&s->fake);
+}
+#define _cleanup_setup_ _cleanup_(setup_done)
+
+/* Names from *offset on, as far as they are there, each with a space behind it. */
+static char *take(Setup *s, uint64_t id, unsigned max, uint64_t *offset) {
+        Buf names = {0};
+
+        ck_assert_int_eq(fs_list(&s->f, id, false, max, offset, &names), 0);
+        char *text = strdup(names.len > 0 ? buf_str(&names) : "");
+        for (char *p = text; *p; p++)
+                if (*p == '\n')
+                        *p = ' ';
+        buf_done(&names);
+        return text;
+}
+
+static void check_take(Setup *s, unsigned max, uint64_t *offset, const char *expected) {
+        _cleanup_free_ char *names = take(s, s->id, max, offset);
+
+        ck_assert_str_eq(names, expected);
+}
+
+/* Reads a listing to its end beside the test. */
+typedef struct Reader {
+        Setup *s;
+        uint64_t offset;
+        unsigned max;
+        int result;
+        Buf names;
+        pthread_t thread;
+} Reader;
+
+static void *read_on(void *userdata) {
+        Reader *r = userdata;
+
+        for (size_t before = SIZE_MAX; r->result == 0 && r->names.len != before;) {
+                before = r->names.len;
+                r->result = fs_list(&r->s->f, r->s->id, false, r->max, &r->offset, &r->names);
+        }
+        return NULL;
+}
+
+static void reader_start(Reader *r, Setup *s, uint64_t offset, unsigned max) {
+        *r = (Reader){.s = s, .offset = offset, .max = max};
+        ck_assert_int_eq(pthread_create(&r->thread, NULL, read_on, r), 0);
+}
+
+static void reader_end(Reader *r, int result, const char *names) {
+        ck_assert_int_eq(pthread_join(r->thread, NULL), 0);
+        ck_assert_int_eq(r->result, result);
+        ck_assert_str_eq(r->names.len > 0 ? buf_str(&r->names) : "", names);
+        buf_done(&r->names);
+}
+
+/* A listing as nobody has to wait for: asked for, told, ended. */
+static void list_once(Setup *s, const char *const *names, const char *shown) {
+        Reader reader;
+
+        reader_start(&reader, s, 0, UINT32_MAX);
+        fake_forge_expect(&s->fake, "");
+        ck_assert(fake_forge_page(&s->fake, names));
+        fake_forge_end(&s->fake, 0, NULL);
+        reader_end(&reader, 0, shown);
+}
+
+/* As if the last listing had been long ago. */
+static void make_old(Setup *s) {
+        Owner *owner = &s->org->root;
+
+        ns_set_config(
+                s->f.ns,
+                &(NsConfig){
+                        .request_timeout_usec = 60 * USEC_PER_SEC,
+                        .negative_timeout_usec = 60 * USEC_PER_SEC,
+                        .listing_limit = (uint64_t) 64 << 20,
+                        .poll_interval_usec = 3600 * USEC_PER_SEC,
+                });
+        mutex_lock(&owner->lock);
+        owner->listed_usec = owner->listed_usec > 0;
+        owner->relisted_usec = 1;
+        mutex_unlock(&owner->lock);
+}
+
+static void wait_until_told(Setup *s, uint64_t id, const char *name) {
+        while (!fs_told(&s->f, id, name))
+                (void) sched_yield(); /* bounded by the test's timeout */
+}
+
+static void forget_told(Setup *s) {
+        (void) pthread_mutex_lock(&s->f.mutex);
+        buf_done(&s->f.told);
+        (void) pthread_mutex_unlock(&s->f.mutex);
+}
+
+/* Whoever waited for the forge's answer hears ENOENT, the others that there is no such name. */
+static void check_absent(Setup *s, const char *path) {
+        int64_t r = fs_walk(&s->f, path);
+
+        ck_assert_msg(r == 0 || r == -ENOENT, "%s: %lld", path, (long long) r);
+}
+
+/* --- look-ups --- */
+
+static const FakeName world[] = {
+        {"", "torvalds", FORGE_OWNER, false, 0},
+        {"torvalds", "linux", FORGE_REPO, false, 0},
+        {"", "group", FORGE_OWNER, false, 0},
+        {"group", "sub", FORGE_OWNER, false, 0},
+        {"group/sub", "repo", FORGE_REPO, false, 0},
+        {"group", "repo", FORGE_REPO, false, 0},
+        {0},
+};
+
+static void check_xattr(Setup *s, const char *path, const char *name, const char *value) {
+        Buf b = {0};
+
+        int r = ns_getxattr(s->f.ns, (uint64_t) fs_walk(&s->f, path), name, &b);
+        if (value) {
+                ck_assert_int_eq(r, 0);
+                ck_assert_str_eq(buf_str(&b), value);
+        } else
+                ck_assert_int_eq(r, -ENODATA);
+        buf_done(&b);
+}
+
+START_TEST(owners_nest) {
+        _cleanup_setup_ Setup s;
+        Buf path = {0};
+
+        setup_init(&s, NULL);
+        s.fake.names = world;
+        int64_t repo = fs_walk(&s.f, "f/group/sub/repo"), other = fs_walk(&s.f, "f/group/repo");
+        ck_assert_int_gt(repo, 0);
+        ck_assert_int_gt(other, 0);
+        ck_assert_int_ne(repo, other);
+        ck_assert_int_gt(fs_walk(&s.f, "f/torvalds/linux@v6.0"), 0);
+        ck_assert_int_eq(ns_path(s.f.ns, (uint64_t) repo, &path), 0);
+        ck_assert_str_eq(buf_str(&path), "f/group/sub/repo");
+        buf_done(&path);
+
+        check_xattr(&s, "f/group/sub/repo", "user.gitfs.org", "f");
+        check_xattr(&s, "f/group/sub/repo", "user.gitfs.owner", "group/sub");
+        check_xattr(&s, "f/group/sub/repo", "user.gitfs.repo", "repo");
+        check_xattr(&s, "f/group/sub", "user.gitfs.owner", "group/sub");
+        check_xattr(&s, "f/group/sub", "user.gitfs.repo", NULL);
+        check_xattr(&s, "f", "user.gitfs.owner", NULL);
+        ck_assert_uint_eq(org_n_repos(s.org), 3);
+
+        /* Only repositories have refs, and only what exists has repositories. */
+        unsigned n = fake_forge_n_lookups(&s.fake);
+        check_absent(&s, "f/torvalds@main");
+        ck_assert_uint_eq(fake_forge_n_lookups(&s.fake), n);
+        check_absent(&s, "f/nobody/x");
+        check_absent(&s, "f/nobody");
+        check_absent(&s, "f/nobody@x");
+        ck_assert_uint_eq(fake_forge_n_lookups(&s.fake), n + 1);
+
+        /* What is dropped and found again is the same. */
+        ns_flush_memory(s.f.ns);
+        ck_assert_int_eq(fs_walk(&s.f, "f/group/sub/repo"), repo);
+}
+END_TEST
+
+START_TEST(an_owner_keeps_its_number) { /* F7: in another process, too */
+        int64_t ids[2];
+
+        for (unsigned i = 0; i < 2; i++) {
+                _cleanup_setup_ Setup s;
+                setup_init(&s, NULL);
+                s.fake.names = world;
+                ids[i] = fs_walk(&s.f, "f/group/sub");
+                ck_assert_int_gt(ids[i], 0);
+        }
+        ck_assert_int_eq(ids[0], ids[1]);
+}
+END_TEST
+
+typedef struct Asker {
+        Setup *s;
+        int64_t id;
+} Asker;
+
+static void *ask(void *userdata) {
+        Asker *asker = userdata;
+
+        asker->id = fs_walk(&asker->s->f, "f/torvalds");
+        return NULL;
+}
+
+START_TEST(all_who_ask_get_one_owner) { /* R27 */
+        _cleanup_setup_ Setup s;
+        pthread_t threads[64];
+        Asker askers[64];
+
+        setup_init(&s, NULL);
+        s.fake.names = world;
+        for (size_t i = 0; i < ELEMENTSOF(threads); i++) {
+                askers[i] = (Asker){.s = &s};
+                ck_assert_int_eq(pthread_create(&threads[i], NULL, ask, &askers[i]), 0);
+        }
+        for (size_t i = 0; i < ELEMENTSOF(threads); i++) {
+                ck_assert_int_eq(pthread_join(threads[i], NULL), 0);
+                ck_assert_int_gt(askers[i].id, 0);
+                ck_assert_int_eq(askers[i].id, askers[0].id);
+        }
+        ck_assert_uint_eq(fake_forge_n_lookups(&s.fake), 1);
+        ck_assert_int_gt(fs_walk(&s.f, "f/torvalds/linux"), 0);
+}
+END_TEST
+
+START_TEST(an_unproven_owner_is_not_believed_for_long) {
+        _cleanup_setup_ Setup s;
+        FakeName names[] = {
+                {"", "maybe", FORGE_OWNER, true, 0},
+                {"maybe", "repo", FORGE_REPO, false, 0},
+                {0},
+        };
+        NsAttr attr;
+
+        setup_init(&s, NULL);
+        s.fake.names = names;
+        ck_assert_int_eq(fs_lookup(&s.f, s.id, "maybe", &attr), 1);
+        ck_assert_uint_eq(attr.entry_timeout_usec, 60 * USEC_PER_SEC);
+        uint64_t id = attr.id;
+        list_once(&s, NAMES("listed"), "listed\n"); /* and not the one that may not exist */
+
+        /* When the time has come the forge knows better. */
+        Owner *owner = owner_find_owner(&s.org->root, "maybe");
+        ck_assert_int_eq(fs_lookup(&s.f, s.id, "maybe", &attr), 1);
+        ck_assert_uint_eq(fake_forge_n_lookups(&s.fake), 1);
+        atomic_store(&owner->doubted_until_usec, 1);
+        ck_assert_int_eq(fs_lookup(&s.f, s.id, "maybe", &attr), 1);
+        ck_assert_uint_eq(fake_forge_n_lookups(&s.fake), 2);
+
+        /* What is found in it proves it. */
+        ck_assert_int_gt(fs_walk(&s.f, "f/maybe/repo"), 0);
+        ck_assert_int_eq(fs_lookup(&s.f, s.id, "maybe", &attr), 1);
+        ck_assert_uint_eq(attr.entry_timeout_usec, USEC_INFINITY);
+        ck_assert_uint_eq(attr.id, id);
+        ck_assert(fs_told(&s.f, s.id, NULL));
+        uint64_t offset = 0;
+        check_take(&s, UINT32_MAX, &offset, "listed maybe ");
+
+        atomic_store(&owner->doubted_until_usec, 1);
+        names[0].error = -ENOENT;
+        check_absent(&s, "f/maybe");
+        ck_assert_int_eq(fs_lookup(&s.f, id, "repo", &attr), 0); /* who is in it finds nothing */
+        owner_unref(owner);
+}
+END_TEST
+
+/* --- listings --- */
+
+START_TEST(pages_are_shown_as_they_come) {
+        _cleanup_setup_ Setup s;
+        uint64_t offset = 0;
+        Reader reader;
+
+        setup_init(&s, "acme");
+        reader_start(&reader, &s, 0, 2); /* waits for the first page */
+        fake_forge_expect(&s.fake, "");
+        ck_assert(fake_forge_page(&s.fake, NAMES("delta", "alpha", "sub/")));
+        check_take(&s, 2, &offset, "delta alpha ");
+        check_take(&s, UINT32_MAX, &offset, "sub ");
+        /* Nothing that cannot be shown, and nothing twice. */
+        ck_assert(fake_forge_page(
+                &s.fake, NAMES("beta", "alpha", "..", "a/b", "", "x@y", "beta", "gamma")));
+        check_take(&s, 1, &offset, "beta ");
+        check_take(&s, UINT32_MAX, &offset, "gamma ");
+        ck_assert(fake_forge_page(&s.fake, NAMES("omega")));
+        fake_forge_end(&s.fake, 0, NULL);
+        check_take(&s, UINT32_MAX, &offset, "omega ");
+        check_take(&s, UINT32_MAX, &offset, "");
+        reader_end(&reader, 0, "delta\nalpha\nsub\nbeta\ngamma\nomega\n");
+
+        /* Again: nobody is asked. What is listed needs no look-up to exist. */
+        offset = 0;
+        check_take(&s, UINT32_MAX, &offset, "delta alpha sub beta gamma omega ");
+        ck_assert_uint_eq(fake_forge_n_listings(&s.fake), 1);
+        ck_assert_int_gt(fs_walk(&s.f, "f/sub"), 0);
+        ck_assert_uint_eq(fake_forge_n_lookups(&s.fake), 0);
+        ck_assert_int_gt(fs_walk(&s.f, "f/beta"), 0);
+        ck_assert_uint_eq(s.fake.n_listed, 1);
+        /* What is not may be private, or renamed. */
+        check_absent(&s, "f/private");
+        ck_assert_uint_eq(fake_forge_n_lookups(&s.fake), 2);
+        ck_assert_uint_eq(s.fake.n_listed, 1);
+}
+END_TEST
+
+START_TEST(what_look_ups_found_comes_behind_the_list) {
+        static const FakeName hidden[] = {
+                {"", "hidden", FORGE_REPO, false, 0},
+                {"", "listed", FORGE_REPO, false, 0},
+                {"", "secret", FORGE_REPO, false, 0},
+                {"", "team", FORGE_OWNER, false, 0},
+                {0},
+        };
+        _cleanup_setup_ Setup s;
+        char seen[64] = "";
+        Buf all = {0};
+
+        setup_init(&s, "acme");
+        s.fake.names = hidden;
+        for (const FakeName *n = hidden; n->name; n++) {
+                char path[32];
+                (void) snprintf(path, sizeof(path), "f/%s", n->name);
+                ck_assert_int_gt(fs_walk(&s.f, path), 0);
+        }
+        Reader reader;
+        reader_start(&reader, &s, 0, UINT32_MAX);
+        fake_forge_expect(&s.fake, "");
+        ck_assert(fake_forge_page(&s.fake, NAMES("one", "listed")));
+        fake_forge_end(&s.fake, 0, NULL);
+        ck_assert_int_eq(pthread_join(reader.thread, NULL), 0);
+        ck_assert_int_eq(reader.result, 0);
+        ck_assert_int_eq(strncmp(buf_str(&reader.names), "one\nlisted\n", 11), 0);
+        buf_done(&reader.names);
+
+        /* One by one it is the same. */
+        uint64_t offset = 0;
+        ck_assert_int_eq(fs_list(&s.f, s.id, false, UINT32_MAX, &offset, &all), 0);
+        offset = 0;
+        for (unsigned i = 0; i < 5; i++) {
+                _cleanup_free_ char *name = take(&s, s.id, 1, &offset);
+                name[strcspn(name, " ")] = '\n';
+                (void) strcat(seen, name);
+        }
+        ck_assert_str_eq(seen, buf_str(&all));
+        ck_assert_ptr_nonnull(strstr(seen, "hidden\n"));
+        ck_assert_ptr_nonnull(strstr(seen, "secret\n"));
+        ck_assert_ptr_nonnull(strstr(seen, "team\n"));
+        check_take(&s, 1, &offset, "");
+        buf_done(&all);
+}
+END_TEST
+
+START_TEST(a_listing_that_fails_shows_what_came) {
+        _cleanup_setup_ Setup s;
+        Failure offline;
+        Reader reader;
+
+        setup_init(&s, "acme");
+        int error = failure_set(&offline, FAILURE_OFFLINE, "no route");
+        reader_start(&reader, &s, 0, UINT32_MAX);
+        fake_forge_expect(&s.fake, "");
+        fake_forge_end(&s.fake, error, &offline);
+        reader_end(&reader, error, "");
+        ck_assert_int_eq(s.org->health, ORG_HEALTH_FAILING);
+
+        demand_list_ahead(s.f.ns, &s.org->root, FETCH_REFRESH); /* it is asked again */
+        fake_forge_expect(&s.fake, "");
+        ck_assert(fake_forge_page(&s.fake, NAMES("one", "two")));
+        uint64_t offset = 0;
+        check_take(&s, UINT32_MAX, &offset, "one two ");
+        reader_start(&reader, &s, offset, UINT32_MAX);
+        fake_forge_end(&s.fake, error, &offline);
+        reader_end(&reader, error, "");
+        ck_assert_int_gt(fs_walk(&s.f, "f/two"), 0);
+
+        /* Any other reader of it comes to the same end; the next one begins anew. */
+        Buf names = {0};
+        ck_assert_int_eq(fs_list(&s.f, s.id, false, UINT32_MAX, &offset, &names), error);
+        list_once(&s, NAMES("one", "three"), "one\nthree\n");
+        ck_assert_int_eq(s.org->health, ORG_HEALTH_OK);
+        ck_assert_uint_eq(fake_forge_n_listings(&s.fake), 3);
+        buf_done(&names);
+}
+END_TEST
+
+START_TEST(a_list_that_goes_round_in_circles_ends) {
+        _cleanup_setup_ Setup s;
+        Reader reader;
+        unsigned n = 0;
+
+        setup_init(&s, "acme");
+        reader_start(&reader, &s, 0, UINT32_MAX);
+        fake_forge_expect(&s.fake, "");
+        while (fake_forge_page(&s.fake, NAMES("one", "two", "three")))
+                ck_assert_uint_lt(++n, 1000);
+        fake_forge_end(&s.fake, -ECANCELED, NULL); /* whatever the forge calls that */
+        reader_end(&reader, 0, "one\ntwo\nthree\n");
+}
+END_TEST
+
+START_TEST(a_reading_ends_on_the_list_that_it_began_with) {
+        _cleanup_setup_ Setup s;
+        uint64_t offset = 0, fresh = 0;
+
+        setup_init(&s, "acme");
+        list_once(&s, NAMES("a", "b", "c", "d"), "a\nb\nc\nd\n");
+        check_take(&s, 2, &offset, "a b ");
+        for (unsigned i = 0; i < OWNER_N_PAST_LISTS; i++) {
+                char name[16];
+                (void) snprintf(name, sizeof(name), "new-%u", i);
+                demand_list_ahead(s.f.ns, &s.org->root, FETCH_REFRESH);
+                fake_forge_expect(&s.fake, "");
+                ck_assert(fake_forge_page(&s.fake, NAMES("a", "c", name)));
+                fake_forge_end(&s.fake, 0, NULL);
+        }
+        check_take(&s, 2, &fresh, "a c ");
+        check_take(&s, 1, &offset, "c ");
+        check_take(&s, UINT32_MAX, &offset, "d ");
+
+        /* One that nobody remembers goes on at the same place. */
+        demand_list_ahead(s.f.ns, &s.org->root, FETCH_REFRESH);
+        fake_forge_expect(&s.fake, "");
+        ck_assert(fake_forge_page(&s.fake, NAMES("a", "x", "y", "z", "last")));
+        fake_forge_end(&s.fake, 0, NULL);
+        check_take(&s, UINT32_MAX, &offset, "last ");
+}
+END_TEST
+
+START_TEST(a_reading_goes_on_in_the_next_process) {
+        const char *const *kept = NAMES("a", "b", "c", "d");
+        uint64_t offset = 0;
+
+        for (unsigned i = 0; i < 2; i++) {
+                _cleanup_setup_ Setup s;
+                setup_init(&s, "acme");
+                s.fake.kept = kept;
+                check_take(&s, 2, &offset, i == 0 ? "a b " : "c d ");
+                fake_forge_expect(&s.fake, "");
+                /* It stays on what was kept, even if the forge says something else. */
+                ck_assert(fake_forge_page(&s.fake, NAMES("a", "new", "b", "c", "d")));
+                fake_forge_end(&s.fake, 0, NULL);
+                if (i == 1)
+                        check_take(&s, 2, &offset, "");
+        }
+}
+END_TEST
+
+/* --- kept, and out of date --- */
+
+START_TEST(what_was_kept_is_shown_while_it_is_asked_for_again) {
+        _cleanup_setup_ Setup s;
+        uint64_t offset = 0;
+
+        setup_init(&s, "acme");
+        s.fake.kept = NAMES("a", "b", "group/");
+        check_take(&s, UINT32_MAX, &offset, "a b group ");
+        ck_assert_int_gt(fs_walk(&s.f, "f/a"), 0);
+        ck_assert_uint_eq(s.fake.n_listed, 1);
+        ck_assert_uint_eq(s.fake.n_kept, 1);
+        forget_told(&s);
+
+        fake_forge_expect(&s.fake, "");
+        ck_assert(fake_forge_page(&s.fake, NAMES("group/", "b"))); /* not half of it */
+        offset = 0;
+        check_take(&s, UINT32_MAX, &offset, "a b group ");
+        ck_assert(fake_forge_page(&s.fake, NAMES("a")));
+        fake_forge_end(&s.fake, 0, NULL);
+        /* The same in another order is no news. */
+        ck_assert(!fs_told(&s.f, s.id, NULL));
+        offset = 0;
+        check_take(&s, UINT32_MAX, &offset, "a b group ");
+        ck_assert_uint_eq(s.fake.n_kept, 1);
+        ck_assert_uint_eq(fake_forge_n_listings(&s.fake), 1);
+}
+END_TEST
+
+START_TEST(a_failure_keeps_what_was_kept) {
+        _cleanup_setup_ Setup s;
+        Failure offline;
+        uint64_t offset = 0;
+
+        setup_init(&s, "acme");
+        s.fake.kept = NAMES("a", "b");
+        check_take(&s, UINT32_MAX, &offset, "a b ");
+        fake_forge_expect(&s.fake, "");
+        int error = failure_set(&offline, FAILURE_OFFLINE, "no route");
+        fake_forge_end(&s.fake, error, &offline);
+        ck_assert_int_eq(s.org->health, ORG_HEALTH_FAILING);
+        offset = 0;
+        check_take(&s, UINT32_MAX, &offset, "a b ");
+        ck_assert_uint_eq(fake_forge_n_listings(&s.fake), 1); /* not again before its time */
+}
+END_TEST
+
+START_TEST(an_old_list_is_shown_and_asked_for_once) {
+        _cleanup_setup_ Setup s;
+        uint64_t offset = 0;
+
+        setup_init(&s, "acme");
+        list_once(&s, NAMES("a", "b"), "a\nb\n");
+        check_absent(&s, "f/c");
+        forget_told(&s);
+        make_old(&s);
+
+        /* The kernel is told once that it is old; nobody looks, nobody asks. */
+        ns_poll(s.f.ns);
+        ck_assert(fs_told(&s.f, s.id, NULL));
+        forget_told(&s);
+        ns_poll(s.f.ns);
+        ck_assert(!fs_told(&s.f, s.id, NULL));
+        ck_assert_uint_eq(fake_forge_n_listings(&s.fake), 1);
+
+        check_take(&s, UINT32_MAX, &offset, "a b ");
+        fake_forge_expect(&s.fake, "");
+        offset = 0;
+        check_take(&s, UINT32_MAX, &offset, "a b ");
+        ck_assert(fake_forge_page(&s.fake, NAMES("a", "b", "c")));
+        fake_forge_end(&s.fake, 0, NULL);
+        ck_assert_uint_eq(fake_forge_n_listings(&s.fake), 2);
+        /* The listing, and the name that was said not to exist. */
+        ck_assert(fs_told(&s.f, s.id, NULL));
+        ck_assert(fs_told(&s.f, s.id, "c"));
+        ck_assert(!fs_told(&s.f, s.id, "a"));
+        ck_assert_int_gt(fs_walk(&s.f, "f/c"), 0); /* R17 */
+        offset = 0;
+        check_take(&s, UINT32_MAX, &offset, "a b c ");
+}
+END_TEST
+
+START_TEST(what_is_not_listed_any_more_is_asked_for) { /* R6, R17 */
+        static const FakeName private[] = {{"", "private", FORGE_REPO, false, 0}, {0}};
+        _cleanup_setup_ Setup s;
+        uint64_t offset = 0;
+
+        setup_init(&s, "acme");
+        list_once(
+                &s,
+                NAMES("gone", "private", "stays", "unused", "sub/"),
+                "gone\nprivate\nstays\nunused\nsub\n");
+        s.fake.names = private;
+        int64_t gone = fs_walk(&s.f, "f/gone"), secret = fs_walk(&s.f, "f/private");
+        int64_t stays = fs_walk(&s.f, "f/stays"), unused = fs_walk(&s.f, "f/unused");
+        int64_t sub = fs_walk(&s.f, "f/sub");
+        ck_assert(gone > 0 && secret > 0 && stays > 0 && unused > 0 && sub > 0);
+        ns_forget(s.f.ns, (uint64_t) unused, UINT64_MAX);
+        forget_told(&s);
+        unsigned n = fake_forge_n_lookups(&s.fake);
+
+        demand_list_ahead(s.f.ns, &s.org->root, FETCH_REFRESH);
+        fake_forge_expect(&s.fake, "");
+        ck_assert(fake_forge_page(&s.fake, NAMES("stays")));
+        fake_forge_end(&s.fake, 0, NULL);
+        ck_assert(fs_told(&s.f, s.id, "gone"));
+        ck_assert(fs_told(&s.f, s.id, "sub"));
+        ck_assert(!fs_told(&s.f, s.id, "stays"));
+        check_take(&s, UINT32_MAX, &offset, "stays ");
+
+        /* What nobody used is dropped at once, the others when they are asked for. */
+        ck_assert_ptr_null(owner_find_repo(&s.org->root, "unused"));
+        check_absent(&s, "f/gone");
+        check_absent(&s, "f/sub");
+        ck_assert_int_eq(fs_walk(&s.f, "f/private"), secret);
+        ck_assert_int_eq(fs_walk(&s.f, "f/stays"), stays);
+        ck_assert_uint_eq(fake_forge_n_lookups(&s.fake), n + 3);
+        offset = 0;
+        check_take(&s, UINT32_MAX, &offset, "stays private ");
+
+        /* Who has it open still has it. */
+        NsAttr attr;
+        ck_assert_int_eq(ns_getattr(s.f.ns, (uint64_t) gone, &attr), 0);
+        ck_assert_int_eq(fs_lookup(&s.f, (uint64_t) gone, "file", &attr), 0);
+}
+END_TEST
+
+static void nothing(int result, const Failure *failure, void *userdata) {
+        *(int *) userdata = result;
+}
+
+START_TEST(lists_are_fetched_ahead_for_orgs_of_one_owner) { /* R4 */
+        _cleanup_setup_ Setup s;
+        uint64_t offset = 0;
+
+        setup_init(&s, "acme");
+        s.fake.names = (const FakeName[]){{"", "repo", FORGE_REPO, false, 0}, {0}};
+        ns_list_all(s.f.ns);
+        ns_list_all(s.f.ns);
+        fake_forge_expect(&s.fake, "");
+        ck_assert_int_eq(atomic_load(&s.fake.listing->priority), FETCH_PREFETCH);
+        /* Nobody waits for it: neither look-ups nor other orgs. */
+        ck_assert_int_gt(fs_walk(&s.f, "f/repo"), 0);
+        tree_fixture_commit(&s.f, "file", "x");
+        ck_assert_int_gt(fs_walk(&s.f, "o/work/file"), 0);
+        /* Until somebody does. */
+        Reader reader;
+        reader_start(&reader, &s, 0, UINT32_MAX);
+        while (atomic_load(&s.fake.listing->priority) != FETCH_WAITING)
+                (void) sched_yield(); /* bounded by the test's timeout */
+        ck_assert(fake_forge_page(&s.fake, NAMES("repo")));
+        fake_forge_end(&s.fake, 0, NULL);
+        reader_end(&reader, 0, "repo\n");
+        check_take(&s, UINT32_MAX, &offset, "repo ");
+        ck_assert_uint_eq(fake_forge_n_listings(&s.fake), 1);
+}
+END_TEST
+
+START_TEST(a_whole_forge_is_not_fetched_ahead) {
+        _cleanup_setup_ Setup s;
+        Reader reader;
+        int result = -1;
+
+        setup_init(&s, NULL);
+        s.fake.names = world;
+        ns_list_all(s.f.ns);
+        ck_assert_uint_eq(fake_forge_n_listings(&s.fake), 0);
+        ck_assert_int_eq(ns_relist(s.f.ns, &s.org->root, nothing, &result), 0);
+        ck_assert_int_eq(result, 0); /* it was never listed */
+        ck_assert_uint_eq(fake_forge_n_listings(&s.fake), 0);
+
+        /* And cannot be listed: it shows what look-ups found. */
+        ck_assert_int_gt(fs_walk(&s.f, "f/torvalds"), 0);
+        reader_start(&reader, &s, 0, UINT32_MAX);
+        fake_forge_expect(&s.fake, "");
+        fake_forge_end(&s.fake, -EOPNOTSUPP, NULL);
+        reader_end(&reader, 0, "torvalds\n");
+        forget_told(&s);
+        ck_assert_int_gt(fs_walk(&s.f, "f/group"), 0);
+        wait_until_told(&s, s.id, NULL);
+
+        /* Its owners can. */
+        s.id = (uint64_t) fs_walk(&s.f, "f/torvalds");
+        reader_start(&reader, &s, 0, UINT32_MAX);
+        fake_forge_expect(&s.fake, "torvalds");
+        ck_assert(fake_forge_page(&s.fake, NAMES("linux", "subsurface")));
+        fake_forge_end(&s.fake, 0, NULL);
+        reader_end(&reader, 0, "linux\nsubsurface\n");
+        ck_assert_uint_eq(org_n_repos(s.org), 2);
+}
+END_TEST
+
+START_TEST(a_listing_can_work_but) {
+        _cleanup_setup_ Setup s;
+        Failure sso;
+        Reader reader;
+
+        setup_init(&s, "acme");
+        (void) failure_set(&sso, FAILURE_SSO, "authorize at https://example.com");
+        reader_start(&reader, &s, 0, UINT32_MAX);
+        fake_forge_expect(&s.fake, "");
+        ck_assert(fake_forge_page(&s.fake, NAMES("repo")));
+        fake_forge_end(&s.fake, 0, &sso);
+        reader_end(&reader, 0, "repo\n");
+        ck_assert_int_gt(fs_walk(&s.f, "f/repo"), 0);
+        ck_assert_int_eq(s.org->health, ORG_HEALTH_NOTICE);
+        ck_assert_str_eq(s.org->failure.text, "authorize at https://example.com");
+}
+END_TEST
+
+static void add_tests(TCase *tc) {
+        tcase_add_test(tc, owners_nest);
+        tcase_add_test(tc, an_owner_keeps_its_number);
+        tcase_add_test(tc, all_who_ask_get_one_owner);
+        tcase_add_test(tc, an_unproven_owner_is_not_believed_for_long);
+        tcase_add_test(tc, pages_are_shown_as_they_come);
+        tcase_add_test(tc, what_look_ups_found_comes_behind_the_list);
+        tcase_add_test(tc, a_listing_that_fails_shows_what_came);
+        tcase_add_test(tc, a_list_that_goes_round_in_circles_ends);
+        tcase_add_test(tc, a_reading_ends_on_the_list_that_it_began_with);
+        tcase_add_test(tc, a_reading_goes_on_in_the_next_process);
+        tcase_add_test(tc, what_was_kept_is_shown_while_it_is_asked_for_again);
+        tcase_add_test(tc, a_failure_keeps_what_was_kept);
+        tcase_add_test(tc, an_old_list_is_shown_and_asked_for_once);
+        tcase_add_test(tc, what_is_not_listed_any_more_is_asked_for);
+        tcase_add_test(tc, lists_are_fetched_ahead_for_orgs_of_one_owner);
+        tcase_add_test(tc, a_whole_forge_is_not_fetched_ahead);
+        tcase_add_test(tc, a_listing_can_work_but);
+}
+
+CHECK_MAIN("tree/owner-listing", add_tests)
