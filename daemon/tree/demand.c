@@ -279,12 +279,11 @@ name_found(ForgeLookup *lookup, int result, const ForgeFound *found, const Failu
         NameOperation *op = container_of(lookup, NameOperation, lookup);
         Namespace *ns = op->ns;
         _cleanup_(source_unrefp) Source *source = found ? found->source : NULL;
-        ForgeEntryKind kind;
 
         if (result >= 0) {
                 result = found->kind == FORGE_REPO ? found_repo(op, source)
                                                    : found_owner(op, found->unproven);
-                if (result > 0 && !owner_lists(op->owner, op->name, &kind))
+                if (result > 0 && owner_lacks(op->owner, op->name))
                         ns_owner_changed(ns, op->owner);
         } else if (result == -ENOENT)
                 not_found(op);

@@ -152,6 +152,11 @@ bool owner_lists(Owner *owner, const char *name, ForgeEntryKind *ret_kind) {
         return e != NULL;
 }
 
+bool owner_lacks(Owner *owner, const char *name) {
+        MUTEX_GUARD(&owner->lock);
+        return owner->list && !name_list_find(owner->list, name);
+}
+
 /* --- what look-ups found --- */
 
 typedef struct Found {

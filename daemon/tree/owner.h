@@ -115,6 +115,8 @@ bool owner_relist_due(Owner *owner, uint64_t since, uint64_t now);
 bool owner_expire(Owner *owner, uint64_t since);
 /* True if the list that is shown has this name. */
 bool owner_lists(Owner *owner, const char *name, ForgeEntryKind *ret_kind);
+/* True if a list is shown, and has not. */
+bool owner_lacks(Owner *owner, const char *name);
 
 /* What look-ups found, and this list lacks: allocated copies. 0 or -ENOMEM. */
 typedef struct FoundName {

@@ -142,6 +142,7 @@ START_TEST(a_listing_says_what_exists) {
 
         ck_assert(!owner_has_list(owner));
         ck_assert(!owner_lists(owner, "b", &kind));
+        ck_assert(!owner_lacks(owner, "b")); /* who knows */
         set_list(org, "c a sub/ b", now, false);
         ck_assert(owner_has_list(owner));
         ck_assert(owner_was_listed(owner, now));
@@ -151,6 +152,7 @@ START_TEST(a_listing_says_what_exists) {
         ck_assert(owner_lists(owner, "sub", &kind));
         ck_assert_int_eq(kind, FORGE_OWNER);
         ck_assert(!owner_lists(owner, "d", &kind));
+        ck_assert(owner_lacks(owner, "d") && !owner_lacks(owner, "b"));
 
         /* What was found by its name is shown, too. */
         repo_unref(add_repo(org, "hidden"));
