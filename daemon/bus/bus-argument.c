@@ -1,5 +1,6 @@
 /* What clients send, read and bounded. Whether it makes sense is for the manager to say. */
 
+#include <assert.h>
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -72,6 +73,7 @@ static int read_string(sd_bus_message *m, char **field, sd_bus_error *error) {
         int r = bus_read_bytes(m, &s, error);
         if (r < 0)
                 return r;
+        assert(s);
         free(*field);
         *field = s[0] ? TAKE_PTR(s) : NULL;
         return 0;
