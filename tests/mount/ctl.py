@@ -255,6 +255,31 @@ def flush_empties_the_caches(t):
 
 
 @harness.case()
+def flush_forgets_listings(t):
+    """--memory has the listing asked for again, which costs little; --disk of all forgets what was kept."""
+    root = repos(t)
+    owner = {"name": "acme", "repos": [{"name": "r", "git": os.path.join(root, "r.git")}]}
+    forge = t.forges({"github": {"owners": [owner]}})
+    t.org("acme", "github", forge.urls["github"], Owner="acme")
+    t.start()
+
+    def listing_after(*arguments):
+        if arguments:
+            t.ctl("flush", *arguments)
+        assert t.names("acme") == ["r"]
+        return harness.wait_until(lambda: [line["conditional"] for line in forge.news("github")], "a request")
+
+    harness.wait_until(lambda: forge.log("github"), "the listing at the start")
+    assert t.names("acme") == ["r"]
+    harness.wait_until(lambda: os.listdir(os.path.join(t.cache, "documents")), "the listing is kept")
+    forge.news("github")
+    assert listing_after("--kernel", "--memory", "acme") == [True]
+    t.ctl("refresh", "acme")  # ends when what goes on in the background has ended
+    forge.news("github")
+    assert listing_after("--kernel", "--memory", "--disk") == [False]
+
+
+@harness.case()
 def reload_reads_the_configuration(t):
     """`gitfsctl reload` and SIGHUP do something, and a mistake changes nothing (F8)."""
     root = repos(t)
