@@ -3,6 +3,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <systemd/sd-daemon.h>
 #include <systemd/sd-event.h>
 
@@ -106,6 +107,14 @@ static int block_signals(void) {
         return signal(SIGPIPE, SIG_IGN) == SIG_ERR ? -errno : 0;
 }
 
+/* What holds tokens is left out of core dumps (util/secret-memory.h), but not what a TLS library
+ * may have left behind. So a release writes no core at all, and shows its memory to root only. */
+static void hide_memory(void) {
+#ifndef GITFS_DEVELOPER
+        (void) prctl(PR_SET_DUMPABLE, 0); /* cannot fail with this value */
+#endif
+}
+
 static int run(const ManagerOptions *options, bool session_bus) {
         _cleanup_(sd_event_unrefp) sd_event *event = NULL;
         _cleanup_(manager_freep) Manager *manager = NULL;
@@ -142,5 +151,6 @@ int main(int argc, char **argv) {
         int r = parse_options(argc, argv, &options, &session_bus);
         if (r <= 0)
                 return r < 0 ? 2 : EXIT_SUCCESS;
+        hide_memory();
         return run(&options, session_bus) == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
 }

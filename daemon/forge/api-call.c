@@ -290,7 +290,7 @@ static void begin(State *s) {
 
         secret_done(&s->secret);
         s->secret = (Secret){0};
-        if (!secrets || secrets_peek(secrets, &s->secret) > 0) {
+        if (!secrets || secrets_get_at_once(secrets, &s->secret) > 0) {
                 enter(s);
                 return;
         }
@@ -448,19 +448,17 @@ static int send_with(State *s, const char *authorization) {
 }
 
 static int send_request(State *s) {
-        char *authorization = NULL;
+        const char *prefix = s->call->server->dialect->authorization;
+        _cleanup_secret_free_ char *authorization = NULL;
 
-        if (s->secret.token && asprintf(
-                                       &authorization,
-                                       "%s%s",
-                                       s->call->server->dialect->authorization,
-                                       s->secret.token) < 0)
-                return -ENOMEM;
-        int r = send_with(s, authorization);
-        if (authorization)
-                explicit_bzero(authorization, strlen(authorization));
-        free(authorization);
-        return r;
+        if (s->secret.token) {
+                size_t size = strlen(prefix) + strlen(s->secret.token) + 1;
+                authorization = secret_alloc(size);
+                if (!authorization)
+                        return -ENOMEM;
+                (void) snprintf(authorization, size, "%s%s", prefix, s->secret.token); /* fits */
+        }
+        return send_with(s, authorization);
 }
 
 /* Why the request could not even be sent. */

@@ -60,12 +60,6 @@ static const char *const helper_env[] = {
         NULL,
 };
 
-static void wipe_buf(Buf *b) {
-        if (b->data)
-                explicit_bzero(b->data, b->cap);
-        buf_done(b);
-}
-
 void credential_done(Credential *c) {
         c->username = secret_free(c->username);
         c->password = secret_free(c->password);
@@ -186,7 +180,7 @@ static int append_field(Buf *b, const char *key, const char *value) {
 static int
 run_helper(const char *verb, const Credential *what, uint64_t timeout_usec, Buf *ret_output) {
         const char *const argv[] = {"git", "credential", verb, NULL};
-        _cleanup_(wipe_buf) Buf input = {0};
+        _cleanup_(buf_wipe) Buf input = {0};
 
         int r = append_field(&input, "url", what->url);
         if (r >= 0 && what->username)
@@ -229,7 +223,7 @@ static void parse_answer(char *text, Answer *ret) {
 
 /* Asks git, with no lock held, and remembers the answer. */
 static int ask_helper(Credentials *c, const char *url, uint64_t deadline_usec, Credential *ret) {
-        _cleanup_(wipe_buf) Buf output = {0};
+        _cleanup_(buf_wipe) Buf output = {0};
         Credential question = {.url = (char *) url};
         Answer answer = {0};
         uint64_t now = now_usec();
@@ -307,7 +301,7 @@ static bool entry_is(const Entry *e, const Credential *credential) {
 /* Fails only for those who keep secrets: we have it in memory, and a helper that does not forget
  * one will see it refused again. */
 static void tell_helper(const char *verb, const Credential *credential) {
-        _cleanup_(wipe_buf) Buf output = {0};
+        _cleanup_(buf_wipe) Buf output = {0};
 
         (void) run_helper(verb, credential, HELPER_TIMEOUT_USEC, &output);
 }

@@ -30,7 +30,7 @@ static HttpTransfer *transfer_free(HttpTransfer *t) {
         curl_easy_cleanup(t->easy);
         http_slist_wipe(t->headers);
         buf_done(&t->head.headers);
-        buf_done(&t->body);
+        buf_wipe(&t->body);
         inbox_done(&t->inbox);
         free(t->head.effective_url);
         free(t->origin);

@@ -15,6 +15,7 @@
 #include "forge/http-transfer.h"
 #include "util/clock.h"
 #include "util/log.h"
+#include "util/secret-memory.h"
 #include "util/stats.h"
 
 #define POLL_MSEC 10000
@@ -217,8 +218,20 @@ static void *network_thread(void *arg) {
 static pthread_once_t curl_once = PTHREAD_ONCE_INIT;
 static CURLcode curl_ready;
 
+static void curl_free_memory(void *p) {
+        secret_free(p);
+}
+
+/* libcurl copies tokens and passwords into headers and buffers, and keeps some with an idle
+ * connection: all that it allocates is secret memory. */
 static void curl_init(void) {
-        curl_ready = curl_global_init(CURL_GLOBAL_DEFAULT);
+        curl_ready = curl_global_init_mem(
+                CURL_GLOBAL_DEFAULT,
+                secret_alloc,
+                curl_free_memory,
+                secret_realloc,
+                secret_strdup,
+                secret_calloc);
 }
 
 /* Signals are the main thread's business; a broken connection must not raise SIGPIPE here. */

@@ -113,8 +113,9 @@ int inbox_init(Inbox *inbox, const InboxOps *ops, Pool *pool, TaskPriority prior
 }
 
 void inbox_done(Inbox *inbox) {
-        buf_done(&inbox->filling);
-        buf_done(&inbox->draining);
+        /* What comes may be a secret, too (login.h). */
+        buf_wipe(&inbox->filling);
+        buf_wipe(&inbox->draining);
         (void) strand_unref(inbox->strand);
         mutex_destroy(&inbox->mutex);
 }

@@ -188,12 +188,6 @@ int secret_read_systemd(const char *org, char **ret_token, Failure *ret_failure)
 
 /* --- tools --- */
 
-static void wipe_buf(Buf *b) {
-        if (b->data)
-                explicit_bzero(b->data, b->cap);
-        buf_done(b);
-}
-
 int secret_read_tool(OrgKind kind, const char *host, uint64_t deadline_usec, char **ret_token) {
         const char *const gh[] = {"gh", "auth", "token", "--hostname", host, NULL};
         /* glab has no verb that prints the token. */
@@ -208,7 +202,7 @@ int secret_read_tool(OrgKind kind, const char *host, uint64_t deadline_usec, cha
                 NULL,
         };
         const char *const *argv = kind == ORG_GITHUB ? gh : kind == ORG_GITLAB ? glab : NULL;
-        _cleanup_(wipe_buf) Buf output = {0};
+        _cleanup_(buf_wipe) Buf output = {0};
         uint64_t now = now_usec();
 
         if (!argv)

@@ -216,12 +216,16 @@ static int look_up(Secrets *s, Secret *ret) {
 
 /* --- asking --- */
 
+static bool is_look_due(const Secrets *s, uint64_t now) {
+        return now - s->looked_usec >= LOOK_USEC;
+}
+
 static void look_for_changes(Secrets *s) {
         FileId id;
         uint64_t now = now_usec();
 
         mutex_lock(&s->lock);
-        bool due = s->known && now - s->looked_usec >= LOOK_USEC;
+        bool due = s->known && is_look_due(s, now);
         if (due)
                 s->looked_usec = now;
         mutex_unlock(&s->lock);
@@ -270,6 +274,13 @@ int secrets_get(Secrets *s, uint64_t deadline_usec, Secret *ret) {
 int secrets_peek(Secrets *s, Secret *ret) {
         MUTEX_GUARD(&s->lock);
         return s->known && s->result > 0 && !is_stale(s) ? secret_copy(&s->secret, ret) : 0;
+}
+
+int secrets_get_at_once(Secrets *s, Secret *ret) {
+        MUTEX_GUARD(&s->lock);
+        if (!s->known || s->result <= 0 || is_stale(s) || is_look_due(s, now_usec()))
+                return 0;
+        return secret_copy(&s->secret, ret);
 }
 
 int secrets_explain(Secrets *s, Failure *ret) {

@@ -54,6 +54,9 @@ DEFINE_CLEANUP(Secrets *, secrets_unref)
 /* 1 and a copy; 0 there is none (remembered for a while); -EKEYREJECTED there is only one that was
  * refused; -EPERM or -EINVAL there is a file that cannot be used; or another errno. */
 int secrets_get(Secrets *s, uint64_t deadline_usec, Secret *ret);
+/* The same where that need not block: 1, or 0 where it would have to read, or to look whether the
+ * file has changed. Never blocks. */
+int secrets_get_at_once(Secrets *s, Secret *ret);
 /* Why the last secrets_get() gave no token: fills the failure (TOKEN_MISSING, TOKEN_REFUSED, LOCAL)
  * and returns its errno; 0 where nothing is known. Never blocks. */
 int secrets_explain(Secrets *s, Failure *ret);

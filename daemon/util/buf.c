@@ -66,3 +66,9 @@ void buf_done(Buf *b) {
         free(b->data);
         *b = (Buf){0};
 }
+
+void buf_wipe(Buf *b) {
+        if (b->data)
+                explicit_bzero(b->data, b->cap);
+        buf_done(b);
+}

@@ -24,4 +24,8 @@ const char *buf_str(Buf *b);
 /* Frees the contents; b is empty and usable afterwards. */
 void buf_done(Buf *b);
 
+/* The same, and nothing of it is left in memory. What was appended over the capacity of the moment
+ * has left copies: reserve first. */
+void buf_wipe(Buf *b);
+
 #define _cleanup_buf_ _cleanup_(buf_done)

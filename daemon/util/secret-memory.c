@@ -118,11 +118,11 @@ void *secret_free(void *p) {
         size_t size = piece->size;
         unsigned i = size_index(size);
 
-        explicit_bzero(p, size - HEADER);
-        if (i < N_SIZES)
+        if (i < N_SIZES) {
+                explicit_bzero(p, size - HEADER);
                 put(piece, i);
-        else
-                (void) munmap(piece, size); /* a mapping of ours: cannot fail */
+        } else
+                (void) munmap(piece, size); /* a mapping of ours: cannot fail, and leaves nothing */
         return NULL;
 }
 

@@ -220,6 +220,11 @@ START_TEST(git_tells_the_user_name_too) {
         secret_done(&secret);
         ck_assert_int_eq(secrets_peek(f.secrets, &secret), 1);
         ck_assert_str_eq(secret.token, "s3cret");
+        secret_done(&secret);
+        /* 0 only where it is time to look at the file again. */
+        while (secrets_get_at_once(f.secrets, &secret) == 0)
+                assert_token(&f, SECRET_GIT, "s3cret");
+        ck_assert_str_eq(secret.token, "s3cret");
         assert_log(&f, "git get\n");
         teardown(&f);
 }
