@@ -138,7 +138,7 @@ typedef struct ApiForgeOps {
         bool (*ref)(ApiSource *source, Fetch *fetch);
 
         /* Where one blob is to be had as it is, for when git fails; and the Accept: that says so.
-         * NULL: nowhere. */
+         * NULL: nowhere. May read the store. */
         int (*blob_path)(const ApiSource *source, const Oid *oid, char **ret);
         const char *blob_accept;
         /* The answer is JSON, and this finds the blob in it. NULL: the answer is the blob. */
@@ -196,9 +196,13 @@ struct ApiSource {
         uint64_t primed_until; /* monotonic; 0: what follows is nothing */
         Oid head;              /* the answer to the first FETCH_REF of the default branch */
         char head_name[256];
+        Oid commit; /* whose objects were asked for last */
 };
 
 int api_source_new(ApiForge *forge, const char *owner, const char *name, Source **ret);
+/* The commit whose objects were asked for last, where what is wanted now lies most likely; may be
+ * none. */
+Oid api_source_commit(const ApiSource *source);
 /* Hands a fetch on to git, whatever the forge could do about it. */
 void api_source_fetch_git(ApiSource *source, Fetch *fetch);
 

@@ -332,6 +332,19 @@ static void fetch_sizes(ApiSource *source, Fetch *fetch) {
                 source->forge->ops->sizes(source, &op->inner);
 }
 
+static void fetch_commit(ApiSource *source, Fetch *fetch) {
+        {
+                MUTEX_GUARD(&source->mutex);
+                source->commit = fetch->oids[0];
+        }
+        api_source_probe(source, fetch);
+}
+
+Oid api_source_commit(const ApiSource *source) {
+        MUTEX_GUARD((Mutex *) &source->mutex);
+        return source->commit;
+}
+
 static void api_source_fetch(Source *s, Fetch *fetch) {
         ApiSource *source = container_of(s, ApiSource, source);
 
@@ -346,6 +359,8 @@ static void api_source_fetch(Source *s, Fetch *fetch) {
                 wrap_fetch(source, fetch, on_blobs_done);
                 return;
         case FETCH_COMMIT:
+                fetch_commit(source, fetch);
+                return;
         case FETCH_TREES:
         case FETCH_CLOSURE:
                 api_source_probe(source, fetch);

@@ -9,6 +9,8 @@
 #include "forge/api-forges.h"
 #include "forge/mesa-sizes.h"
 #include "forge/mesa.h"
+#include "forge/tree-paths.h"
+#include "object/commit-object.h"
 #include "util/base64.h"
 #include "util/clock.h"
 #include "util/path.h"
@@ -320,6 +322,36 @@ int mesa_content_path(
         return 0;
 }
 
+static int root_of(Store *store, const Oid *commit, Oid *ret) {
+        _cleanup_object_ref_ ObjectRef object = {0};
+        CommitObject parsed;
+
+        int r = oid_is_none(commit) ? 0 : store_get(store, STORE_OBJECT, commit, &object);
+        if (r <= 0 || object.type != OBJECT_COMMIT)
+                return r < 0 ? r : -ENOENT;
+        r = commit_parse(commit->algo, object.data, object.size, &parsed);
+        if (r >= 0)
+                *ret = parsed.tree;
+        return r;
+}
+
+/* Content is had by path only. */
+static int blob_path(const ApiSource *source, const Oid *oid, char **ret) {
+        Store *store = source->forge->context->store;
+        _cleanup_tree_paths_ TreePaths paths = {0};
+        const Oid commit = api_source_commit(source);
+        Oid root;
+
+        int r = root_of(store, &commit, &root);
+        if (r >= 0)
+                r = tree_paths_find(store, &root, oid, 1, &paths);
+        if (r < 0)
+                return r;
+        if (paths.n == 0)
+                return -ENOENT;
+        return mesa_content_path(source, &commit, paths.items[0].path, "", ret);
+}
+
 const ApiForgeOps mesa_api_ops = {
         .dialect = &dialect,
         .nests = true, /* the mirror */
@@ -335,6 +367,8 @@ const ApiForgeOps mesa_api_ops = {
         .repo = repo_found,
         .git_url = git_url,
         .sizes = mesa_sizes,
+        .blob_path = blob_path,
+        .blob_accept = "application/octet-stream",
 };
 
 static int
