@@ -137,7 +137,8 @@ typedef enum FetchKind {
         FETCH_BLOBS,   /* exactly these blobs */
         FETCH_CLOSURE, /* oids[0] is a tree: everything below it, blobs too */
         FETCH_SIZES,   /* sizes of these blobs, without content where the server can, else
-                          -EOPNOTSUPP. Ends well as soon as those are told that stand in Fetch.tree */
+                          -EOPNOTSUPP. Ends well as soon as those are told that stand in Fetch.tree,
+                          and when a server leaves some out of what it tells */
 } FetchKind;
 
 /* One request to a source. Owned by the caller, unchanged by it until done. */
@@ -168,7 +169,8 @@ struct Fetch {
          * this server cannot do this kind: ask differently. */
         void (*done)(Fetch *fetch, int result, const Failure *failure);
 
-        /* FETCH_REF, set before done(0); FETCH_COMMIT sets commit: */
+        /* FETCH_REF, set before done(0); FETCH_COMMIT sets commit. For FETCH_SIZES the caller may
+         * say which commit the root tree is of: */
         Oid commit;         /* peeled; none: the repository is empty (unborn branch) */
         char resolved[256]; /* the full name, "refs/heads/main"; the hex id for a commit; "" when
                                detached */

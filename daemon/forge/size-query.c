@@ -53,6 +53,11 @@ static bool is_told(const SizeQuery *q) {
         return !api_sizes_lacks(q->sizes, q->source->forge->context->store, &q->fetch->tree);
 }
 
+/* One that tells some tells the next ones, too. */
+static bool has_told(const SizeQuery *q) {
+        return api_sizes_open(q->sizes) < q->n_wanted || q->n_wanted == 0;
+}
+
 static bool may_ask(SizeQuery *q) {
         if (api_sizes_open(q->sizes) == 0 || q->n_requests == q->ops->max_requests)
                 return false;
@@ -94,7 +99,7 @@ static void query_next(SizeQuery *q) {
         int r = may_ask(q) ? send(q) : 0;
 
         if (r == 0)
-                query_end(q, is_told(q) ? 0 : -EOPNOTSUPP, NULL);
+                query_end(q, has_told(q) ? 0 : -EOPNOTSUPP, NULL);
         else if (r < 0)
                 query_end(q, r, NULL);
 }
@@ -138,6 +143,7 @@ void size_query_start(const SizeQueryOps *ops, ApiSource *source, Fetch *fetch) 
         q->source = source;
         q->fetch = fetch;
         q->sizes = sizes;
+        q->n_wanted = api_sizes_open(sizes);
         q->task.run = query_run;
         (void) source_ref(&source->source);
         pool_submit(

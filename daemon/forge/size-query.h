@@ -35,9 +35,10 @@ struct SizeQuery {
         Task task;
         char *path; /* of the question under way; owned, as the body is */
         Buf body;
+        size_t n_wanted;
         unsigned n_requests, n_beyond;
 };
 
-/* For ApiForgeOps.sizes. Where the directory that somebody looks at cannot be told, though all
- * could be asked, it ends as -EOPNOTSUPP: the blobs themselves are to be fetched then. */
+/* For ApiForgeOps.sizes. Where nothing is told, though all could be asked, it ends as -EOPNOTSUPP:
+ * the blobs themselves are to be fetched then. */
 void size_query_start(const SizeQueryOps *ops, ApiSource *source, Fetch *fetch);

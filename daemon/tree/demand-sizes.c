@@ -214,6 +214,7 @@ static int prepare(SizesOperation *op, Listing *l) {
                 .priority = FETCH_WAITING,
                 .tree = l->oid,
                 .root = state.root,
+                .commit = state.commit,
                 .object = on_object,
                 .size = on_size,
                 .done = on_done,
