@@ -10,9 +10,6 @@
 #include "forge/git-wants.h"
 #include "util/stats.h"
 
-/* 46 bytes each, about 25 when compressed: below the usual limit of 1 MB for a request. */
-#define MAX_PER_REQUEST 20000
-
 typedef struct SizesOp {
         GitExchange exchange;
         GitSource *source; /* a reference */
@@ -209,7 +206,7 @@ void git_fetch_sizes(GitSource *source, Fetch *fetch) {
                 .source = source,
                 .basis = basis,
                 .fetch = fetch,
-                .max_per_request = MAX_PER_REQUEST,
+                .max_per_request = GIT_SIZES_MAX,
         };
         (void) source_ref(&source->source);
         git_source_exchange(source, &basis, fetch, &exchange_ops, &op->exchange);

@@ -150,6 +150,7 @@ static int source_new(const ForgeContext *context, const char *url, GitSource **
                                 .ops = &git_source_ops,
                                 .ref = REF_INIT,
                                 .algo = OID_SHA1,
+                                .sizes_per_fetch = GIT_SIZES_MAX,
                                 .url = TAKE_PTR(copy),
                         },
                 .context = context,

@@ -11,9 +11,8 @@
 #include "tree/namespace-private.h"
 #include "tree/walk.h"
 
-/* Per request, where the source has no better number. 20,000 ids fit in the megabyte that web
- * servers accept by default, compressed. */
-#define MAX_SIZES 20000
+/* At once, where the source has no better number: what a forge tells in one answer at most. */
+#define MAX_SIZES 100000
 #define MAX_BLOBS 4000
 
 typedef struct SizesOperation {
