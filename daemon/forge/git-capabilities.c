@@ -79,7 +79,10 @@ static int parse_v0_capabilities(GitAdvertisement *a, const char *list, size_t l
         char format[16];
 
         c->agent = has_word(list, len, "agent");
-        c->filter = has_word(list, len, "filter");
+        /* Of no use where what was left out cannot be asked for: but over HTTP, v0 serves tips of
+         * refs alone unless it says otherwise. */
+        c->filter = has_word(list, len, "filter") &&
+                    (a->over_http || has_word(list, len, "allow-any-sha1-in-want"));
         c->shallow = has_word(list, len, "shallow");
         c->side_band = has_word(list, len, "side-band-64k");
         c->ofs_delta = has_word(list, len, "ofs-delta");
@@ -136,6 +139,7 @@ static int parse_v0_first(GitAdvertisement *a, const char *line, size_t len) {
 static int parse_start(GitAdvertisement *a, const char *line, size_t len) {
         if (a->state == ADVERTISEMENT_START && starts_with(line, len, "# service=")) {
                 a->state = ADVERTISEMENT_PREAMBLE;
+                a->over_http = true;
                 return 0;
         }
         if (equals(line, len, "version 2")) {

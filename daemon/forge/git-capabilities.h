@@ -40,6 +40,7 @@ typedef struct GitAdvertisement {
         GitRefs refs; /* owned; v0 only */
         bool complete;
         /* private */
+        bool over_http; /* it said so */
         enum {
                 ADVERTISEMENT_START,
                 ADVERTISEMENT_PREAMBLE, /* "# service=", up to its flush */

@@ -29,8 +29,10 @@
 #define IDLE_USEC (60 * USEC_PER_SEC)
 #define SIGNAL_USEC (1 * USEC_PER_SEC)
 #define STATUS_SSH_FAILED 255
-/* So that it reads as it does over HTTP. */
-#define PREAMBLE "001e# service=git-upload-pack\n0000"
+/* What a v0 server says of a repository without refs. Over HTTP it says more, so that this is told
+ * from an answer that was cut off. */
+#define NO_REFS "0000"
+#define NO_REFS_OVER_HTTP "001e# service=git-upload-pack\n00000000"
 
 /* --- events wanted --- */
 
@@ -123,6 +125,13 @@ static void fail_memory(SshConnection *c) {
 static void serve_advertisement(SshConnection *c) {
         const Failure none = {0};
 
+        if (c->advertisement.len == strlen(NO_REFS)) {
+                c->advertisement.len = 0;
+                if (buf_append_str(&c->advertisement, NO_REFS_OVER_HTTP) < 0) {
+                        fail_memory(c);
+                        return;
+                }
+        }
         c->transfer->answered = true;
         /* An inbox in which nothing is takes any amount. */
         if (inbox_put(&c->transfer->inbox, c->advertisement.data, c->advertisement.len) ==
@@ -149,7 +158,6 @@ static void serve(SshConnection *c) {
 }
 
 static size_t take_advertisement(SshConnection *c, const uint8_t *data, size_t len) {
-        const size_t start = strlen(PREAMBLE) + 4; /* of what the first packet says */
         static const char v2[] = "version 2";
         bool end;
 
@@ -169,8 +177,9 @@ static size_t take_advertisement(SshConnection *c, const uint8_t *data, size_t l
                 return (size_t) n;
         c->state = SSH_OPEN;
         c->opened = true;
-        c->is_v2 = c->advertisement.len > start + strlen(v2) &&
-                   memcmp(c->advertisement.data + start, v2, strlen(v2)) == 0;
+        /* Behind the length of the first packet. */
+        c->is_v2 = c->advertisement.len >= 4 + strlen(v2) &&
+                   memcmp(c->advertisement.data + 4, v2, strlen(v2)) == 0;
         serve(c);
         return (size_t) n;
 }
@@ -221,8 +230,8 @@ static void take_held(SshConnection *c) {
                 else
                         fail_server(c, "speaks without being asked");
         }
-        if (c->state == SSH_ENDING)
-                return; /* and held is empty */
+        if (c->state == SSH_ENDING || done == 0)
+                return; /* in the first case held is empty */
         memmove(c->held.data, c->held.data + done, c->held.len - done);
         c->held.len -= done;
 }
@@ -459,9 +468,7 @@ int ssh_connection_new(int epoll, const SshTransfer *t, SshConnection **ret) {
         c->origin = strdup(t->origin);
         if (!c->repository || !c->origin)
                 return -ENOMEM;
-        int r = buf_append(&c->advertisement, PREAMBLE, strlen(PREAMBLE));
-        if (r >= 0)
-                r = ssh_process_spawn(t->argv, t->v2, &c->pid, &c->pidfd, &c->stream, &c->errors);
+        int r = ssh_process_spawn(t->argv, t->v2, &c->pid, &c->pidfd, &c->stream, &c->errors);
         if (r >= 0)
                 r = connection_watch(c);
         if (r < 0)

@@ -116,6 +116,28 @@ static void add_v0(Buf *b) {
         (void) pkt_append_flush(b);
 }
 
+/* Over ssh a filter is of use only with the right to ask for what it left out. */
+START_TEST(v0_filter_wants_any_object) {
+        static const char *const rights[] = {"", " allow-any-sha1-in-want"};
+
+        for (size_t i = 0; i < ELEMENTSOF(rights); i++) {
+                _cleanup_buf_ Buf b = {0}, first = {0};
+                Answer a = {0};
+                GitResponse r;
+
+                ck_assert_int_eq(buf_append(&first, HEX1 " HEAD", 46), 0); /* with its NUL */
+                ck_assert_int_eq(buf_appendf(&first, "side-band-64k filter%s\n", rights[i]), 0);
+                ck_assert_int_eq(pkt_append(&b, first.data, first.len), 0);
+                (void) pkt_append_flush(&b);
+                ck_assert_int_eq(read_answer(GIT_RESPONSE_LINES, &b, &a, &r), 0);
+                ck_assert_int_eq(a.advertisement.capabilities.version, 0);
+                ck_assert(a.advertisement.capabilities.side_band);
+                ck_assert(a.advertisement.capabilities.filter == (i == 1));
+                answer_done(&a);
+        }
+}
+END_TEST
+
 START_TEST(v0_capabilities_and_refs) {
         _cleanup_buf_ Buf b = {0};
         Answer a = {0};
@@ -507,6 +529,7 @@ END_TEST
 static void add_tests(TCase *tc) {
         tcase_add_test(tc, v2_capabilities);
         tcase_add_test(tc, v2_without_the_extras);
+        tcase_add_test(tc, v0_filter_wants_any_object);
         tcase_add_test(tc, v0_capabilities_and_refs);
         tcase_add_test(tc, v0_of_an_empty_repository);
         tcase_add_test(tc, v0_of_an_empty_repository_without_capabilities);
