@@ -66,7 +66,7 @@ static int list_url(const ApiForge *forge, const ApiListing *listing, char **ret
 }
 
 /* An instance makes the URLs in Link from what it believes to be its address, which behind a proxy
- * is another host: such URLs are not followed. That there is a next page is believed, and its
+ * is another host: such URLs are not followed. But that there is a next page is believed, and its
  * address made from that of this one. */
 static int next_page(const char *url, ApiPage *page) {
         const char *number = strrchr(url, '=');
@@ -107,9 +107,9 @@ static int list_page(
                 if (r < 0)
                         return r;
         }
-        if (answer->more && json_array_size(entries) > 0)
-                return next_page(listing->url, page);
-        return api_page_set_next(page, NULL);
+        if (json_array_size(entries) == 0 || !answer->more)
+                return api_page_set_next(page, NULL);
+        return answer->next[0] ? 0 : next_page(listing->url, page);
 }
 
 /* --- owners and repositories --- */

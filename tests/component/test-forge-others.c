@@ -96,7 +96,7 @@ static void open_org(
         OrgKind kind,
         const char *path,
         const char *owner,
-        bool named) {
+        const char *token) {
         _cleanup_(org_config_freep) OrgConfig *org = NULL;
         _cleanup_free_ char *base = forge_fixture_world_url(&o->f, forge);
         _cleanup_free_ char *url = NULL;
@@ -106,8 +106,8 @@ static void open_org(
         ck_assert_int_eq(org_config_new("org", kind, url, &org), 0);
         if (owner)
                 ck_assert_ptr_nonnull(org->owner = strdup(owner));
-        if (named)
-                ck_assert_int_eq(secret_file_write(o->f.dir.path, "org", "t0ken"), 0);
+        if (token)
+                ck_assert_int_eq(secret_file_write(o->f.dir.path, "org", token), 0);
         o->forge = forge_fixture_open(&o->f, org);
 }
 
@@ -213,7 +213,7 @@ START_TEST(gitlab_groups_nest) {
         _cleanup_others_ Others o;
 
         others_init(&o);
-        open_org(&o, "gitlab", ORG_GITLAB, "", "acme", false);
+        open_org(&o, "gitlab", ORG_GITLAB, "", "acme", NULL);
         check_names(&o, "", "app\nold\nfork\ntools/\n");
         check_names(&o, "tools", "lint\ndeep/\n");
         check_names(&o, "tools/deep", "x\n");
@@ -232,7 +232,7 @@ START_TEST(gitlab_as_a_whole_has_groups_and_users) {
         _cleanup_others_ Others o;
 
         others_init(&o);
-        open_org(&o, "gitlab", ORG_GITLAB, "", NULL, false);
+        open_org(&o, "gitlab", ORG_GITLAB, "", NULL, NULL);
         check_owner(&o, "", "acme");
         check_owner(&o, "", "ann");
         (void) check_absent(&o, "", "nobody", -ENOENT);
@@ -245,7 +245,7 @@ START_TEST(gitlab_shows_a_token_more) {
         _cleanup_others_ Others o;
 
         others_init(&o);
-        open_org(&o, "gitlab", ORG_GITLAB, "", "acme", true);
+        open_org(&o, "gitlab", ORG_GITLAB, "", "acme", "t0ken");
         check_names(&o, "", "app\nold\nfork\nsecret\ntools/\n");
         _cleanup_(source_unrefp) Source *source = find_repo(&o, "", "secret");
         fetch_commit(&o, source);
@@ -257,7 +257,7 @@ START_TEST(gitlab_tells_sizes_by_graphql) {
         _cleanup_others_ Others o;
 
         others_init(&o);
-        open_org(&o, "gitlab", ORG_GITLAB, "", "acme", false);
+        open_org(&o, "gitlab", ORG_GITLAB, "", "acme", NULL);
         _cleanup_(source_unrefp) Source *source = find_repo(&o, "tools", "lint");
         fetch_commit(&o, source);
         check_sizes(&o, source, "main:src");
@@ -270,7 +270,7 @@ START_TEST(gitlab_without_graphql_says_so) {
         unsigned n;
 
         others_init(&o);
-        open_org(&o, "gitlab-bare", ORG_GITLAB, "", "acme", false);
+        open_org(&o, "gitlab-bare", ORG_GITLAB, "", "acme", NULL);
         _cleanup_(source_unrefp) Source *source = find_repo(&o, "", "app");
         ck_assert_int_eq(fetch_sizes(&o, source, "main:src", &n), -EOPNOTSUPP);
         ck_assert_uint_eq(n, 0);
@@ -283,7 +283,7 @@ START_TEST(gitlab_follows_a_rename) {
         _cleanup_others_ Others o;
 
         others_init(&o);
-        open_org(&o, "gitlab", ORG_GITLAB, "", "acme", false);
+        open_org(&o, "gitlab", ORG_GITLAB, "", "acme", NULL);
         _cleanup_(source_unrefp) Source *source = find_repo(&o, "", "before");
         ck_assert_ptr_nonnull(strstr(source->url, "/acme/app"));
         fetch_commit(&o, source);
@@ -294,7 +294,7 @@ START_TEST(gitlab_knows_whose_token_it_is) {
         _cleanup_others_ Others o;
 
         others_init(&o);
-        open_org(&o, "gitlab", ORG_GITLAB, "", "@me", true);
+        open_org(&o, "gitlab", ORG_GITLAB, "", "@me", "t0ken");
         check_names(&o, "", "dots\n");
         _cleanup_(source_unrefp) Source *source = find_repo(&o, "", "dots");
         fetch_commit(&o, source);
@@ -305,7 +305,7 @@ START_TEST(gitlab_is_asked_for_less_when_it_is_too_much) {
         _cleanup_others_ Others o;
 
         others_init(&o);
-        open_org(&o, "gitlab-lies", ORG_GITLAB, "", "acme", false);
+        open_org(&o, "gitlab-lies", ORG_GITLAB, "", "acme", NULL);
         _cleanup_(source_unrefp) Source *source = find_repo(&o, "", "app");
         fetch_commit(&o, source);
         check_sizes(&o, source, "main:src");
@@ -328,7 +328,13 @@ START_TEST(lists_that_lie_end) {
         int result;
 
         others_init(&o);
-        open_org(&o, cases[_i].forge, cases[_i].kind, cases[_i].path, "acme", cases[_i].path[0]);
+        open_org(
+                &o,
+                cases[_i].forge,
+                cases[_i].kind,
+                cases[_i].path,
+                "acme",
+                cases[_i].path[0] ? "t0ken" : NULL);
         _cleanup_free_ char *names = forge_fixture_names(&o.f, o.forge, "", &result, &failure);
         ck_assert(strncmp(names, cases[_i].names, strlen(cases[_i].names)) == 0);
         ck_assert_ptr_null(strstr(names, ".."));
@@ -343,9 +349,9 @@ START_TEST(gitea_lists_orgs_and_users) {
         _cleanup_others_ Others o;
 
         others_init(&o);
-        open_org(&o, "gitea", ORG_GITEA, "", "acme", false);
+        open_org(&o, "gitea", ORG_GITEA, "", "acme", NULL);
         check_names(&o, "", "app\nold\nfork\n");
-        open_org(&o, "gitea", ORG_GITEA, "", NULL, false);
+        open_org(&o, "gitea", ORG_GITEA, "", NULL, NULL);
         check_owner(&o, "", "acme");
         check_owner(&o, "", "ann");
         (void) check_absent(&o, "", "nobody", -ENOENT);
@@ -358,7 +364,7 @@ START_TEST(gitea_pages_are_counted_not_followed) {
         _cleanup_others_ Others o;
 
         others_init(&o);
-        open_org(&o, "gitea-proxied", ORG_GITEA, "", "acme", false);
+        open_org(&o, "gitea-proxied", ORG_GITEA, "", "acme", NULL);
         check_names(&o, "", "app\nlib\n");
 }
 END_TEST
@@ -367,7 +373,7 @@ START_TEST(gitea_tells_sizes_in_pages) {
         _cleanup_others_ Others o;
 
         others_init(&o);
-        open_org(&o, "gitea", ORG_GITEA, "", "acme", true);
+        open_org(&o, "gitea", ORG_GITEA, "", "acme", "t0ken");
         _cleanup_(source_unrefp) Source *source = find_repo(&o, "", "secret");
         fetch_commit(&o, source);
         check_sizes(&o, source, "main^{tree}");
@@ -381,7 +387,7 @@ START_TEST(gitea_gives_blobs_when_git_does_not) {
         ForgeFound found;
 
         others_init(&o);
-        open_org(&o, "gitea-proxied", ORG_GITEA, "", "acme", false);
+        open_org(&o, "gitea-proxied", ORG_GITEA, "", "acme", NULL);
         ck_assert_int_eq(forge_fixture_find(&o.f, o.forge, "", "app", true, &found, NULL), 0);
         _cleanup_(source_unrefp) Source *source = found.source;
         check_blob(&o, source);
@@ -392,7 +398,7 @@ START_TEST(gitea_follows_a_rename) {
         _cleanup_others_ Others o;
 
         others_init(&o);
-        open_org(&o, "gitea", ORG_GITEA, "", "acme", false);
+        open_org(&o, "gitea", ORG_GITEA, "", "acme", NULL);
         _cleanup_(source_unrefp) Source *source = find_repo(&o, "", "before");
         fetch_commit(&o, source);
 }
@@ -402,7 +408,7 @@ START_TEST(gitea_knows_whose_token_it_is) {
         _cleanup_others_ Others o;
 
         others_init(&o);
-        open_org(&o, "gitea", ORG_GITEA, "", "@me", true);
+        open_org(&o, "gitea", ORG_GITEA, "", "@me", "t0ken");
         check_names(&o, "", "dots\n");
         _cleanup_(source_unrefp) Source *source = find_repo(&o, "", "dots");
         fetch_commit(&o, source);
@@ -417,10 +423,10 @@ START_TEST(mesa_lists_by_cursor) {
         _cleanup_others_ Others o;
 
         others_init(&o);
-        open_org(&o, "mesa", ORG_MESA, dialects[_i], "acme", true);
+        open_org(&o, "mesa", ORG_MESA, dialects[_i], "acme", "t0ken");
         check_names(&o, "", "app\nlib\nnew\n");
         (void) check_absent(&o, "", "nothing", -ENOENT);
-        open_org(&o, "mesa", ORG_MESA, dialects[_i], NULL, true);
+        open_org(&o, "mesa", ORG_MESA, dialects[_i], NULL, "t0ken");
         check_owner(&o, "", "acme");
         (void) check_absent(&o, "", "nobody", -ENOENT);
 }
@@ -430,7 +436,7 @@ START_TEST(mesa_tells_sizes_by_content) {
         _cleanup_others_ Others o;
 
         others_init(&o);
-        open_org(&o, "mesa", ORG_MESA, dialects[_i], "acme", true);
+        open_org(&o, "mesa", ORG_MESA, dialects[_i], "acme", "t0ken");
         _cleanup_(source_unrefp) Source *source = find_repo(&o, "", "app");
         fetch_commit(&o, source);
         check_sizes(&o, source, "main:src");
@@ -443,7 +449,7 @@ START_TEST(mesa_gives_blobs_when_git_does_not) {
         _cleanup_others_ Others o;
 
         others_init(&o);
-        open_org(&o, "mesa-bare", ORG_MESA, dialects[_i], "acme", true);
+        open_org(&o, "mesa-bare", ORG_MESA, dialects[_i], "acme", "t0ken");
         _cleanup_(source_unrefp) Source *source = find_repo(&o, "", "app");
         fetch_commit(&o, source); /* after which git fails */
         check_blob(&o, source);
@@ -455,7 +461,7 @@ START_TEST(mesa_mirrors_github_in_directories) {
         _cleanup_others_ Others o;
 
         others_init(&o);
-        open_org(&o, "mesa", ORG_MESA, dialects[_i], "github", true);
+        open_org(&o, "mesa", ORG_MESA, dialects[_i], "github", "t0ken");
         check_names(&o, "", "torvalds/\ngit/\n");
         check_names(&o, "git", "git\ngitk\n");
         check_owner(&o, "", "torvalds");
@@ -469,7 +475,7 @@ START_TEST(mesa_is_busy_while_it_syncs) {
         _cleanup_others_ Others o;
 
         others_init(&o);
-        open_org(&o, "mesa", ORG_MESA, "/api/v1", "acme", true);
+        open_org(&o, "mesa", ORG_MESA, "/api/v1", "acme", "t0ken");
         ck_assert_int_eq(check_absent(&o, "", "new", -EAGAIN), FAILURE_BUSY);
         _cleanup_(source_unrefp) Source *source = find_repo(&o, "", "new");
         fetch_commit(&o, source);
@@ -482,11 +488,35 @@ START_TEST(mesa_without_a_key_says_so) {
         int result;
 
         others_init(&o);
-        open_org(&o, "mesa", ORG_MESA, "/v1", "acme", false);
+        open_org(&o, "mesa", ORG_MESA, "/v1", "acme", NULL);
         _cleanup_free_ char *names = forge_fixture_names(&o.f, o.forge, "", &result, &failure);
         ck_assert_int_eq(result, -EACCES);
         ck_assert_int_eq(failure.class, FAILURE_TOKEN_MISSING);
         ck_assert_str_eq(names, "");
+}
+END_TEST
+
+START_TEST(a_wrong_token_is_told) {
+        static const struct {
+                const char *forge, *path;
+                OrgKind kind;
+        } cases[] = {
+                {"gitlab", "", ORG_GITLAB},
+                {"gitea", "", ORG_GITEA},
+                {"mesa", "/v1", ORG_MESA},
+        };
+        _cleanup_others_ Others o;
+        Failure failure;
+        int result;
+
+        others_init(&o);
+        open_org(&o, cases[_i].forge, cases[_i].kind, cases[_i].path, "acme", "wr0ng");
+        _cleanup_free_ char *names = forge_fixture_names(&o.f, o.forge, "", &result, &failure);
+        ck_assert_str_eq(names, "");
+        ck_assert_int_eq(result, -EACCES);
+        ck_assert_int_eq(failure.class, FAILURE_TOKEN_REFUSED);
+        ck_assert_ptr_null(strstr(failure.text, "wr0ng"));
+        ck_assert_uint_le(count(&o, "\"status\": 401"), 2);
 }
 END_TEST
 
@@ -512,6 +542,7 @@ static void add_tests(TCase *tc) {
         tcase_add_loop_test(tc, mesa_mirrors_github_in_directories, 0, ELEMENTSOF(dialects));
         tcase_add_test(tc, mesa_is_busy_while_it_syncs);
         tcase_add_test(tc, mesa_without_a_key_says_so);
+        tcase_add_loop_test(tc, a_wrong_token_is_told, 0, 3);
 }
 
 CHECK_MAIN("forge-others", add_tests)

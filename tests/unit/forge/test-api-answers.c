@@ -202,7 +202,8 @@ typedef struct Page {
         const ApiForgeOps *ops;
         ApiListing listing;
         const char *answer;
-        bool more; /* Link says so */
+        bool more;        /* Link says so */
+        const char *link; /* and leads to this server; NULL: it does not */
         int result;
         const char *entries; /* "name ", "name/ " for owners, "!" in front of what is archived, "?"
                                 empty, "+" a fork */
@@ -215,6 +216,7 @@ static const Page pages[] = {
          "[{\"path\":\"app\",\"name\":\"The App\"},{\"path\":\"old\",\"archived\":true},"
          "{\"path\":\"fork\",\"forked_from_project\":{\"id\":1},\"empty_repo\":true}]",
          false,
+         NULL,
          0,
          "app !old ?+fork ",
          NULL},
@@ -222,6 +224,7 @@ static const Page pages[] = {
          {.owner = "acme", .part = 1},
          "[{\"path\":\"sub\",\"full_path\":\"acme/sub\"}]",
          false,
+         NULL,
          0,
          "sub/ ",
          NULL},
@@ -230,24 +233,27 @@ static const Page pages[] = {
          "[null,7,\"x\",[],{},{\"path\":null},{\"path\":7},{\"path\":\"\"},{\"path\":\"..\"},"
          "{\"path\":\"a/b\"},{\"path\":\"a\\u0000b\"},{\"path\":\"ok\",\"archived\":\"yes\"}]",
          false,
+         NULL,
          0,
          "ok ",
          NULL},
-        {&gitlab_api_ops, {.owner = "acme"}, "[]", false, 0, "", NULL},
-        {&gitlab_api_ops, {.owner = "acme"}, "{\"path\":\"x\"}", false, -EBADMSG, "", NULL},
-        {&gitlab_api_ops, {.owner = "acme"}, "null", false, -EBADMSG, "", NULL},
+        {&gitlab_api_ops, {.owner = "acme"}, "[]", false, NULL, 0, "", NULL},
+        {&gitlab_api_ops, {.owner = "acme"}, "{\"path\":\"x\"}", false, NULL, -EBADMSG, "", NULL},
+        {&gitlab_api_ops, {.owner = "acme"}, "null", false, NULL, -EBADMSG, "", NULL},
         {&gitlab_api_ops,
          {.owner = "@me"},
          "{\"id\":1,\"username\":\"me\"}",
          false,
+         NULL,
          0,
          "",
          "/users/me/projects?" GITLAB_PAGE},
-        {&gitlab_api_ops, {.owner = "@me"}, "{\"id\":1}", false, -EBADMSG, "", NULL},
+        {&gitlab_api_ops, {.owner = "@me"}, "{\"id\":1}", false, NULL, -EBADMSG, "", NULL},
         {&gitlab_api_ops,
          {.owner = "@me", .page = 1},
          "[{\"path\":\"mine\"}]",
          false,
+         NULL,
          0,
          "mine ",
          NULL},
@@ -256,13 +262,23 @@ static const Page pages[] = {
          {.owner = "acme", .url = "/orgs/acme/repos?limit=50&page=1"},
          "[{\"name\":\"app\"},{\"name\":\"old\",\"archived\":true,\"fork\":true,\"empty\":true}]",
          true,
+         NULL,
          0,
          "app !?+old ",
          "/orgs/acme/repos?limit=50&page=2"},
         {&gitea_api_ops,
+         {.owner = "acme", .url = "/orgs/acme/repos?limit=50&page=1"},
+         "[{\"name\":\"app\"}]",
+         true,
+         "http://host/orgs/acme/repos?page=2",
+         0,
+         "app ",
+         NULL},
+        {&gitea_api_ops,
          {.owner = "acme", .page = 9, .url = "/orgs/acme/repos?limit=50&page=10"},
          "[{\"name\":\".\"},{\"name\":{}},5]",
          false,
+         NULL,
          0,
          "",
          ""},
@@ -270,6 +286,7 @@ static const Page pages[] = {
          {.owner = "acme", .url = "/orgs/acme/repos?limit=50&page=8"},
          "[]", /* with another page behind it, for ever */
          true,
+         NULL,
          0,
          "",
          ""},
@@ -277,6 +294,7 @@ static const Page pages[] = {
          {.owner = "acme", .url = "/orgs/acme/repos?limit=50&page=1"},
          "{\"message\":\"x\"}",
          true,
+         NULL,
          -EBADMSG,
          "",
          NULL},
@@ -284,6 +302,7 @@ static const Page pages[] = {
          {.owner = "@me", .url = "/user"},
          "{\"login\":\"me\"}",
          false,
+         NULL,
          0,
          "",
          "/users/me/repos?limit=50&page=1"},
@@ -291,6 +310,7 @@ static const Page pages[] = {
          {.owner = "@me", .page = 1, .url = "/users/me/repos?limit=50&page=1"},
          "[{\"name\":\"mine\"}]",
          true,
+         NULL,
          0,
          "mine ",
          "/users/me/repos?limit=50&page=2"},
@@ -300,6 +320,7 @@ static const Page pages[] = {
          "{\"repos\":[{\"name\":\"app\",\"default_branch\":null},{\"name\":null},{},3],"
          "\"next_cursor\":\"a&b=\",\"has_more\":true}",
          false,
+         NULL,
          0,
          "app ",
          "/acme/repos?limit=100&cursor=a%26b%3D"},
@@ -307,6 +328,7 @@ static const Page pages[] = {
          {.owner = "acme", .page = 1, .url = "/acme/repos?limit=100&cursor=old"},
          "{\"repos\":[{\"name\":\"app\"}],\"next_cursor\":\"new\"}",
          false,
+         NULL,
          0,
          "app ",
          "/acme/repos?limit=100&cursor=new"},
@@ -314,6 +336,7 @@ static const Page pages[] = {
          {.owner = "acme", .url = "/acme/repos?limit=100"},
          "{\"repos\":[],\"next_cursor\":\"endless\",\"has_more\":true}",
          false,
+         NULL,
          0,
          "",
          ""},
@@ -321,14 +344,23 @@ static const Page pages[] = {
          {.owner = "acme", .url = "/acme/repos?limit=100"},
          "{\"repos\":[{\"name\":\"app\"}],\"next_cursor\":7}",
          false,
+         NULL,
          0,
          "app ",
          ""},
-        {&mesa_api_ops, {.owner = "acme", .url = "/acme/repos"}, "[]", false, -EBADMSG, "", NULL},
+        {&mesa_api_ops,
+         {.owner = "acme", .url = "/acme/repos"},
+         "[]",
+         false,
+         NULL,
+         -EBADMSG,
+         "",
+         NULL},
         {&mesa_api_ops,
          {.owner = "acme", .url = "/acme/repos"},
          "{\"repos\":{}}",
          false,
+         NULL,
          -EBADMSG,
          "",
          NULL},
@@ -338,6 +370,7 @@ static const Page pages[] = {
          "{\"repos\":[{\"name\":\"dG9ydmFsZHMvbGludXg=\"},{\"name\":\"Z2l0L2dpdA==\"},"
          "{\"name\":\"bm90aGluZw==\"},{\"name\":\"YS8uLi9i\"},{\"name\":\"!\"}]}",
          false,
+         NULL,
          0,
          "torvalds/ git/ ",
          ""},
@@ -345,6 +378,7 @@ static const Page pages[] = {
          {.owner = "github/git", .url = "/github/repos?limit=100"},
          "{\"repos\":[{\"name\":\"dG9ydmFsZHMvbGludXg=\"},{\"name\":\"Z2l0L2dpdA==\"}]}",
          false,
+         NULL,
          0,
          "git ",
          ""},
@@ -352,6 +386,7 @@ static const Page pages[] = {
          {.owner = "@me", .url = "/whoami"},
          "{\"org\":{\"slug\":\"acme\"}}",
          false,
+         NULL,
          0,
          "",
          "/acme/repos?limit=100"},
@@ -378,7 +413,8 @@ START_TEST(a_page_is_read_and_nonsense_is_left_out) {
         ApiPage page;
 
         ck_assert_int_eq(json_parse(p->answer, strlen(p->answer), &json), 0);
-        const ApiAnswer answer = {.code = 200, .json = json, .more = p->more, .next = ""};
+        const ApiAnswer answer = {
+                .code = 200, .json = json, .more = p->more, .next = p->link ? p->link : ""};
         ck_assert_int_eq(api_page_init(&page, p->listing.part, "/"), 0);
         ck_assert_int_eq(
                 p->ops->list_page(closed_forge(p->ops), &p->listing, &answer, &page), p->result);
