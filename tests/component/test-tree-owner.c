@@ -8,6 +8,7 @@
 #include "lib/check-main.h"
 #include "tree/namespace-private.h"
 #include "tree/owner.h"
+#include "util/stats.h"
 
 /* Owners and their listings, with a forge that does what the test says. */
 
@@ -320,6 +321,31 @@ START_TEST(pages_are_shown_as_they_come) {
 }
 END_TEST
 
+START_TEST(readers_of_any_pace_see_all_once) { /* R30 */
+        _cleanup_setup_ Setup s;
+        _cleanup_buf_ Buf expected = {0};
+        Reader readers[8];
+
+        setup_init(&s, "acme");
+        for (size_t i = 0; i < ELEMENTSOF(readers); i++)
+                reader_start(&readers[i], &s, 0, (unsigned) (1 + i * i));
+        fake_forge_expect(&s.fake, "");
+        for (unsigned page = 0; page < 50; page++) {
+                char names[4][32];
+                for (unsigned i = 0; i < 4; i++) {
+                        (void) snprintf(names[i], sizeof(names[i]), "repo-%u-%u", page, i);
+                        ck_assert_int_eq(buf_appendf(&expected, "%s\n", names[i]), 0);
+                }
+                ck_assert(fake_forge_page(
+                        &s.fake, NAMES(names[0], names[1], names[2], names[3], "repo-0-0")));
+        }
+        fake_forge_end(&s.fake, 0, NULL);
+        for (size_t i = 0; i < ELEMENTSOF(readers); i++)
+                reader_end(&readers[i], 0, buf_str(&expected));
+        ck_assert_uint_eq(fake_forge_n_listings(&s.fake), 1);
+}
+END_TEST
+
 START_TEST(what_look_ups_found_comes_behind_the_list) {
         static const FakeName hidden[] = {
                 {"", "hidden", FORGE_REPO, false, 0},
@@ -599,6 +625,7 @@ START_TEST(lists_are_fetched_ahead_for_orgs_of_one_owner) { /* R4 */
 
         setup_init(&s, "acme");
         s.fake.names = (const FakeName[]){{"", "repo", FORGE_REPO, false, 0}, {0}};
+        int64_t runs = stat_get(STAT_LIST_RUNS), pages = stat_get(STAT_LIST_PAGES); /* R15 */
         ns_list_all(s.f.ns);
         ns_list_all(s.f.ns);
         fake_forge_expect(&s.fake, "");
@@ -617,6 +644,8 @@ START_TEST(lists_are_fetched_ahead_for_orgs_of_one_owner) { /* R4 */
         reader_end(&reader, 0, "repo\n");
         check_take(&s, UINT32_MAX, &offset, "repo ");
         ck_assert_uint_eq(fake_forge_n_listings(&s.fake), 1);
+        ck_assert_int_eq(stat_get(STAT_LIST_RUNS), runs + 1);
+        ck_assert_int_eq(stat_get(STAT_LIST_PAGES), pages + 1);
 }
 END_TEST
 
@@ -678,6 +707,7 @@ static void add_tests(TCase *tc) {
         tcase_add_test(tc, all_who_ask_get_one_owner);
         tcase_add_test(tc, an_unproven_owner_is_not_believed_for_long);
         tcase_add_test(tc, pages_are_shown_as_they_come);
+        tcase_add_test(tc, readers_of_any_pace_see_all_once);
         tcase_add_test(tc, what_look_ups_found_comes_behind_the_list);
         tcase_add_test(tc, a_listing_that_fails_shows_what_came);
         tcase_add_test(tc, a_list_that_goes_round_in_circles_ends);
