@@ -16,6 +16,9 @@
 #define PRIMED_USEC (30 * USEC_PER_SEC)
 /* Files that are fetched for want of their sizes. */
 #define DIRECTORY_MAX 4000
+/* What git is asked for in one request: more ids are more than web servers take, and an API that
+ * tells sizes by the tree tells any number at once. */
+#define GIT_SIZES_MAX 20000
 
 typedef struct WrapOp {
         Fetch inner; /* what git is asked for; the rest of it is the caller's */
@@ -324,7 +327,8 @@ static void fetch_sizes(ApiSource *source, Fetch *fetch) {
         if (!op)
                 return;
         Source *git = git_of(source);
-        op->from_git = atomic_load_explicit(&git->cheap_sizes, memory_order_relaxed);
+        op->from_git = fetch->n_oids <= GIT_SIZES_MAX &&
+                       atomic_load_explicit(&git->cheap_sizes, memory_order_relaxed);
         (void) source_unref(git);
         if (op->from_git)
                 api_source_probe(source, &op->inner);

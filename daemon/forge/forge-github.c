@@ -220,6 +220,7 @@ const ApiForgeOps github_api_ops = {
         .owner = github_owner,
         .repo_url = github_repo_url,
         .repo = github_repo,
+        .sizes_per_fetch = GITHUB_TREE_MAX,
         .sizes = github_fetch_sizes,
         .ref = github_ref,
         .blob_path = github_blob_path,

@@ -18,6 +18,9 @@ typedef struct GithubForge {
 /* A name that a repository of GitHub's can have. */
 bool github_repo_is_possible(const char *name);
 
+/* Entries that one recursive tree tells at most; documented. */
+#define GITHUB_TREE_MAX 100000
+
 /* SourceOps.fetch of FETCH_SIZES: from recursive trees. */
 void github_fetch_sizes(ApiSource *source, Fetch *fetch);
 
