@@ -7,6 +7,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 #include <unistd.h>
 
 #include "util/buf.h"
@@ -57,6 +58,9 @@ bool name_is_valid(const char *name) {
         size_t len = strlen(name);
 
         if (len == 0 || len > NAME_MAX || strcmp(name, ".") == 0 || strcmp(name, "..") == 0)
+                return false;
+        /* git would take it for the repository of the directory that it is in, hooks and all. */
+        if (strcasecmp(name, ".git") == 0)
                 return false;
         for (const char *p = name; *p; p++)
                 if (*p == '/' || iscntrl((unsigned char) *p))

@@ -11,8 +11,8 @@
 char *path_join(const char *first, ...) __attribute__((sentinel));
 /* "/a//b/./c/" becomes "/a/b/c", in place; ".." is kept, so that the caller can refuse it. */
 void path_simplify(char *path);
-/* True for the last component of an org or repository: not empty, not "." or "..", no '/', no
- * control bytes, at most 255 bytes. */
+/* True for the last component of an org or repository: not empty, not ".", ".." or ".git", no '/',
+ * no control bytes, at most 255 bytes. */
 bool name_is_valid(const char *name);
 /* Percent-decodes in place ("feature%2Fx"); -EINVAL for a broken escape or one that decodes to NUL.
  */

@@ -33,6 +33,8 @@ START_TEST(test_names) {
         ck_assert(!name_is_valid(""));
         ck_assert(!name_is_valid("."));
         ck_assert(!name_is_valid(".."));
+        ck_assert(!name_is_valid(".git"));
+        ck_assert(!name_is_valid(".Git"));
         ck_assert(!name_is_valid("a/b"));
         ck_assert(!name_is_valid("a\nb"));
         memset(name, 'n', 256);
