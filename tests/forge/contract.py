@@ -16,12 +16,12 @@ import urllib.parse
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import client  # noqa: E402
 import github_schema  # noqa: E402
 import graphql  # noqa: E402
 import harness  # noqa: E402
 import npm  # noqa: E402
 import repo  # noqa: E402
-import selftest  # noqa: E402
 
 API = "/api/v3"
 OPENAPI = "@octokit/openapi@23.0.2"
@@ -140,7 +140,7 @@ def need_jsonschema():
 
 
 def description_of(t, **knobs):
-    world = {"github": selftest.world(t, record=True, **knobs)["github"]}
+    world = {"github": client.world(t, record=True, **knobs)["github"]}
     owner = world["github"]["owners"][0]
     owner["many"] = {"count": 230, "git": t.path("app.git")}
     for entry in owner["repos"]:
@@ -172,16 +172,16 @@ def forge_alone(t):
         f"/repos/acme/app/git/commits/{commit}", "/repos/acme/app/commits/main", "/repos/acme/app/commits/nothing",
     ]  # fmt: skip
     headers = {"Accept": "application/vnd.github+json", "X-GitHub-Api-Version": "2022-11-28"}
-    for token in None, selftest.TOKEN, selftest.EXPIRED:
+    for token in None, client.TOKEN, client.EXPIRED:
         more = {"Authorization": f"Bearer {token}"} if token else {}
-        client = selftest.Client(forges.urls["github"], **headers, **more)
+        asking = client.Client(forges.urls["github"], **headers, **more)
         for path in paths:
-            _, got, _ = client.get(API + path)
+            _, got, _ = asking.get(API + path)
             if got["ETag"]:
-                assert client.get(API + path, If_None_Match=got["ETag"])[0] == 304
-    client = selftest.Client(forges.urls["github"], **headers)
-    client.get(f"{API}/repos/acme/app/git/blobs/{blob}", Accept="application/vnd.github.raw+json")
-    client.get(f"{API}/repos/acme/app/commits/main", Accept="application/vnd.github.sha")
+                assert asking.get(API + path, If_None_Match=got["ETag"])[0] == 304
+    asking = client.Client(forges.urls["github"], **headers)
+    asking.get(f"{API}/repos/acme/app/git/blobs/{blob}", Accept="application/vnd.github.raw+json")
+    asking.get(f"{API}/repos/acme/app/commits/main", Accept="application/vnd.github.sha")
     for line in forges.log("github"):
         checker.check(line)
     checker.finish()
@@ -193,10 +193,10 @@ def checker_itself(t):
     need_jsonschema()
     checker = Checker()
     forges = t.forges(description_of(t, lies={"null": ["id"], "drop": ["full_name"]}))
-    client = selftest.Client(forges.urls["github"], Accept="application/vnd.github+json")
-    client.headers["X-GitHub-Api-Version"] = "2022-11-28"
-    client.get(f"{API}/orgs/acme/repos?per_page=1&colour=red&page=x")
-    client.get(f"{API}/colours")
+    asking = client.Client(forges.urls["github"], Accept="application/vnd.github+json")
+    asking.headers["X-GitHub-Api-Version"] = "2022-11-28"
+    asking.get(f"{API}/orgs/acme/repos?per_page=1&colour=red&page=x")
+    asking.get(f"{API}/colours")
     for line in forges.log("github"):
         checker.check(line)
     assert len(checker.ours) == 3, checker.ours
@@ -257,7 +257,7 @@ def daemon(t):
     for org, owner in ("acme", "acme"), ("me", "me"), ("hub", None), ("own", "@me"), ("public", "acme"):
         t.org(org, "github", url, **({"Owner": owner} if owner else {}))
         if org != "public":
-            credential(t, org, selftest.TOKEN)
+            credential(t, org, client.TOKEN)
     t.org("renamed", "github", url, Owner="acme-old")
     t.configure("[Mount]\nRequestTimeoutSec=30\n")
     t.start()

@@ -14,54 +14,10 @@ import time
 import urllib.parse
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import harness  # noqa: E402
 import repo  # noqa: E402
-
-FILES = {"README": "hello\n", "src/main.c": "int main;\n", "src/deep/link": (repo.LINK, b"../main.c")}
-TOKEN, EXPIRED = "ghp_good", "ghp_old"
-
-
-def world(t, **knobs):
-    app, empty = t.path("app.git"), t.path("empty.git")
-    repo.simple_repo(app, FILES)
-    repo.init_bare(empty)
-    repos = [
-        {"name": "app", "git": app, "was": ["app-old"]},
-        {"name": "secret", "git": app, "private": True},
-        {"name": "empty", "git": empty},
-        {"name": "old", "git": app, "archived": True},
-        {"name": "fork", "git": app, "fork": True},
-        {"name": "taken-down", "git": app, "blocked": True},
-        {"name": "forbidden", "git": app, "forbidden": True},
-    ]
-    owners = [
-        {"name": "acme", "was": ["acme-old"], "repos": repos},
-        {"name": "acme/tools", "type": "group", "repos": [{"name": "lib", "git": app}]},
-        {"name": "me", "type": "user", "repos": [{"name": "mine", "git": app}]},
-    ]
-    tokens = {TOKEN: {"user": "me"}, EXPIRED: {"state": "expired"}}
-    knobs.setdefault("tokens", tokens)
-    return {kind: {"owners": owners, "knobs": knobs} for kind in ("github", "gitlab", "gitea", "mesa", "git")}
-
-
-class Client:
-    """One kept connection."""
-
-    def __init__(self, url, **headers):
-        self.connection = http.client.HTTPConnection(url.removeprefix("http://"), timeout=60)
-        self.headers = {"User-Agent": "test", **headers}
-
-    def get(self, path, method="GET", body=None, **headers):
-        """(status, headers, content)"""
-        sent = {k.replace("_", "-"): v for k, v in headers.items()}
-        self.connection.request(method, path, body, {**self.headers, **sent})
-        answer = self.connection.getresponse()
-        return answer.status, answer.headers, answer.read()
-
-    def json(self, path, status=200, **headers):
-        got, _, content = self.get(path, **headers)
-        assert got == status, (got, content[:500])
-        return json.loads(content)
+from client import EXPIRED, TOKEN, Client, world  # noqa: E402
 
 
 def clone(url, target, token=None, *options):

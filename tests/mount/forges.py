@@ -156,6 +156,7 @@ def forty_thousand_files(t):
     forges.org(t, forge, "acme", "github", "acme", TOKEN)
     t.configure(CONFIG)
     t.start()
+    assert t.names("acme") == ["big"]
     before = time.monotonic()
     done = subprocess.run(["ls", "-lR", t.at("acme/big")], stdout=subprocess.PIPE, check=True)
     seconds = time.monotonic() - before
