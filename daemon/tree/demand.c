@@ -280,7 +280,7 @@ name_found(ForgeLookup *lookup, int result, const ForgeFound *found, const Failu
         Namespace *ns = op->ns;
         _cleanup_(source_unrefp) Source *source = found ? found->source : NULL;
 
-        if (result >= 0) {
+        if (found) {
                 result = found->kind == FORGE_REPO ? found_repo(op, source)
                                                    : found_owner(op, found->unproven);
                 if (result > 0 && owner_lacks(op->owner, op->name))

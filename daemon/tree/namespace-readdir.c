@@ -215,41 +215,32 @@ static NameList *find_list(const Readdir *rd) {
         return list ? list : owner_list(owner);
 }
 
-/* A reading begins: 1 with what to read, NS_PARKED, or < 0. */
-static int begin_list(const Readdir *rd, uint64_t now, NameList **ret) {
+/* A reading begins: what to read, or NULL where there is nothing that is as new as *ret_since. */
+static NameList *begin_list(const Readdir *rd, uint64_t now, uint64_t *ret_since) {
         Owner *owner = rd->dir->owner;
         uint64_t interval = ns_poll_interval(rd->ns, owner->org);
         uint64_t age = MAX(interval, USEC_PER_SEC);
         uint64_t since = now < age ? 1 : now - age;
 
+        *ret_since = since;
         if (!ns_can_list(owner, since))
-                return demand_news(rd->ns, rd->call, owner, NULL, 0, since);
-        *ret = owner_list(owner);
-        if (!*ret) /* flushed just now */
-                return demand_news(rd->ns, rd->call, owner, NULL, 0, since);
+                return NULL;
         if (owner->org->forge->ops->revalidates && interval > 0 &&
             owner_relist_due(owner, since, now))
                 demand_list_ahead(rd->ns, owner, FETCH_REFRESH);
-        return 1;
+        return owner_list(owner); /* NULL: flushed just now */
 }
 
 static int readdir_owner(const Readdir *rd) {
         _cleanup_(name_list_unrefp) NameList *list = NULL;
         Owner *owner = rd->dir->owner;
-        uint64_t now = now_usec();
-        int r = 1;
+        uint64_t now = now_usec(), since = 1;
 
         if (atomic_load(&owner->closed))
                 return -ENOENT;
-        if (rd->offset == 0)
-                r = begin_list(rd, now, &list);
-        else {
-                list = find_list(rd);
-                if (!list)
-                        r = demand_news(rd->ns, rd->call, owner, NULL, 0, 1);
-        }
-        if (r <= 0)
-                return r;
+        list = rd->offset == 0 ? begin_list(rd, now, &since) : find_list(rd);
+        if (!list)
+                return demand_news(rd->ns, rd->call, owner, NULL, 0, since);
         return rd->offset & FOUND ? fill_found(rd, list) : fill_list(rd, list, now);
 }
 
