@@ -1,7 +1,7 @@
 /* Finding a repository, or an owner, by name. A repository that a listing names is taken for
- * granted. Another is asked for its default branch, by git, because that is what is wanted of it
- * next; when git refuses, the API knows why, and where a renamed repository is. Where names below
- * an owner can be owners as well, what is no repository may be one.
+ * granted. Another is asked for its default branch, because that is what is wanted of it next; when
+ * git refuses, the API knows why, and where a renamed repository is. Where names below an owner can
+ * be owners as well, what is no repository may be one.
  *
  * An operation belongs to one thread at a time: each step starts one question, and its answer is
  * the next step. */
@@ -212,7 +212,7 @@ static void on_probe(Fetch *fetch, int result, const Failure *failure) {
         LookupOp *op = container_of(fetch, LookupOp, probe);
 
         if (result >= 0) {
-                api_source_prime(op->source, fetch);
+                api_source_proven(op->source, fetch);
                 lookup_found_repo(op);
         } else if (api_failure_needs_reason(failure)) {
                 op->result = result;
@@ -222,7 +222,15 @@ static void on_probe(Fetch *fetch, int result, const Failure *failure) {
                 lookup_fail(op, result, failure);
 }
 
+/* A token is read here, where it may take its time, so that what comes next finds it. */
+static void read_token(LookupOp *op) {
+        _cleanup_secret_ Secret secret = {0};
+
+        (void) secrets_get(op->forge->secrets, op->deadline_usec, &secret); /* whoever asks says */
+}
+
 static void ask_git(LookupOp *op) {
+        read_token(op);
         if (!set_source(op, op->owner, op->lookup->name)) {
                 lookup_fail_memory(op);
                 return;

@@ -55,10 +55,11 @@ void api_repo_query_start(ApiForge *forge, ApiRepoQuery *query);
 bool api_failure_is_passing(const Failure *failure);
 /* True for refusals of git's of which the API may know more: no such repository, no access. */
 bool api_failure_needs_reason(const Failure *failure);
-/* Asks git, without a word to the API. */
+/* A FETCH_REF of the default branch, to find out whether there is such a repository: a refusal of
+ * git's is passed on as it is. Until it was proven nobody else knows of the source. */
 void api_source_probe(ApiSource *source, Fetch *fetch);
-/* A FETCH_REF of the default branch was answered: the next one need not ask, if it comes soon. */
-void api_source_prime(ApiSource *source, const Fetch *ref);
+/* It was answered: there is, and the next one need not ask, if it comes soon. */
+void api_source_proven(ApiSource *source, const Fetch *probe);
 /* Another place of the same repository's git. */
 int api_forge_git_source(ApiForge *forge, const char *owner, const char *name, Source **ret);
 

@@ -134,7 +134,8 @@ typedef struct ApiForgeOps {
         void (*sizes)(ApiSource *source, Fetch *fetch);
 
         /* FETCH_REF, if the API is the better one to ask: true, and fetch->done() will come; false:
-         * git is asked, as it is if api_source_fetch_git() is called later. NULL: never. */
+         * git is asked, as it is if api_source_fetch_git() is called later. What the API does not
+         * have is for git to say. NULL: never. */
         bool (*ref)(ApiSource *source, Fetch *fetch);
 
         /* Where one blob is to be had as it is, for when git fails; and the Accept: that says so.
@@ -189,6 +190,7 @@ struct ApiSource {
         ApiForge *forge;    /* a reference */
         char *owner, *name; /* owned */
         atomic_uint notes;  /* for the forge, 0 at first: what it has found out. Relaxed */
+        bool probing;       /* a look-up finds out whether it exists, and has it for itself */
 
         Mutex mutex;
         /* Guarded by mutex: */
@@ -203,7 +205,8 @@ int api_source_new(ApiForge *forge, const char *owner, const char *name, Source 
 /* The commit whose objects were asked for last, where what is wanted now lies most likely; may be
  * none. */
 Oid api_source_commit(const ApiSource *source);
-/* Hands a fetch on to git, whatever the forge could do about it. */
+/* Hands a fetch on to git; when git refuses, the API tells why, or where the repository is by now.
+ */
 void api_source_fetch_git(ApiSource *source, Fetch *fetch);
 
 /* Which sizes were asked for, and are still open. One thread at a time. */

@@ -75,7 +75,7 @@ static Source *git_of(ApiSource *source) {
         return source_ref(source->git);
 }
 
-void api_source_probe(ApiSource *source, Fetch *fetch) {
+static void fetch_bare(ApiSource *source, Fetch *fetch) {
         Source *git = git_of(source);
 
         source_fetch(git, fetch);
@@ -144,12 +144,13 @@ wrap_fetch(ApiSource *source, Fetch *fetch, void (*done)(Fetch *, int, const Fai
         WrapOp *op = wrap_new(source, fetch, done);
 
         if (op)
-                api_source_probe(source, &op->inner);
+                fetch_bare(source, &op->inner);
 }
 
 /* --- refs --- */
 
-void api_source_prime(ApiSource *source, const Fetch *ref) {
+void api_source_proven(ApiSource *source, const Fetch *ref) {
+        source->probing = false;
         MUTEX_GUARD(&source->mutex);
         source->primed_until = now_usec() + PRIMED_USEC;
         source->head = ref->commit;
@@ -197,7 +198,7 @@ static void on_reason(ApiRepoQuery *query, int result, ApiRepo *repo, const Fail
         if (result > 0 && !op->moved && is_renamed(op->source, repo) &&
             follow_rename(op->source, repo) >= 0) {
                 op->moved = true;
-                api_source_probe(op->source, &op->inner);
+                fetch_bare(op->source, &op->inner);
         } else if (result == 0)
                 wrap_end(op, -ENOENT, failure);
         else if (result < 0 && !api_failure_is_passing(failure))
@@ -206,7 +207,7 @@ static void on_reason(ApiRepoQuery *query, int result, ApiRepo *repo, const Fail
                 wrap_end(op, op->result, &op->failure);
 }
 
-static void on_ref_done(Fetch *fetch, int result, const Failure *failure) {
+static void on_git_done(Fetch *fetch, int result, const Failure *failure) {
         WrapOp *op = container_of(fetch, WrapOp, inner);
 
         if (result >= 0 || op->moved || !api_failure_needs_reason(failure)) {
@@ -226,10 +227,10 @@ static void on_ref_done(Fetch *fetch, int result, const Failure *failure) {
 }
 
 void api_source_fetch_git(ApiSource *source, Fetch *fetch) {
-        if (fetch->kind == FETCH_REF)
-                wrap_fetch(source, fetch, on_ref_done);
+        if (source->probing)
+                fetch_bare(source, fetch);
         else
-                api_source_probe(source, fetch);
+                wrap_fetch(source, fetch, on_git_done);
 }
 
 static void fetch_ref(ApiSource *source, Fetch *fetch) {
@@ -237,6 +238,11 @@ static void fetch_ref(ApiSource *source, Fetch *fetch) {
                 api_fetch_end(source->forge, fetch, 0, NULL);
         else if (!source->forge->ops->ref || !source->forge->ops->ref(source, fetch))
                 api_source_fetch_git(source, fetch);
+}
+
+void api_source_probe(ApiSource *source, Fetch *fetch) {
+        source->probing = true;
+        fetch_ref(source, fetch);
 }
 
 /* --- blobs --- */
@@ -295,7 +301,7 @@ static bool fetch_directory(WrapOp *op) {
         op->inner.kind = FETCH_BLOBS;
         op->inner.oids = oids;
         op->inner.n_oids = n;
-        api_source_probe(op->source, &op->inner);
+        fetch_bare(op->source, &op->inner);
         return true;
 }
 
@@ -320,7 +326,7 @@ static void on_sizes_done(Fetch *fetch, int result, const Failure *failure) {
 
 static void fetch_sizes(ApiSource *source, Fetch *fetch) {
         if (!source->forge->ops->sizes) {
-                api_source_probe(source, fetch);
+                fetch_bare(source, fetch);
                 return;
         }
         WrapOp *op = wrap_new(source, fetch, on_sizes_done);
@@ -331,7 +337,7 @@ static void fetch_sizes(ApiSource *source, Fetch *fetch) {
                        atomic_load_explicit(&git->cheap_sizes, memory_order_relaxed);
         (void) source_unref(git);
         if (op->from_git)
-                api_source_probe(source, &op->inner);
+                fetch_bare(source, &op->inner);
         else
                 source->forge->ops->sizes(source, &op->inner);
 }
@@ -341,7 +347,7 @@ static void fetch_commit(ApiSource *source, Fetch *fetch) {
                 MUTEX_GUARD(&source->mutex);
                 source->commit = fetch->oids[0];
         }
-        api_source_probe(source, fetch);
+        fetch_bare(source, fetch);
 }
 
 Oid api_source_commit(const ApiSource *source) {
@@ -367,7 +373,7 @@ static void api_source_fetch(Source *s, Fetch *fetch) {
                 return;
         case FETCH_TREES:
         case FETCH_CLOSURE:
-                api_source_probe(source, fetch);
+                fetch_bare(source, fetch);
                 return;
         }
 }

@@ -617,6 +617,40 @@ START_TEST(one_request_tells_the_heads_of_neighbours) {
 }
 END_TEST
 
+/* A look-up asks the same question; what GraphQL does not know git may, and then REST says why. */
+START_TEST(a_repository_is_found_by_its_head) {
+        _cleanup_github_ Github g;
+        FetchRun run;
+
+        start(&g, "");
+        g.token = "t0ken";
+        open_org(&g);
+        _cleanup_(source_unrefp) Source *source = find(&g, "", "secret", false);
+        ck_assert_int_eq(fetch_ref(&g.f, source, NULL, &run), 0);
+        ck_assert_str_eq(run.fetch.resolved, "refs/heads/main");
+        ck_assert_uint_eq(count(&g, REQUEST), 1);
+        ck_assert_uint_eq(count(&g, GRAPHQL), 1);
+        check_absent(&g, "missing", -ENOENT, FAILURE_NOT_FOUND);
+}
+END_TEST
+
+/* Whoever is refused after that is told the reason, too. */
+START_TEST(a_refused_commit_has_a_reason) {
+        _cleanup_github_ Github g;
+        Failure failure;
+        FetchRun run;
+
+        start(&g, "");
+        open_org(&g);
+        Oid head = forge_fixture_oid(&g.f, "main");
+        _cleanup_(source_unrefp) Source *source = find(&g, "", "taken-down", true);
+        fetch_run_init(&run, FETCH_COMMIT, &head, 1);
+        ck_assert_int_eq(fetch_run(&g.f, source, &run, &failure), -EACCES);
+        ck_assert_int_eq(failure.class, FAILURE_BLOCKED);
+        ck_assert(strstr(failure.text, "dmca"));
+}
+END_TEST
+
 START_TEST(without_graphql_git_tells_heads) {
         _cleanup_github_ Github g;
         FetchRun run;
@@ -655,6 +689,8 @@ static void add_tests(TCase *tc) {
         tcase_add_test(tc, blobs_come_from_the_api_when_git_fails);
         tcase_add_test(tc, a_blob_that_lies_is_not_taken);
         tcase_add_test(tc, one_request_tells_the_heads_of_neighbours);
+        tcase_add_test(tc, a_repository_is_found_by_its_head);
+        tcase_add_test(tc, a_refused_commit_has_a_reason);
         tcase_add_test(tc, without_graphql_git_tells_heads);
 }
 
