@@ -98,7 +98,7 @@ static int read_answer(SizeQuery *query, const ApiAnswer *answer) {
 static const SizeQueryOps query_ops = {
         .size = sizeof(GiteaSizes),
         .max_requests = MAX_PAGES,
-        .max_beyond = 20, /* as many as can be asked for in one fetch */
+        .max_beyond = 8, /* somebody waits; the next fetch goes on from there */
         .prepare = prepare,
         .ask = ask,
         .read = read_answer,
