@@ -347,7 +347,7 @@ static void fetch_commit(ApiSource *source, Fetch *fetch) {
                 MUTEX_GUARD(&source->mutex);
                 source->commit = fetch->oids[0];
         }
-        fetch_bare(source, fetch);
+        api_source_fetch_git(source, fetch);
 }
 
 Oid api_source_commit(const ApiSource *source) {
