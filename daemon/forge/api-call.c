@@ -512,12 +512,16 @@ static void enter(State *s) {
 /* --- start --- */
 
 static int call_url(const ApiServer *server, const char *path, char **ret) {
-        if (path[0] == '/')
-                return asprintf(ret, "%s%s", server->base, path) < 0 ? -ENOMEM : 0;
-        if (!api_url_same_server(server->base, path))
+        _cleanup_free_ char *url = NULL;
+
+        if (asprintf(&url, "%s%s", path[0] == '/' ? server->base : "", path) < 0) {
+                url = NULL; /* undefined after a failure */
+                return -ENOMEM;
+        }
+        if (!api_url_same_server(server->base, url))
                 return -EINVAL;
-        *ret = strdup(path);
-        return *ret ? 0 : -ENOMEM;
+        *ret = TAKE_PTR(url);
+        return 0;
 }
 
 int api_call_start(ApiCall *call, const char *path, const char *json_body) {
@@ -531,10 +535,8 @@ int api_call_start(ApiCall *call, const char *path, const char *json_body) {
                 .deadline_usec = call->deadline_usec,
         };
         int r = call_url(call->server, path, &s->url);
-        if (r < 0) {
-                s->url = NULL; /* undefined after a failure */
+        if (r < 0)
                 return r;
-        }
         if (json_body) {
                 s->json_body = strdup(json_body);
                 if (!s->json_body)

@@ -91,8 +91,8 @@ struct ApiCall {
 #define API_MAX_SIZE (64u << 20)
 
 /* path: "/repos/o/r", taken below the server's base; or an absolute URL that a former answer gave,
- * which must lead to this server (-EINVAL). json_body: NULL: GET; else POST (GraphQL). Copied.
- * Never blocks. On failure done() will not be called. */
+ * which must lead to this server. json_body: NULL: GET; else POST (GraphQL). Copied. Never blocks.
+ * 0; -EINVAL for what is no URL, or leads elsewhere; -ENOMEM: done() will not be called. */
 int api_call_start(ApiCall *call, const char *path, const char *json_body);
 
 /* What GraphQL answers: its "data", which may have null where something could not be had (the

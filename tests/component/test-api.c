@@ -149,6 +149,8 @@ START_TEST(other_servers_are_not_asked) {
                 "ftp://127.0.0.1/x",
                 "relative",
                 "",
+                "/with blank",
+                "/with\nbreak",
         };
         char url[100];
         SERVE(GOOD);
@@ -444,6 +446,21 @@ START_TEST(a_token_that_cannot_be_read_is_told) {
 }
 END_TEST
 
+START_TEST(a_token_with_a_line_break_is_not_sent) {
+        static const char *const script[] = {GOOD, NULL};
+        ApiDialect d = dialect;
+
+        d.authorization = "Authorization: Bearer \r\nX-Injected: ";
+        serve(&d, script);
+        api_fixture_set_token(&f, TOKEN);
+        ck_assert_int_eq(api_run(&run, "/user", NULL), -EACCES);
+        ck_assert_int_eq(run.failure.class, FAILURE_TOKEN_REFUSED);
+        ck_assert(!says(TOKEN));
+        ck_assert_uint_eq(n_requests(), 0);
+        teardown();
+}
+END_TEST
+
 /* --- limits --- */
 
 START_TEST(a_pause_that_fits_is_waited_for) {
@@ -645,6 +662,7 @@ static void add_tests(TCase *tc) {
         tcase_add_test(tc, a_rotated_token_is_read_again);
         tcase_add_test(tc, the_second_refusal_is_final);
         tcase_add_test(tc, a_token_that_cannot_be_read_is_told);
+        tcase_add_test(tc, a_token_with_a_line_break_is_not_sent);
         tcase_add_test(tc, a_pause_that_fits_is_waited_for);
         tcase_add_test(tc, a_longer_pause_is_told_at_once);
         tcase_add_test(tc, secondary_limits_are_told_by_words);
