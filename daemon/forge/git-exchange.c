@@ -1,8 +1,8 @@
 /* Steps of an exchange, each of which ends in the next or in done():
  *
  *   1. enter()        waits at the gate of the host, possibly for a time (back-off, Retry-After)
- *   2. on_admitted()  builds the request and hands it to the transport, with a secret if one is
- * known
+ *   2. on_admitted()  builds the request and hands it to the transport, with a secret if there is
+ * one
  *   3. the transport  judges whether git has answered, and hands the bytes of its answer on
  *   4. git_exchange_ended()  leaves the gate with the outcome, then decides: good, get a secret and
  *                     go to 1, wait and go to 1, or give up
@@ -14,15 +14,10 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/random.h>
 
 #include "config/ssh-url.h"
 #include "forge/git-http.h"
 #include "forge/git-transport.h"
-#include "util/clock.h"
-#include "util/stats.h"
-
-#define BACKOFF_USEC (250 * USEC_PER_MSEC)
 
 static void enter(GitExchange *x);
 
@@ -76,45 +71,13 @@ static int judge(GitExchange *x, int result, const Failure *reason, Failure *ret
         return r;
 }
 
-/* --- another try --- */
-
-/* Half of the time, and up to as much again. */
-static uint64_t backoff(unsigned attempt) {
-        uint64_t usec = BACKOFF_USEC << MIN(attempt, 6u);
-        uint32_t random = UINT32_MAX / 2;
-
-        (void) getrandom(&random, sizeof(random), GRND_NONBLOCK); /* the middle will do */
-        return usec / 2 + usec * random / UINT32_MAX;
-}
-
-static bool worth_another_try(int result, const Failure *failure) {
-        switch (failure->class) {
-        case FAILURE_RATE_LIMITED:
-        case FAILURE_CORRUPT:
-                return true;
-        case FAILURE_SERVER:
-                return result == -ECONNRESET || result == -ENODATA || failure->http_code >= 500;
-        default:
-                return false;
-        }
-}
-
 /* True if the exchange goes on. */
 static bool try_again(GitExchange *x, int result, const Failure *failure) {
-        uint64_t now = now_usec();
-        uint64_t when = now + backoff(x->attempts);
-
-        if (!worth_another_try(result, failure) || x->attempts >= x->context->config->retries)
-                return false;
         /* The request may be what is wrong with the answer. */
         if (x->doubtful && x->answered && failure->class == FAILURE_SERVER)
                 return false;
-        when = MAX(when, failure->retry_at_usec);
-        if (when >= x->deadline_usec)
+        if (!retry_again(&x->retry, result, failure, &x->ticket.not_before_usec))
                 return false;
-        x->attempts++;
-        stat_add(STAT_HTTP_RETRIES, 1);
-        x->ticket.not_before_usec = when;
         enter(x);
         return true;
 }
@@ -242,7 +205,11 @@ int git_exchange_start(GitExchange *x, const char *base) {
         int r = aim(x, base, strlen(base));
         if (r < 0)
                 return r;
-        x->attempts = x->auth.refusals = 0;
+        x->auth.refusals = 0;
+        x->retry = (Retry){
+                .max = x->context->config->retries,
+                .deadline_usec = x->deadline_usec,
+        };
         x->ticket.not_before_usec = 0;
         enter(x);
         return 0;

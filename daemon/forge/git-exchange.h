@@ -7,6 +7,7 @@
 #include "forge/forge.h"
 #include "forge/git-auth.h"
 #include "forge/host-gate.h"
+#include "forge/retry.h"
 #include "util/buf.h"
 #include "util/failure.h"
 
@@ -59,8 +60,8 @@ struct GitExchange {
         char *effective_url; /* HTTP: where redirects led */
         size_t dropped;      /* bytes of an answer that is of no use */
         GateTicket ticket;
-        unsigned attempts; /* repetitions so far */
-        Failure failure;   /* why the transport has no use for the answer */
+        Retry retry;
+        Failure failure; /* why the transport has no use for the answer */
 };
 
 /* Asks the repository at this URL. Never blocks. done() may come before this returns. -ENOMEM,

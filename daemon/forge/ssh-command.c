@@ -14,7 +14,15 @@
 
 /* --- which --- */
 
-/* What git is configured with; NULL in *ret where it is not. */
+/* NULL where it is not set, or empty. */
+static const char *variable(const char *name) {
+        const char *value = getenv(name); /* NOLINT(concurrency-mt-unsafe): nobody sets any */
+
+        return value && value[0] ? value : NULL;
+}
+
+/* What git is configured with; NULL in *ret where it is not, or where git cannot tell: then ssh
+ * says what is wrong. */
 static int git_config_get(const char *key, char **ret) {
         const char *const argv[] = {"git", "config", "--get", key, NULL};
         _cleanup_buf_ Buf output = {0};
@@ -42,24 +50,24 @@ static int take(const char *command, bool shell, SshProgram *p) {
 }
 
 static int find_command(SshProgram *p) {
-        const char *text = getenv("GIT_SSH_COMMAND");
+        const char *text = variable("GIT_SSH_COMMAND");
 
-        if (text && text[0])
+        if (text)
                 return take(text, true, p);
         int r = git_config_get("core.sshCommand", &p->command);
         if (r < 0 || p->command) {
                 p->shell = true;
                 return r;
         }
-        text = getenv("GIT_SSH");
-        return take(text && text[0] ? text : "ssh", false, p);
+        text = variable("GIT_SSH");
+        return take(text ? text : "ssh", false, p);
 }
 
 static int find_variant(SshProgram *p) {
         _cleanup_free_ char *configured = NULL;
-        const char *text = getenv("GIT_SSH_VARIANT");
+        const char *text = variable("GIT_SSH_VARIANT");
 
-        if (!text || !text[0]) {
+        if (!text) {
                 int r = git_config_get("ssh.variant", &configured);
                 if (r < 0)
                         return r;

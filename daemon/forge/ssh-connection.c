@@ -26,7 +26,8 @@
 #define READS_PER_EVENT 8
 /* A v0 server tells all its refs. */
 #define MAX_ADVERTISEMENT ((size_t) 32 << 20)
-#define IDLE_USEC (60 * USEC_PER_SEC)
+/* Somewhat longer than the usual time between two looks at a branch, which then need no new one. */
+#define IDLE_USEC (90 * USEC_PER_SEC)
 #define SIGNAL_USEC (1 * USEC_PER_SEC)
 #define STATUS_SSH_FAILED 255
 /* What a v0 server says of a repository without refs. Over HTTP it says more, so that this is told
@@ -272,10 +273,9 @@ static void read_errors(SshConnection *c) {
                         return;
                 size_t room = sizeof(c->said) - 1, keep = MIN(c->n_said, room - (size_t) n);
                 memmove(c->said, c->said + c->n_said - keep, keep);
-                for (ssize_t i = 0; i < n; i++)
-                        c->said[keep + (size_t) i] = text[i] ? text[i] : '?';
+                memcpy(c->said + keep, text, (size_t) n);
                 c->n_said = keep + (size_t) n;
-                c->said[c->n_said] = '\0';
+                c->said[c->n_said] = '\0'; /* one in between hides what follows, no more */
         }
         c->errors = safe_close(c->errors);
 }

@@ -101,7 +101,7 @@ int ssh_process_spawn(
         int *ret_stream,
         int *ret_errors) {
         int stream[2], errors[2];
-        pid_t pid;
+        pid_t pid = -1;
 
         if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, stream) < 0)
                 return -errno;

@@ -323,6 +323,41 @@ START_TEST(stopping_ends_what_hangs) {
 }
 END_TEST
 
+/* The first connection stalls in the middle of an answer that nobody waits for. */
+START_TEST(who_waits_gets_a_second_connection) {
+        _cleanup_server_ SshServer s = {0};
+        _cleanup_forge_fixture_ ForgeFixture f;
+        FetchRun slow;
+        char command[600];
+
+        forge_fixture_init(&f);
+        server_start(&s, FILTER);
+        (void) snprintf(
+                command,
+                sizeof(command),
+                "f() { if mkdir %s/first 2>/dev/null; then "
+                "ssh -F %s/ssh_config \"$@\" | { dd bs=1 count=300 status=none; sleep 600; }; "
+                "else exec ssh -F %s/ssh_config \"$@\"; fi; }; f",
+                s.dir.path,
+                s.dir.path,
+                s.dir.path);
+        ck_assert_int_eq(setenv("GIT_SSH_COMMAND", command, 1), 0);
+        _cleanup_free_ char *url = org_url(&f);
+        _cleanup_source_ Source *source = look_up(&f, url, "work");
+        Oid commit = forge_fixture_oid(&f, "HEAD");
+        fetch_run_init(&slow, FETCH_COMMIT, &commit, 1);
+        slow.fetch.priority = FETCH_PREFETCH;
+        slow.fetch.deadline_usec = now_usec() + 5 * USEC_PER_SEC;
+        source_fetch(source, &slow.fetch);
+        assert_blob(&f, source, "HEAD:README");
+        ck_assert_uint_lt(now_usec(), slow.fetch.deadline_usec);
+        ck_assert_uint_eq(sessions(&s), 2);
+        ck_assert_int_eq(fetch_wait(&f, &slow, NULL), -ETIMEDOUT);
+        assert_head(&f, source);
+        ck_assert_uint_eq(sessions(&s), 2);
+}
+END_TEST
+
 /* Many at once share what few connections there may be. */
 START_TEST(many_at_once_are_all_served) {
         enum { N = 24 };
@@ -365,6 +400,7 @@ static void add_tests(TCase *tc) {
         tcase_add_test(tc, a_silent_server_ends_at_the_deadline);
         tcase_add_test(tc, what_is_no_git_is_told);
         tcase_add_test(tc, stopping_ends_what_hangs);
+        tcase_add_test(tc, who_waits_gets_a_second_connection);
         tcase_add_test(tc, many_at_once_are_all_served);
 }
 
