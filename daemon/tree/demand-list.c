@@ -54,8 +54,8 @@ static bool list_found(ForgeList *list, const ForgeEntry *entry) {
 
         if (op->stopped)
                 return false;
-        if (!name_is_valid(name) || strchr(name, '@'))
-                return true; /* a name that cannot be shown, or would be read as a ref */
+        if (!name_is_valid(name) || strchr(name, '@') || ns_is_probe(name))
+                return true; /* cannot be shown, or looked up: '@' would be read as a ref */
         int r = name_list_add(op->names, name, entry->kind);
         if (r < 0)
                 return stop(op, r);

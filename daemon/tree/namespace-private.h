@@ -136,6 +136,8 @@ uint64_t ns_entry_size(Namespace *ns, ListingEntry *e);
 /* True if every entry of l has a size. */
 bool ns_sizes_known(Namespace *ns, Listing *l);
 
+/* Names that programs look for in every directory: no org or repository is shown under them. */
+bool ns_is_probe(const char *name);
 /* Finds a child: 1 and a reference; 0 none; NS_PARKED, NS_BLOCKS, < 0. */
 int ns_child(Namespace *ns, const NsCall *call, Node *parent, const char *name, Node **ret);
 /* For a name that is not there: how long the kernel may believe it. */

@@ -11,8 +11,7 @@
 #include "util/path.h"
 #include "util/stats.h"
 
-/* Names that programs look for in every directory and no org or repository has. */
-static bool is_probe(const char *name) {
+bool ns_is_probe(const char *name) {
         static const char *const probes[] = {
                 ".git",
                 ".hg",
@@ -164,7 +163,7 @@ child_of_owner(Namespace *ns, const NsCall *call, Node *dir, const char *name, N
         char repo_name[NAME_MAX + 1], refspec[NAME_MAX + 1];
         Owner *owner = dir->owner;
 
-        if (atomic_load(&owner->closed) || is_probe(name) ||
+        if (atomic_load(&owner->closed) || ns_is_probe(name) ||
             split_name(name, repo_name, refspec) < 0)
                 return 0;
         _cleanup_(repo_unrefp) Repo *repo = owner_find_repo(owner, repo_name);

@@ -297,7 +297,7 @@ START_TEST(pages_are_shown_as_they_come) {
         check_take(&s, UINT32_MAX, &offset, "sub ");
         /* Nothing that cannot be shown, and nothing twice. */
         ck_assert(fake_forge_page(
-                &s.fake, NAMES("beta", "alpha", "..", "a/b", "", "x@y", "beta", "gamma")));
+                &s.fake, NAMES("beta", "alpha", "..", "a/b", "", "x@y", ".git", "beta", "gamma")));
         check_take(&s, 1, &offset, "beta ");
         check_take(&s, UINT32_MAX, &offset, "gamma ");
         ck_assert(fake_forge_page(&s.fake, NAMES("omega")));
