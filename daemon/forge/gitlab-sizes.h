@@ -7,8 +7,8 @@
 
 /* Sizes by GitLab's GraphQL, which wants to be asked by path. */
 
-#define GITLAB_SIZES_MAX 100 /* paths in one question: it charges for each, and pages after that   \
-                              */
+/* Paths in one question: it charges for each, and gives more than that in pages. */
+#define GITLAB_SIZES_MAX 100
 
 /* For ApiForgeOps.sizes. */
 void gitlab_sizes(ApiSource *source, Fetch *fetch);
