@@ -59,8 +59,13 @@ def search_below(directory, where, but=()):
                 search(path, where)
 
 
-def dump(t):
+def search_dump(t):
     """A core dump of the daemon, as the kernel would write it."""
+    with open(f"/proc/{t.pid}/status", encoding="ascii") as f:
+        size = next(int(line.split()[1]) << 10 for line in f if line.startswith("VmSize:"))
+    if size > 1 << 40:
+        print("the shadow memory of a sanitizer is too large to be dumped: no core dump was looked into")
+        return
     for program in "gcore", "gdb":
         if not shutil.which(program):
             raise harness.Skip(f"{program} is not installed: no core dump was looked into")
@@ -72,7 +77,7 @@ def dump(t):
     # It is one: what is no secret is in it.
     with open(path, "rb") as f, mmap.mmap(f.fileno(), 0, access=mmap.ACCESS_READ) as data:
         assert data.find(b"public-name-of-an-owner") >= 0, "the core dump is none"
-    return path
+    search(path, "a core dump")
 
 
 def search_everywhere(t):
@@ -170,7 +175,7 @@ def nothing_shows_a_token(t):
     with open(watch.path, "rb") as f:
         assert b"SetToken" in f.read(), "the bus was not watched"
     search_everywhere(t)
-    search(dump(t), "a core dump")
+    search_dump(t)
 
 
 @harness.case()
@@ -248,7 +253,7 @@ def signing_in_with_a_browser(t):
         assert f.read() == SIGNED_IN + "\n"
     assert len(server.RequestHandlerClass.polls) == 3
     search_everywhere(t)
-    search(dump(t), "a core dump")
+    search_dump(t)
     t.ctl("org", "remove", "acme")
     assert not os.listdir(t.path("config", "credentials"))
 
