@@ -173,29 +173,29 @@ static bool is_same_place(const LookupOp *op, const ApiRepo *repo) {
         return strcmp(op->owner, repo->owner) == 0 && strcmp(op->lookup->name, repo->name) == 0;
 }
 
+static void repo_told(LookupOp *op, const ApiRepo *repo) {
+        if (op->result < 0 && is_same_place(op, repo))
+                lookup_fail(op, op->result, &op->failure); /* git has reasons of its own */
+        else if (set_source(op, repo->owner, repo->name))
+                lookup_found_repo(op);
+        else
+                lookup_fail_memory(op);
+}
+
 static void on_repo(ApiRepoQuery *query, int result, ApiRepo *repo, const Failure *failure) {
         LookupOp *op = container_of(query, LookupOp, query);
+        bool passing = result < 0 && api_failure_is_passing(failure);
 
-        if (result > 0 && op->result < 0 && is_same_place(op, repo))
-                lookup_fail(op, op->result, &op->failure); /* git has reasons of its own */
-        else if (result > 0) {
-                if (set_source(op, repo->owner, repo->name))
-                        lookup_found_repo(op);
-                else
-                        lookup_fail_memory(op);
-        } else if (result == 0) {
-                if (op->forge->ops->nests)
-                        look_for_owner(op);
-                else
-                        lookup_fail(op, -ENOENT, failure);
-        } else if (!api_failure_is_passing(failure))
-                lookup_fail(op, result, failure);
-        else if (op->result == 0)
+        if (result > 0)
+                repo_told(op, repo);
+        else if (result == 0 && op->forge->ops->nests)
+                look_for_owner(op);
+        else if (passing && op->result == 0)
                 ask_git(op);
-        else if (op->failure.class == FAILURE_NOT_FOUND)
+        else if (passing && op->failure.class == FAILURE_NOT_FOUND)
                 lookup_fail(op, op->result, &op->failure);
         else
-                lookup_fail(op, result, failure);
+                lookup_fail(op, result == 0 ? -ENOENT : result, failure);
 }
 
 static void ask_api(LookupOp *op) {
