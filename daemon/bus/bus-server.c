@@ -8,9 +8,9 @@
  * sd-bus (252 at least) can read a client's first call together with the last line of its
  * authentication, and then waits for the socket to become readable before it looks at what it has.
  * GDBus is fast enough for that. So each connection is driven, once it is connected, until it has
- * nothing left. If there is a descriptor with that call, sd-bus gives the connection up; nothing can
- * be done about that here, so org.gitfs1(5) asks for another call first. gitfsctl is no such client:
- * sd-bus sends no call before it has been let in. */
+ * nothing left. If there is a descriptor with that call, sd-bus gives the connection up; nothing
+ * can be done about that here, so org.gitfs1(5) asks for another call first. gitfsctl is no such
+ * client: sd-bus sends no call before it has been let in. */
 
 #include <errno.h>
 #include <stdio.h>
