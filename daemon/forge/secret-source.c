@@ -246,12 +246,11 @@ int secret_file_write(const char *config_home, const char *org, const char *toke
         size_t len = strlen(token);
         _cleanup_free_ char *directory = path_join(config_home, "credentials", NULL);
         _cleanup_free_ char *path = secret_file_path(config_home, org);
-        _cleanup_secret_free_ char *line = secret_alloc(len + 1);
+        _cleanup_secret_free_ char *line = secret_alloc(len + 2);
         if (!directory || !path || !line)
                 return -ENOMEM;
 
-        memcpy(line, token, len);
-        line[len] = '\n';
+        (void) snprintf(line, len + 2, "%s\n", token); /* it fits */
         int r = mkdir_parents(directory, 0700);
         return r < 0 ? r : write_file_atomic(path, line, len + 1, 0600);
 }
