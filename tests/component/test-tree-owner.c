@@ -612,6 +612,14 @@ START_TEST(what_is_not_listed_any_more_is_asked_for) { /* R6, R17 */
         NsAttr attr;
         ck_assert_int_eq(ns_getattr(s.f.ns, (uint64_t) gone, &attr), 0);
         ck_assert_int_eq(fs_lookup(&s.f, (uint64_t) gone, "file", &attr), 0);
+        /* When one of that name comes it is another, which is followed: nobody follows the old. */
+        demand_list_ahead(s.f.ns, &s.org->root, FETCH_REFRESH);
+        fake_forge_expect(&s.fake, "");
+        ck_assert(fake_forge_page(&s.fake, NAMES("stays", "gone")));
+        fake_forge_end(&s.fake, 0, NULL);
+        ck_assert_int_gt(fs_walk(&s.f, "f/gone"), 0);
+        ck_assert_int_ne(fs_walk(&s.f, "f/gone"), gone);
+        ck_assert_int_eq(fs_walk(&s.f, "f/stays"), stays);
 }
 END_TEST
 
