@@ -1,8 +1,7 @@
 /* Steps of an exchange, each of which ends in the next or in done():
  *
  *   1. enter()        waits at the gate of the host, possibly for a time (back-off, Retry-After)
- *   2. on_admitted()  builds the request and hands it to the transport, with a secret if there is
- * one
+ *   2. on_admitted()  builds the request, and hands it to the transport with what secret there is
  *   3. the transport  judges whether git has answered, and hands the bytes of its answer on
  *   4. git_exchange_ended()  leaves the gate with the outcome, then decides: good, get a secret and
  *                     go to 1, wait and go to 1, or give up

@@ -44,6 +44,14 @@ static int watch(SshConnection *c, SshWatchKind kind, int fd, uint32_t events) {
         return epoll_ctl(c->epoll, EPOLL_CTL_ADD, fd, &e) < 0 ? -errno : 0;
 }
 
+/* Closing alone would not do: a process that another thread is about to start holds a copy for a
+ * moment, and events of the closed one would go on. Returns -1. */
+static int unwatch(SshConnection *c, int fd) {
+        if (fd >= 0)
+                (void) epoll_ctl(c->epoll, EPOLL_CTL_DEL, fd, NULL); /* it may be out already */
+        return safe_close(fd);
+}
+
 static bool is_writing(const SshConnection *c) {
         return c->state == SSH_OPEN && c->transfer && c->n_sent < c->transfer->body.len;
 }
@@ -73,7 +81,7 @@ static void update_events(SshConnection *c) {
 
 static void start_ending(SshConnection *c, uint64_t patience_usec) {
         c->state = SSH_ENDING;
-        c->stream = safe_close(c->stream);
+        c->stream = unwatch(c, c->stream);
         c->events = 0;
         c->held.len = 0;
         c->signal_usec = now_usec() + patience_usec;
@@ -277,7 +285,7 @@ static void read_errors(SshConnection *c) {
                 c->n_said = keep + (size_t) n;
                 c->said[c->n_said] = '\0'; /* one in between hides what follows, no more */
         }
-        c->errors = safe_close(c->errors);
+        c->errors = unwatch(c, c->errors);
 }
 
 /* Of a process that is gone: there is no more than what is on its way. */
@@ -293,9 +301,9 @@ static void drain(SshConnection *c) {
 static void process_ended(SshConnection *c) {
         c->status = ssh_process_reap(c->pid);
         c->exited = true;
-        c->pidfd = safe_close(c->pidfd);
+        c->pidfd = unwatch(c, c->pidfd);
         read_errors(c);
-        c->errors = safe_close(c->errors); /* whoever still has it says nothing of use */
+        c->errors = unwatch(c, c->errors); /* whoever still has it says nothing of use */
         drain(c);
 }
 
@@ -489,9 +497,9 @@ SshConnection *ssh_connection_free(SshConnection *c) {
                 (void) ssh_process_reap(c->pid);
         if (c->counted)
                 stat_add(STAT_SSH_CONNECTIONS_NOW, -1);
-        safe_close(c->stream);
-        safe_close(c->errors);
-        safe_close(c->pidfd);
+        c->stream = unwatch(c, c->stream);
+        c->errors = unwatch(c, c->errors);
+        c->pidfd = unwatch(c, c->pidfd);
         buf_done(&c->held);
         buf_done(&c->advertisement);
         free(c->repository);

@@ -95,6 +95,12 @@ static Source *look_up(ForgeFixture *f, const char *url, const char *name) {
         return source;
 }
 
+/* Nothing announces it. */
+static void wait_above(Stat counter, int64_t value) {
+        while (stat_get(counter) <= value)
+                (void) usleep(1000);
+}
+
 static void assert_head(ForgeFixture *f, Source *source) {
         Oid head = forge_fixture_oid(f, "HEAD");
         FetchRun run;
@@ -311,8 +317,7 @@ START_TEST(stopping_ends_what_hangs) {
         fetch_run_init(&run, FETCH_REF, NULL, 0);
         int64_t before = stat_get(STAT_SSH_CONNECTIONS_NOW);
         source_fetch(source, &run.fetch);
-        while (stat_get(STAT_SSH_CONNECTIONS_NOW) == before)
-                (void) usleep(1000);
+        wait_above(STAT_SSH_CONNECTIONS_NOW, before);
         uint64_t start = now_usec();
         host_gates_shut(f.context.gates);
         ssh_client_stop(f.context.ssh);
@@ -348,7 +353,9 @@ START_TEST(who_waits_gets_a_second_connection) {
         fetch_run_init(&slow, FETCH_COMMIT, &commit, 1);
         slow.fetch.priority = FETCH_PREFETCH;
         slow.fetch.deadline_usec = now_usec() + 5 * USEC_PER_SEC;
+        int64_t before = stat_get(STAT_SSH_REQUESTS);
         source_fetch(source, &slow.fetch);
+        wait_above(STAT_SSH_REQUESTS, before);
         assert_blob(&f, source, "HEAD:README");
         ck_assert_uint_lt(now_usec(), slow.fetch.deadline_usec);
         ck_assert_uint_eq(sessions(&s), 2);
