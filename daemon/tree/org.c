@@ -104,7 +104,9 @@ bool org_set_health(Org *org, const OrgReport *report) {
         OrgHealth health = verdict == VERDICT_TROUBLE  ? ORG_HEALTH_FAILING
                            : verdict == VERDICT_NOTICE ? ORG_HEALTH_NOTICE
                                                        : ORG_HEALTH_OK;
-        Failure failure = verdict == VERDICT_OK ? (Failure){0} : *report->failure;
+        Failure failure = {0};
+        if (verdict != VERDICT_OK)
+                failure = *report->failure;
         bool changed = org->health != health || org->failure.class != failure.class ||
                        strcmp(org->failure.text, failure.text) != 0;
         org->health = health;
