@@ -137,8 +137,11 @@ static int remember(
         bool only_this,
         const char *username,
         const char *password) {
+        const char *host = strstr(url, "://");
         const char *slash = strrchr(url, '/');
-        size_t n = only_this || !slash ? strlen(url) : (size_t) (slash - url) + 1;
+        /* What names no more than a server has nothing beside it. */
+        bool alone = only_this || !host || slash < host + 3;
+        size_t n = alone ? strlen(url) : (size_t) (slash - url) + 1;
 
         Entry *old = find_entry(c, url);
         if (old)

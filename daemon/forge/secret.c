@@ -12,6 +12,7 @@
 #include "forge/secret.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -355,6 +356,15 @@ static int tool_host(const char *url, char **ret) {
         return *ret ? 0 : -ENOMEM;
 }
 
+/* What git knows for an org holds for what is in it, and not for the org beside it. */
+static char *as_directory(const char *url) {
+        size_t len = strlen(url);
+        char *copy;
+
+        return asprintf(&copy, "%s%s", url, len > 0 && url[len - 1] == '/' ? "" : "/") < 0 ? NULL
+                                                                                           : copy;
+}
+
 int secrets_new(
         const OrgConfig *org,
         const char *url,
@@ -370,7 +380,7 @@ int secrets_new(
         s->kind = org->kind;
         s->credentials = credentials;
         s->org = strdup(org->name);
-        s->url = strdup(url);
+        s->url = as_directory(url);
         s->path = secret_file_path(config_home, org->name);
         if (!s->org || !s->url || !s->path)
                 return -ENOMEM;

@@ -156,7 +156,26 @@ START_TEST(without_the_option_nobody_is_asked) {
 }
 END_TEST
 
+/* All of a server is one URL without a path: what holds for it holds for no other server. */
+START_TEST(a_server_is_not_beside_another) {
+        Credentials *c;
+        Credential a, b;
+
+        setup("username=alice\\npassword=s3cret\\n");
+        ck_assert_int_eq(credentials_new(true, &c), 0);
+        ck_assert_int_eq(fill(c, "https://h.test", &a), 1);
+        ck_assert_int_eq(credentials_peek(c, "https://h.test", &b), 1);
+        credential_done(&b);
+        ck_assert_int_eq(credentials_peek(c, "https://evil.test", &b), 0);
+        ck_assert_int_eq(credentials_peek(c, "https://h.test.evil", &b), 0);
+        credential_done(&a);
+        credentials_free(c);
+        teardown();
+}
+END_TEST
+
 static void add_tests(TCase *tc) {
+        tcase_add_test(tc, a_server_is_not_beside_another);
         tcase_add_test(tc, the_helper_is_asked_once_for_an_org);
         tcase_add_test(tc, a_good_one_is_approved_once);
         tcase_add_test(tc, a_bad_one_is_rejected_and_not_asked_for_again);

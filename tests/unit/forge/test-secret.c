@@ -78,8 +78,16 @@ static void install_git_helper(const Fixture *f) {
         set("GIT_CONFIG_VALUE_0", helper);
 }
 
-static void setup(Fixture *f, OrgKind kind, const char *url) {
+static Secrets *make(const Fixture *f, const char *name, OrgKind kind, const char *url) {
         _cleanup_(org_config_freep) OrgConfig *org = NULL;
+        Secrets *secrets = NULL;
+
+        ck_assert_int_eq(org_config_new(name, kind, url, &org), 0);
+        ck_assert_int_eq(secrets_new(org, url, f->dir.path, f->credentials, &secrets), 0);
+        return secrets;
+}
+
+static void setup(Fixture *f, OrgKind kind, const char *url) {
         _cleanup_free_ char *bin = NULL, *path = NULL;
 
         *f = (Fixture){0};
@@ -92,8 +100,7 @@ static void setup(Fixture *f, OrgKind kind, const char *url) {
         install_tool(f, "glab");
         install_git_helper(f);
         ck_assert_int_eq(credentials_new(true, &f->credentials), 0);
-        ck_assert_int_eq(org_config_new("acme", kind, url, &org), 0);
-        ck_assert_int_eq(secrets_new(org, url, f->dir.path, f->credentials, &f->secrets), 0);
+        f->secrets = make(f, "acme", kind, url);
 }
 
 static void teardown(Fixture *f) {
@@ -226,6 +233,23 @@ START_TEST(git_tells_the_user_name_too) {
                 assert_token(&f, SECRET_GIT, "s3cret");
         ck_assert_str_eq(secret.token, "s3cret");
         assert_log(&f, "git get\n");
+        teardown(&f);
+}
+END_TEST
+
+START_TEST(orgs_of_one_server_have_their_own) {
+        Fixture f;
+        Secret secret = {0};
+
+        setup(&f, ORG_GITEA, "https://gitea.test/acme");
+        write_text(&f, "git-token", "username=alice\npassword=of-acme\n", 0600);
+        assert_token(&f, SECRET_GIT, "of-acme");
+        write_text(&f, "git-token", "username=bob\npassword=of-other\n", 0600);
+        _cleanup_(secrets_unrefp) Secrets *other =
+                make(&f, "other", ORG_GITEA, "https://gitea.test/other");
+        ck_assert_int_eq(secrets_get(other, now_usec() + 60 * USEC_PER_SEC, &secret), 1);
+        ck_assert_str_eq(secret.token, "of-other");
+        secret_done(&secret);
         teardown(&f);
 }
 END_TEST
@@ -548,6 +572,7 @@ static void add_tests(TCase *tc) {
         tcase_add_test(tc, the_first_place_that_has_one_wins);
         tcase_add_test(tc, tools_are_asked_for_their_own_servers_only);
         tcase_add_test(tc, git_tells_the_user_name_too);
+        tcase_add_test(tc, orgs_of_one_server_have_their_own);
         tcase_add_test(tc, that_there_is_none_is_remembered);
         tcase_add_test(tc, a_file_that_others_may_read_is_refused);
         tcase_add_test(tc, what_is_no_plain_file_of_ours_is_refused);
