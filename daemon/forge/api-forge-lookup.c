@@ -58,7 +58,8 @@ static void lookup_fail_memory(LookupOp *op) {
 
 static void lookup_found_repo(LookupOp *op) {
         ForgeLookup *lookup = op->lookup;
-        const ForgeFound found = {.kind = FORGE_REPO, .source = &TAKE_PTR(op->source)->source};
+        ApiSource *source = TAKE_PTR(op->source);
+        const ForgeFound found = {.kind = FORGE_REPO, .source = &source->source};
 
         lookup_op_free(op);
         lookup->done(lookup, 0, &found, &(const Failure){0});

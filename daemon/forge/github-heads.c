@@ -390,7 +390,7 @@ static void on_heads(void *userdata, int result, const ApiAnswer *answer, const 
         bool known[BATCH_MAX] = {false};
         _cleanup_free_ Fetch *answers = calloc(BATCH_MAX, sizeof(*answers));
 
-        if (result < 0)
+        if (!answer)
                 turn_off(batch->heads, api_failure_is_passing(failure) ? PAUSE_USEC : OFF_USEC);
         else {
                 const Json *data = json_get_object(answer->json, "data");

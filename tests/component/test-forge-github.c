@@ -186,6 +186,7 @@ START_TEST(a_user_and_oneself_are_listed) {
         _cleanup_(source_unrefp) Source *source = find(&g, "", "dots", true);
         ck_assert(strstr(source->url, "/ann/dots.git"));
         _cleanup_(source_unrefp) Source *again = find(&g, "", "dots", true);
+        ck_assert_str_eq(again->url, source->url);
         ck_assert_uint_eq(count(&g, "/api/v3/user\""), 1); /* asked once */
 
         g.token = NULL;
@@ -312,6 +313,7 @@ START_TEST(what_is_missing_in_a_list_is_said) {
         int result;
         Failure failure;
         _cleanup_free_ char *names = forge_fixture_kept_names(&g.f, g.forge, "", &result, &failure);
+        ck_assert_str_eq(names, PUBLIC);
         ck_assert_int_eq(failure.class, FAILURE_RENAMED);
 }
 END_TEST
@@ -426,6 +428,7 @@ START_TEST(all_of_github_has_owners) {
         ck_assert_int_eq(find_owner(&g, "ann", &unproven), 0);
         ck_assert(unproven);
         _cleanup_(source_unrefp) Source *again = find(&g, "ann", "dots", false);
+        ck_assert_str_eq(again->url, source->url);
 }
 END_TEST
 
