@@ -503,6 +503,7 @@ static void enter(State *s) {
 
         s->ticket.priority = call->priority;
         s->ticket.deadline_usec = call->deadline_usec;
+        s->ticket.patience_usec = s->retry.patience_usec;
         s->ticket.resource = call->resource;
         s->ticket.account = s->secret.serial;
         s->ticket.admitted = on_admitted;
@@ -533,6 +534,7 @@ int api_call_start(ApiCall *call, const char *path, const char *json_body) {
         s->retry = (Retry){
                 .max = call->server->context->config->retries,
                 .deadline_usec = call->deadline_usec,
+                .patience_usec = forge_patience(call->server->context, call->priority),
         };
         int r = call_url(call->server, path, &s->url);
         if (r < 0)

@@ -45,6 +45,12 @@ typedef struct ForgeContext {
         const char *config_home;     /* below it: credentials/ORG */
 } ForgeContext;
 
+/* How long a request may be held back by what a server allows: as long as somebody waits for it; 0:
+ * until its deadline. */
+static inline uint64_t forge_patience(const ForgeContext *context, FetchPriority priority) {
+        return priority == FETCH_WAITING ? context->config->request_timeout_usec : 0;
+}
+
 /* --- org level --- */
 
 typedef enum ForgeEntryKind {

@@ -194,6 +194,7 @@ static void enter(GitExchange *x) {
         git_auth_peek(&x->auth, x->context, x->base);
         x->ticket.priority = x->priority;
         x->ticket.deadline_usec = x->deadline_usec;
+        x->ticket.patience_usec = x->retry.patience_usec;
         x->ticket.resource = "git";
         x->ticket.account = git_auth_account(&x->auth);
         x->ticket.admitted = on_admitted;
@@ -208,6 +209,7 @@ int git_exchange_start(GitExchange *x, const char *base) {
         x->retry = (Retry){
                 .max = x->context->config->retries,
                 .deadline_usec = x->deadline_usec,
+                .patience_usec = forge_patience(x->context, x->priority),
         };
         x->ticket.not_before_usec = 0;
         enter(x);

@@ -140,6 +140,10 @@ static void dispatch(HostGates *g, uint64_t now) {
                 }
 }
 
+static bool ticket_is_beyond_limit(const Host *host, const GateTicket *ticket, uint64_t now) {
+        return blocked_until(host, ticket, now) > MAX(ticket->patient_until_usec, now);
+}
+
 void host_gate_enter(HostGates *g, const char *name, GateTicket *ticket) {
         MUTEX_GUARD(&g->mutex);
         uint64_t now = g->now();
@@ -161,7 +165,11 @@ void host_gate_enter(HostGates *g, const char *name, GateTicket *ticket) {
         ticket->host = host;
         ticket->budget = budget;
         host->used_usec = budget->used_usec = now;
-        if (blocked_until(host, ticket, now) > MAX(ticket->deadline_usec, now)) {
+        ticket->patient_until_usec = ticket->deadline_usec;
+        if (ticket->patience_usec > 0)
+                ticket->patient_until_usec =
+                        MIN(ticket->deadline_usec, now + ticket->patience_usec);
+        if (ticket_is_beyond_limit(host, ticket, now)) {
                 ticket_fail_limited(g, host, ticket);
                 return;
         }
@@ -176,10 +184,6 @@ typedef bool (*TicketTest)(const Host *host, const GateTicket *ticket, uint64_t 
 
 static bool ticket_may_go(const Host *host, const GateTicket *ticket, uint64_t now) {
         return ticket->not_before_usec <= now;
-}
-
-static bool ticket_is_beyond_limit(const Host *host, const GateTicket *ticket, uint64_t now) {
-        return blocked_until(host, ticket, now) > MAX(ticket->deadline_usec, now);
 }
 
 static void fail_waiting(

@@ -20,6 +20,9 @@ typedef struct GateTicket GateTicket;
 struct GateTicket {
         FetchPriority priority;
         uint64_t deadline_usec;
+        /* How long a limit of the server may hold it; 0: until the deadline. A transfer may take
+         * long, but nobody waits that long for it to begin. */
+        uint64_t patience_usec;
         uint64_t not_before_usec; /* monotonic; 0: at once. For retries that wait first */
         /* Whose budget it takes: what the server counts ("core", "graphql"; NULL: all is one), and
          * for whom (Secret.serial; 0: nobody in particular). Borrowed until leave. */
@@ -30,6 +33,7 @@ struct GateTicket {
          * down), then do not. */
         void (*admitted)(GateTicket *ticket, int result, const Failure *failure);
         /* private */
+        uint64_t patient_until_usec;
         Task task;
         int result;
         Failure failure;

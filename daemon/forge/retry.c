@@ -34,8 +34,11 @@ static bool worth_another_try(int result, const Failure *failure) {
 bool retry_again(Retry *retry, int result, const Failure *failure, uint64_t *ret_when) {
         if (!worth_another_try(result, failure) || retry->n >= retry->max)
                 return false;
-        uint64_t when = MAX(now_usec() + backoff(retry->n), failure->retry_at_usec);
+        uint64_t now = now_usec();
+        uint64_t when = MAX(now + backoff(retry->n), failure->retry_at_usec);
         if (when >= retry->deadline_usec)
+                return false;
+        if (retry->patience_usec > 0 && when - now > retry->patience_usec)
                 return false;
         retry->n++;
         stat_add(STAT_HTTP_RETRIES, 1);

@@ -10,6 +10,7 @@
 typedef struct Retry {
         unsigned max;           /* repetitions */
         uint64_t deadline_usec; /* monotonic; not to be waited for any longer than until then */
+        uint64_t patience_usec; /* nor longer than this at a time; 0: as long as that */
         unsigned n;             /* repetitions so far; counted here */
 } Retry;
 

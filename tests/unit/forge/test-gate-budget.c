@@ -39,6 +39,41 @@ START_TEST(nothing_is_asked_of_an_empty_budget) {
 }
 END_TEST
 
+/* A transfer may take long, but is not held back for as long as that. */
+START_TEST(patience_ends_before_the_deadline) {
+        TestTicket first, transfer;
+
+        gate_setup(4, 8);
+        enter(&first, A, FETCH_WAITING);
+        settle();
+        leave_telling(&first, 60, 0, 50);
+        transfer = (TestTicket){
+                .ticket =
+                        {
+                                .priority = FETCH_WAITING,
+                                .deadline_usec = fake_now + 1000 * USEC_PER_SEC,
+                                .patience_usec = 49 * USEC_PER_SEC,
+                                .admitted = on_admitted,
+                        },
+                .result = 1,
+        };
+        host_gate_enter(fixture.gates, A, &transfer.ticket);
+        settle();
+        ck_assert_int_eq(transfer.result, -EAGAIN);
+        ck_assert_int_eq(transfer.class, FAILURE_RATE_LIMITED);
+
+        transfer.result = 1;
+        transfer.ticket.patience_usec = 50 * USEC_PER_SEC;
+        host_gate_enter(fixture.gates, A, &transfer.ticket);
+        settle();
+        ck_assert_int_eq(transfer.result, 1);
+        tick_after(50 * USEC_PER_SEC);
+        ck_assert_int_eq(transfer.result, 0);
+        leave(&transfer);
+        gate_teardown();
+}
+END_TEST
+
 START_TEST(who_waits_already_is_told_too) {
         TestTicket first, waits;
 
@@ -365,6 +400,7 @@ END_TEST
 
 static void add_tests(TCase *tc) {
         tcase_add_test(tc, nothing_is_asked_of_an_empty_budget);
+        tcase_add_test(tc, patience_ends_before_the_deadline);
         tcase_add_test(tc, who_waits_already_is_told_too);
         tcase_add_test(tc, a_tenth_is_left_to_those_who_wait);
         tcase_add_test(tc, requests_under_way_are_counted);

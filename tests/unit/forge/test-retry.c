@@ -57,6 +57,20 @@ START_TEST(tries_are_counted) {
 }
 END_TEST
 
+START_TEST(patience_ends_before_the_deadline) {
+        Failure failure = {.class = FAILURE_RATE_LIMITED, .http_code = 429};
+        Retry retry = patient();
+        uint64_t when;
+
+        retry.patience_usec = 60 * USEC_PER_SEC;
+        failure.retry_at_usec = now_usec() + 120 * USEC_PER_SEC;
+        ck_assert(!retry_again(&retry, -EAGAIN, &failure, &when));
+        failure.retry_at_usec = now_usec() + 30 * USEC_PER_SEC;
+        ck_assert(retry_again(&retry, -EAGAIN, &failure, &when));
+        ck_assert_uint_eq(when, failure.retry_at_usec);
+}
+END_TEST
+
 START_TEST(the_waits_grow_up_to_a_limit) {
         const Failure failure = {.class = FAILURE_SERVER, .http_code = 500};
         Retry retry = patient();
@@ -98,6 +112,7 @@ END_TEST
 static void add_tests(TCase *tc) {
         tcase_add_test(tc, what_may_have_been_an_accident_is_tried_again);
         tcase_add_test(tc, tries_are_counted);
+        tcase_add_test(tc, patience_ends_before_the_deadline);
         tcase_add_test(tc, the_waits_grow_up_to_a_limit);
         tcase_add_test(tc, what_the_server_asks_for_is_waited_for);
         tcase_add_test(tc, nothing_starts_after_the_deadline);
