@@ -4,8 +4,9 @@
  *
  *      what was kept, if nothing is shown yet -> what the forge tells, page by page -> the end
  *
- * A listing asks nothing about the single names in it: that would cost a round trip or more for each
- * of thousands, of which few are ever opened, and one that is listed needs no look-up to exist.
+ * A listing asks nothing about the single names in it: that would cost a round trip or more for
+ * each of thousands, of which few are ever opened, and one that is listed needs no look-up to
+ * exist.
  *
  * News must not be missed: it lands after what is new is in place, and after the flight of the
  * whole listing in the end; who waits for it joins first and looks afterwards. */
