@@ -11,11 +11,13 @@
 #include <errno.h>
 #include <stdatomic.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/queue.h>
 
 #include "forge/http.h"
 #include "util/buf.h"
 #include "util/clock.h"
+#include "util/fd.h"
 #include "util/mutex.h"
 #include "util/secret-memory.h"
 #include "util/stats.h"
@@ -42,6 +44,7 @@ typedef struct Filling {
 
 struct Credentials {
         bool use_helper;
+        int stop; /* an eventfd: readable once helpers are not to be waited for */
         atomic_uint_least64_t generation;
         Mutex mutex;
         pthread_cond_t filled;
@@ -180,8 +183,12 @@ static int append_field(Buf *b, const char *key, const char *value) {
 }
 
 /* Exit status, or a negative errno. */
-static int
-run_helper(const char *verb, const Credential *what, uint64_t timeout_usec, Buf *ret_output) {
+static int run_helper(
+        const char *verb,
+        const Credential *what,
+        uint64_t timeout_usec,
+        int stop_fd,
+        Buf *ret_output) {
         const char *const argv[] = {"git", "credential", verb, NULL};
         _cleanup_(buf_wipe) Buf input = {0};
 
@@ -194,13 +201,14 @@ run_helper(const char *verb, const Credential *what, uint64_t timeout_usec, Buf 
                 r = buf_append_str(&input, "\n");
         if (r < 0)
                 return r;
-        return subprocess_run(
+        return subprocess_run_until(
                 argv,
                 helper_env,
                 input.data,
                 input.len,
                 HELPER_MAX_OUTPUT,
                 timeout_usec,
+                stop_fd,
                 ret_output);
 }
 
@@ -235,9 +243,9 @@ static int ask_helper(Credentials *c, const char *url, uint64_t deadline_usec, C
                 return -ETIMEDOUT;
         stat_add(STAT_CREDENTIAL_FILLS, 1);
         int r = run_helper(
-                "fill", &question, MIN(HELPER_TIMEOUT_USEC, deadline_usec - now), &output);
+                "fill", &question, MIN(HELPER_TIMEOUT_USEC, deadline_usec - now), c->stop, &output);
         bool hurried = r == -ETIMEDOUT && deadline_usec - now < HELPER_TIMEOUT_USEC;
-        if (r == -ENOMEM || hurried)
+        if (r == -ENOMEM || r == -ECANCELED || hurried)
                 return r;
         /* One that fails has no answer: the others that wait need not all try it, one by one. */
         if (r == 0) {
@@ -306,7 +314,8 @@ static bool entry_is(const Entry *e, const Credential *credential) {
 static void tell_helper(const char *verb, const Credential *credential) {
         _cleanup_(buf_wipe) Buf output = {0};
 
-        (void) run_helper(verb, credential, HELPER_TIMEOUT_USEC, &output);
+        /* Not stopped: it may be in the middle of writing its file. */
+        (void) run_helper(verb, credential, HELPER_TIMEOUT_USEC, -1, &output);
 }
 
 void credentials_approve(Credentials *c, const Credential *credential) {
@@ -342,6 +351,12 @@ int credentials_new(bool use_helper, Credentials **ret) {
         Credentials *c = calloc(1, sizeof(*c));
         if (!c)
                 return -ENOMEM;
+        c->stop = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+        if (c->stop < 0) {
+                int r = -errno;
+                free(c);
+                return r;
+        }
         c->use_helper = use_helper;
         mutex_init(&c->mutex, LOCK_RANK_FORGE);
         (void) pthread_cond_init(&c->filled, NULL); /* cannot fail with glibc */
@@ -349,6 +364,14 @@ int credentials_new(bool use_helper, Credentials **ret) {
         LIST_INIT(&c->filling);
         *ret = c;
         return 0;
+}
+
+void credentials_stop(Credentials *c) {
+        (void) eventfd_write(c->stop, 1); /* full is as good */
+}
+
+int credentials_stop_fd(const Credentials *c) {
+        return c->stop;
 }
 
 uint64_t credentials_generation(Credentials *c) {
@@ -367,6 +390,7 @@ Credentials *credentials_free(Credentials *c) {
         if (!c)
                 return NULL;
         credentials_flush(c);
+        safe_close(c->stop);
         (void) pthread_cond_destroy(&c->filled);
         mutex_destroy(&c->mutex);
         free(c);

@@ -34,4 +34,8 @@ uint64_t credentials_generation(Credentials *c);
 /* The server took it / refused it with a clean 401: tells git, keeps or forgets it. */
 void credentials_approve(Credentials *c, const Credential *credential);
 void credentials_reject(Credentials *c, const Credential *credential);
+/* The process ends: whoever waits for a helper's answer gets -ECANCELED, now and from now on; any
+ * thread. The descriptor is readable from then on; it lives as long as this. */
+void credentials_stop(Credentials *c);
+int credentials_stop_fd(const Credentials *c);
 void credential_done(Credential *credential);

@@ -188,7 +188,8 @@ int secret_read_systemd(const char *org, char **ret_token, Failure *ret_failure)
 
 /* --- tools --- */
 
-int secret_read_tool(OrgKind kind, const char *host, uint64_t deadline_usec, char **ret_token) {
+int secret_read_tool(
+        OrgKind kind, const char *host, uint64_t deadline_usec, int stop_fd, char **ret_token) {
         const char *const gh[] = {"gh", "auth", "token", "--hostname", host, NULL};
         /* glab has no verb that prints the token. */
         const char *const glab[] = {"glab", "config", "get", "token", "--host", host, NULL};
@@ -209,15 +210,17 @@ int secret_read_tool(OrgKind kind, const char *host, uint64_t deadline_usec, cha
                 return 0;
         if (deadline_usec <= now)
                 return -ETIMEDOUT;
-        int r = subprocess_run(
+        int r = subprocess_run_until(
                 argv,
                 env,
                 NULL,
                 0,
                 SECRET_TOKEN_MAX,
                 MIN(TOOL_TIMEOUT_USEC, deadline_usec - now),
+                stop_fd,
                 &output);
-        if (r == -ENOMEM || (r == -ETIMEDOUT && deadline_usec - now < TOOL_TIMEOUT_USEC))
+        if (r == -ENOMEM || r == -ECANCELED ||
+            (r == -ETIMEDOUT && deadline_usec - now < TOOL_TIMEOUT_USEC))
                 return r;
         /* Not installed, not logged in, killed: there is no token to be had there. */
         if (r != 0)

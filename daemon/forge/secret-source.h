@@ -26,7 +26,8 @@ int secret_read_file(const char *path, char **ret_token, Failure *ret_failure);
 int secret_read_fd(int fd, uint64_t deadline_usec, char **ret_token, Failure *ret_failure);
 /* What `gh` or `glab` is logged in to this host with, where that is installed. -ETIMEDOUT only if
  * the deadline was nearer than these tools are given. */
-int secret_read_tool(OrgKind kind, const char *host, uint64_t deadline_usec, char **ret_token);
+int secret_read_tool(
+        OrgKind kind, const char *host, uint64_t deadline_usec, int stop_fd, char **ret_token);
 
 /* CONFIGHOME/credentials/ORG: allocated; NULL when out of memory. */
 char *secret_file_path(const char *config_home, const char *org);

@@ -142,7 +142,8 @@ static int read_chain(const Secrets *s, uint64_t deadline_usec, Secret *ret, Fai
         }
         if (r == 0 && s->host) {
                 secret.origin = SECRET_TOOL;
-                r = secret_read_tool(s->kind, s->host, deadline_usec, &secret.token);
+                int stop_fd = s->credentials ? credentials_stop_fd(s->credentials) : -1;
+                r = secret_read_tool(s->kind, s->host, deadline_usec, stop_fd, &secret.token);
         }
         if (r == 0) {
                 secret.origin = SECRET_GIT;
@@ -251,7 +252,7 @@ static int read_now(Secrets *s, uint64_t deadline_usec, Secret *ret) {
         MUTEX_GUARD(&s->lock);
         s->reading = false;
         (void) pthread_cond_broadcast(&s->read_done);
-        if (r == -ENOMEM || r == -ETIMEDOUT)
+        if (r == -ENOMEM || r == -ETIMEDOUT || r == -ECANCELED)
                 return r; /* says nothing about the token: the next one tries again */
         s->generation = generation;
         s->file = id;

@@ -378,6 +378,8 @@ Manager *manager_free(Manager *m) {
                 ns_set_org_observer(m->ns, NULL);
                 manager_cancel_jobs(m);
         }
+        if (m->credentials)
+                credentials_stop(m->credentials);
         if (m->session && mount_session_stop(m->session, STOP_TIMEOUT_USEC) < 0)
                 log_warning("The mount did not end in time and was aborted");
         if (m->gates)

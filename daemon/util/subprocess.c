@@ -82,26 +82,41 @@ static int spawn(const char *const *argv, char **env, int in, int out, pid_t *re
         return -r;
 }
 
+/* Waits for the event, if any comes, until the deadline. -ECANCELED once stop_fd is readable. */
+static int wait_for(struct pollfd p, int stop_fd, uint64_t deadline) {
+        struct pollfd both[] = {p, {.fd = stop_fd, .events = POLLIN}};
+        uint64_t now = now_usec();
+
+        if (now >= deadline)
+                return -ETIMEDOUT;
+        int r = poll(
+                both, ELEMENTSOF(both), (int) MIN((deadline - now) / 1000 + 1, (uint64_t) 60000));
+        if (r < 0)
+                return errno == EINTR ? 0 : -errno;
+        return both[1].revents ? -ECANCELED : both[0].revents;
+}
+
 /* Feeds input and collects output until the child closes its end or the deadline passes. One socket
  * pair serves both directions: writing to a socket can be told not to raise SIGPIPE. */
-static int
-exchange(int fd, const uint8_t *input, size_t input_len, size_t max, uint64_t deadline, Buf *out) {
+static int exchange(
+        int fd,
+        const uint8_t *input,
+        size_t input_len,
+        size_t max,
+        int stop_fd,
+        uint64_t deadline,
+        Buf *out) {
         if (input_len == 0 && shutdown(fd, SHUT_WR) < 0)
                 return -errno;
 
         for (;;) {
-                uint64_t now = now_usec();
-                if (now >= deadline)
-                        return -ETIMEDOUT;
-                struct pollfd p = {
+                const struct pollfd p = {
                         .fd = fd, .events = (short) (POLLIN | (input_len > 0 ? POLLOUT : 0))};
-                int r = poll(&p, 1, (int) MIN((deadline - now) / 1000 + 1, (uint64_t) 60000));
-                if (r < 0 && errno != EINTR)
-                        return -errno;
-                if (r <= 0)
-                        continue;
+                int events = wait_for(p, stop_fd, deadline);
+                if (events < 0)
+                        return events;
 
-                if (input_len > 0 && (p.revents & POLLOUT)) {
+                if (input_len > 0 && (events & POLLOUT)) {
                         ssize_t n = send(fd, input, input_len, MSG_NOSIGNAL | MSG_DONTWAIT);
                         if (n > 0) {
                                 input += n;
@@ -114,8 +129,8 @@ exchange(int fd, const uint8_t *input, size_t input_len, size_t max, uint64_t de
                                 (void) shutdown(
                                         fd, SHUT_WR); /* fails only if it has gone already */
                 }
-                if (p.revents & (POLLIN | POLLHUP | POLLERR)) {
-                        r = buf_reserve(out, 4096);
+                if (events & (POLLIN | POLLHUP | POLLERR)) {
+                        int r = buf_reserve(out, 4096);
                         if (r < 0)
                                 return r;
                         ssize_t n =
@@ -133,17 +148,15 @@ exchange(int fd, const uint8_t *input, size_t input_len, size_t max, uint64_t de
 }
 
 /* Waits for the child until the deadline, then kills its process group. */
-static int reap(pid_t pid, int result, uint64_t deadline) {
+static int reap(pid_t pid, int result, int stop_fd, uint64_t deadline) {
         siginfo_t si;
         int pidfd = (int) syscall(SYS_pidfd_open, pid, 0);
 
         if (result >= 0 && pidfd >= 0) {
-                uint64_t now = now_usec();
-                struct pollfd p = {.fd = pidfd, .events = POLLIN};
-                int ms = now < deadline ? (int) MIN((deadline - now) / 1000 + 1, (uint64_t) 600000)
-                                        : 0;
-                if (poll(&p, 1, ms) == 0)
-                        result = -ETIMEDOUT;
+                const struct pollfd p = {.fd = pidfd, .events = POLLIN};
+                do
+                        result = wait_for(p, stop_fd, deadline);
+                while (result == 0);
         }
         safe_close(pidfd);
         if (result < 0)
@@ -159,13 +172,14 @@ static int reap(pid_t pid, int result, uint64_t deadline) {
         return si.si_code == CLD_EXITED ? si.si_status : -EINTR;
 }
 
-int subprocess_run(
+int subprocess_run_until(
         const char *const *argv,
         const char *const *extra_env,
         const void *input,
         size_t input_len,
         size_t max_output,
         uint64_t timeout_usec,
+        int stop_fd,
         Buf *ret_output) {
         _cleanup_buf_ Buf out = {0};
         int pair[2];
@@ -185,12 +199,24 @@ int subprocess_run(
                 return r;
         theirs = safe_close(theirs);
 
-        r = exchange(ours, input, input_len, max_output, deadline, &out);
-        r = reap(pid, r, deadline);
+        r = exchange(ours, input, input_len, max_output, stop_fd, deadline, &out);
+        r = reap(pid, r, stop_fd, deadline);
         if (out.len > 0)
                 if (r >= 0 && buf_append(ret_output, out.data, out.len) < 0)
                         r = -ENOMEM;
         if (out.data)
                 explicit_bzero(out.data, out.cap); /* it may have been a password */
         return r;
+}
+
+int subprocess_run(
+        const char *const *argv,
+        const char *const *extra_env,
+        const void *input,
+        size_t input_len,
+        size_t max_output,
+        uint64_t timeout_usec,
+        Buf *ret_output) {
+        return subprocess_run_until(
+                argv, extra_env, input, input_len, max_output, timeout_usec, -1, ret_output);
 }

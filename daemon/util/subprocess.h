@@ -18,3 +18,15 @@ int subprocess_run(
         size_t max_output,
         uint64_t timeout_usec,
         Buf *ret_output);
+
+/* The same, but kills the process and returns -ECANCELED once stop_fd (-1: none), which is not read
+ * from, is readable. */
+int subprocess_run_until(
+        const char *const *argv,
+        const char *const *extra_env,
+        const void *input,
+        size_t input_len,
+        size_t max_output,
+        uint64_t timeout_usec,
+        int stop_fd,
+        Buf *ret_output);

@@ -1,5 +1,6 @@
 /* Against the real `git credential`, with a helper that is a shell function and keeps a log. */
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -71,6 +72,19 @@ START_TEST(the_helper_is_asked_once_for_an_org) {
         ck_assert_int_eq(credentials_peek(c, "https://h.test/other/b", &b), 0);
         ck_assert_int_eq(credentials_peek(c, "https://h.test.evil/org/b", &b), 0);
         credential_done(&a);
+        credentials_free(c);
+        teardown();
+}
+END_TEST
+
+START_TEST(nobody_waits_for_a_helper_when_the_daemon_stops) {
+        Credentials *c;
+        Credential a;
+
+        setup("'; sleep 1000; printf '");
+        ck_assert_int_eq(credentials_new(true, &c), 0);
+        credentials_stop(c);
+        ck_assert_int_eq(fill(c, "https://h.test/org/a", &a), -ECANCELED);
         credentials_free(c);
         teardown();
 }
@@ -177,6 +191,7 @@ END_TEST
 static void add_tests(TCase *tc) {
         tcase_add_test(tc, a_server_is_not_beside_another);
         tcase_add_test(tc, the_helper_is_asked_once_for_an_org);
+        tcase_add_test(tc, nobody_waits_for_a_helper_when_the_daemon_stops);
         tcase_add_test(tc, a_good_one_is_approved_once);
         tcase_add_test(tc, a_bad_one_is_rejected_and_not_asked_for_again);
         tcase_add_test(tc, one_that_was_good_is_asked_for_again_before_it_is_rejected);

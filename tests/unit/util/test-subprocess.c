@@ -1,8 +1,10 @@
 #include <errno.h>
 #include <string.h>
+#include <sys/eventfd.h>
 
 #include "lib/check-main.h"
 #include "util/clock.h"
+#include "util/fd.h"
 #include "util/subprocess.h"
 
 #define LONG (60 * USEC_PER_SEC)
@@ -64,11 +66,28 @@ START_TEST(test_limits) {
 }
 END_TEST
 
+/* Nobody waits for a helper when the daemon stops. */
+START_TEST(test_stop) {
+        _cleanup_close_ int stop_fd = eventfd(1, EFD_CLOEXEC);
+        const char *const scripts[] = {"sleep 1000 & wait", "exec >&- <&-; sleep 1000"};
+        _cleanup_buf_ Buf out = {0};
+
+        ck_assert_int_ge(stop_fd, 0);
+        for (size_t i = 0; i < ELEMENTSOF(scripts); i++) {
+                const char *const argv[] = {"sh", "-c", scripts[i], NULL};
+                ck_assert_int_eq(
+                        subprocess_run_until(argv, NULL, NULL, 0, 100, LONG, stop_fd, &out),
+                        -ECANCELED);
+        }
+}
+END_TEST
+
 static void add_tests(TCase *tc) {
         tcase_add_test(tc, test_input_output_status_environment);
         tcase_add_test(tc, test_more_than_a_pipe_holds_in_both_directions);
         tcase_add_test(tc, test_a_child_that_does_not_read_is_no_error);
         tcase_add_test(tc, test_limits);
+        tcase_add_test(tc, test_stop);
 }
 
 CHECK_MAIN("subprocess", add_tests)
