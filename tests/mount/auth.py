@@ -4,6 +4,7 @@
 import errno
 import os
 import sys
+import threading
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 import harness  # noqa: E402
@@ -96,6 +97,22 @@ def helper_that_hangs(t):
     seconds, error = proxy.elapsed(t.read, "o/r/f")
     assert isinstance(error, OSError) and seconds < 6, (seconds, error)
     assert t.read("public/r/f") == b"open\n"
+
+
+@harness.case()
+def stop_with_a_hanging_helper(t):
+    """A daemon that is told to stop does not wait for a helper (R18, R25)."""
+    start(t, PASSWORD)
+    os.mkfifo(t.path("hold"))
+    hangs = f"!echo >>{t.path('verbs')}; cat {t.path('hold')}; :"
+    t.write("gitconfig", f'[credential]\n\thelper = "{hangs}"\n')
+    thread = threading.Thread(target=lambda: proxy.elapsed(t.read, "o/r/f"))
+    thread.start()
+    harness.wait_until(lambda: os.path.exists(t.path("verbs")), "the helper")
+    seconds, result = proxy.elapsed(t.stop)
+    assert not isinstance(result, Exception), result
+    assert seconds < 5, seconds
+    thread.join()
 
 
 if __name__ == "__main__":
