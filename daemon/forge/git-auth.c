@@ -106,8 +106,14 @@ void git_auth_explain(const GitAuth *a, Failure *failure) {
         if (!may_use_secrets(a) || a->credential.password ||
             secrets_explain(a->secrets, &more) >= 0)
                 return;
-        more.http_code = failure->http_code;
-        *failure = more;
+        int http_code = failure->http_code;
+        (void) failure_set(/* whoever asked has the errno */
+                           failure,
+                           more.class,
+                           "%.150s: %s",
+                           failure->text,
+                           more.text);
+        failure->http_code = http_code;
 }
 
 void git_auth_accepted(GitAuth *a, const ForgeContext *context) {
