@@ -38,19 +38,21 @@ static void strip_newline(char *text, size_t len) {
 /* --- reading --- */
 
 /* Waits until there is something to read, or the end. */
-static int wait_readable(int fd, uint64_t deadline_usec) {
+static int wait_readable(int fd, uint64_t deadline_usec, int stop_fd) {
         uint64_t now = now_usec();
-        struct pollfd p = {.fd = fd, .events = POLLIN};
+        struct pollfd p[] = {{.fd = fd, .events = POLLIN}, {.fd = stop_fd, .events = POLLIN}};
 
         if (now >= deadline_usec)
                 return -ETIMEDOUT;
         int ms = (int) MIN((deadline_usec - now) / USEC_PER_MSEC + 1, (uint64_t) 60000);
-        return poll(&p, 1, ms) < 0 && errno != EINTR ? -errno : 0;
+        if (poll(p, ELEMENTSOF(p), ms) < 0)
+                return errno == EINTR ? 0 : -errno;
+        return p[1].revents ? -ECANCELED : 0;
 }
 
 /* A descriptor that does not block, to its end, in secret memory. -EINVAL for what is too long or
  * holds a NUL. */
-static int read_text(int fd, uint64_t deadline_usec, char **ret) {
+static int read_text(int fd, uint64_t deadline_usec, int stop_fd, char **ret) {
         _cleanup_secret_free_ char *text = secret_alloc(SECRET_TOKEN_MAX + 3);
         size_t len = 0;
         ssize_t n;
@@ -59,7 +61,7 @@ static int read_text(int fd, uint64_t deadline_usec, char **ret) {
                 return -ENOMEM;
         while ((n = read(fd, text + len, SECRET_TOKEN_MAX + 2 - len)) != 0) {
                 int r = n >= 0 || errno == EINTR ? 0
-                        : errno == EAGAIN        ? wait_readable(fd, deadline_usec)
+                        : errno == EAGAIN        ? wait_readable(fd, deadline_usec, stop_fd)
                                                  : -errno;
                 if (r < 0)
                         return r;
@@ -77,10 +79,15 @@ static int read_text(int fd, uint64_t deadline_usec, char **ret) {
 
 /* `where` is for the words. */
 static int read_token(
-        int fd, uint64_t deadline_usec, const char *where, char **ret_token, Failure *ret_failure) {
+        int fd,
+        uint64_t deadline_usec,
+        int stop_fd,
+        const char *where,
+        char **ret_token,
+        Failure *ret_failure) {
         _cleanup_secret_free_ char *text = NULL;
 
-        int r = read_text(fd, deadline_usec, &text);
+        int r = read_text(fd, deadline_usec, stop_fd, &text);
         if (r >= 0 && !secret_token_is_valid(text))
                 r = -EINVAL;
         if (r >= 0) {
@@ -99,12 +106,13 @@ static int read_token(
 }
 
 /* The descriptor is somebody else's, who may have opened it to block. */
-int secret_read_fd(int fd, uint64_t deadline_usec, char **ret_token, Failure *ret_failure) {
+int secret_read_fd(
+        int fd, uint64_t deadline_usec, int stop_fd, char **ret_token, Failure *ret_failure) {
         int flags = fcntl(fd, F_GETFL);
 
         if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0)
                 return -errno;
-        return read_token(fd, deadline_usec, "what was given", ret_token, ret_failure);
+        return read_token(fd, deadline_usec, stop_fd, "what was given", ret_token, ret_failure);
 }
 
 /* --- files --- */
@@ -116,7 +124,8 @@ static int read_token_file(int fd, const char *path, char **ret_token, Failure *
                 where = NULL; /* undefined after a failure */
                 return -ENOMEM;
         }
-        return read_token(fd, /* deadline_usec= */ 0, where, ret_token, ret_failure);
+        return read_token(
+                fd, /* deadline_usec= */ 0, /* stop_fd= */ -1, where, ret_token, ret_failure);
 }
 
 /* What is wrong with the file, or NULL. */

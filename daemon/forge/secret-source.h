@@ -22,8 +22,10 @@ int secret_read_systemd(const char *org, char **ret_token, Failure *ret_failure)
  * token. */
 int secret_read_file(const char *path, char **ret_token, Failure *ret_failure);
 /* What somebody hands over: a pipe, socket, file or memfd, read to its end, which must come before
- * the deadline (-ETIMEDOUT). It is made non-blocking, for all who share it. */
-int secret_read_fd(int fd, uint64_t deadline_usec, char **ret_token, Failure *ret_failure);
+ * the deadline (-ETIMEDOUT), and before stop_fd (-1: none) is readable (-ECANCELED). It is made
+ * non-blocking, for all who share it. */
+int secret_read_fd(
+        int fd, uint64_t deadline_usec, int stop_fd, char **ret_token, Failure *ret_failure);
 /* What `gh` or `glab` is logged in to this host with, where that is installed. -ETIMEDOUT only if
  * the deadline was nearer than these tools are given. */
 int secret_read_tool(

@@ -57,7 +57,11 @@ static void token_run(Task *task) {
 
         if (!c->token)
                 c->result = secret_read_fd(
-                        c->fd, now_usec() + READ_TIMEOUT_USEC, &c->token, &c->failure);
+                        c->fd,
+                        now_usec() + READ_TIMEOUT_USEC,
+                        credentials_stop_fd(m->credentials),
+                        &c->token,
+                        &c->failure);
         if (c->result >= 0) {
                 c->result = secret_file_write(m->config_home, c->org, c->token);
                 if (c->result < 0)

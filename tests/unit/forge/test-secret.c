@@ -7,10 +7,12 @@
 #include <sched.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "forge/credential.h"
+#include "forge/secret-source.h"
 #include "forge/secret.h"
 #include "lib/check-main.h"
 #include "lib/temp-dir.h"
@@ -568,7 +570,25 @@ START_TEST(who_has_no_time_spoils_nothing_for_others) {
 }
 END_TEST
 
+START_TEST(nobody_waits_for_a_writer_when_the_daemon_stops) {
+        char *token = NULL;
+        Failure failure;
+        int fds[2], stop_fd = eventfd(1, EFD_CLOEXEC);
+
+        ck_assert_int_ge(stop_fd, 0);
+        ck_assert_int_eq(pipe(fds), 0);
+        ck_assert_int_eq(
+                secret_read_fd(fds[0], now_usec() + 60 * USEC_PER_SEC, stop_fd, &token, &failure),
+                -ECANCELED);
+        ck_assert_ptr_null(token);
+        (void) safe_close(fds[0]);
+        (void) safe_close(fds[1]);
+        (void) safe_close(stop_fd);
+}
+END_TEST
+
 static void add_tests(TCase *tc) {
+        tcase_add_test(tc, nobody_waits_for_a_writer_when_the_daemon_stops);
         tcase_add_test(tc, the_first_place_that_has_one_wins);
         tcase_add_test(tc, tools_are_asked_for_their_own_servers_only);
         tcase_add_test(tc, git_tells_the_user_name_too);
