@@ -63,9 +63,6 @@ void api_source_proven(ApiSource *source, const Fetch *probe);
 /* Another place of the same repository's git. */
 int api_forge_git_source(ApiForge *forge, const char *owner, const char *name, Source **ret);
 
-/* Ends a fetch from a task of its own, for results that are known at once. failure may be NULL. */
-void api_fetch_end(ApiForge *forge, Fetch *fetch, int result, const Failure *failure);
-
 /* Blobs that git did not bring, from the API, one after the other. wants are those of fetch->oids
  * that have not arrived, at most API_BLOBS_MAX; they are taken over. Ends the fetch: with git's
  * result where the API is of no help. */

@@ -82,40 +82,11 @@ static void fetch_bare(ApiSource *source, Fetch *fetch) {
         (void) source_unref(git);
 }
 
-typedef struct EndTask {
-        Task task;
-        Fetch *fetch;
-        int result;
-        Failure failure;
-} EndTask;
-
-static void end_run(Task *task) {
-        _cleanup_free_ EndTask *end = container_of(task, EndTask, task);
-
-        end->fetch->done(end->fetch, end->result, &end->failure);
-}
-
 static void fail_early(Fetch *fetch) {
         Failure failure;
 
         (void) failure_set(&failure, FAILURE_LOCAL, "out of memory");
         fetch->done(fetch, -ENOMEM, &failure);
-}
-
-void api_fetch_end(ApiForge *forge, Fetch *fetch, int result, const Failure *failure) {
-        EndTask *end = calloc(1, sizeof(*end));
-
-        if (!end) {
-                fail_early(fetch);
-                return;
-        }
-        *end = (EndTask){.task.run = end_run, .fetch = fetch, .result = result};
-        if (failure)
-                end->failure = *failure;
-        pool_submit(
-                forge->context->pool,
-                &end->task,
-                fetch->priority == FETCH_WAITING ? TASK_NORMAL : TASK_BACKGROUND);
 }
 
 /* NULL: fetch->done() was called. */
@@ -235,7 +206,7 @@ void api_source_fetch_git(ApiSource *source, Fetch *fetch) {
 
 static void fetch_ref(ApiSource *source, Fetch *fetch) {
         if (take_primed(source, fetch))
-                api_fetch_end(source->forge, fetch, 0, NULL);
+                source_fetch_end(source->forge->context->pool, fetch, 0, NULL);
         else if (!source->forge->ops->ref || !source->forge->ops->ref(source, fetch))
                 api_source_fetch_git(source, fetch);
 }

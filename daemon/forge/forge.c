@@ -1,5 +1,8 @@
 #include "forge/forge.h"
 
+#include <errno.h>
+#include <stdlib.h>
+
 /* Adding a kind of org is a row here, a value of OrgKind, and a file. */
 static const ForgeOps *const kinds[_ORG_KIND_MAX] = {
         [ORG_LOCAL] = &forge_local_ops,
@@ -63,4 +66,34 @@ Source *source_unref(Source *source) {
 
 void source_fetch(Source *source, Fetch *fetch) {
         source->ops->fetch(source, fetch);
+}
+
+typedef struct EndTask {
+        Task task;
+        Fetch *fetch;
+        int result;
+        Failure failure;
+} EndTask;
+
+static void end_task_run(Task *task) {
+        _cleanup_free_ EndTask *end = container_of(task, EndTask, task);
+
+        end->fetch->done(end->fetch, end->result, &end->failure);
+}
+
+void source_fetch_end(Pool *pool, Fetch *fetch, int result, const Failure *failure) {
+        EndTask *end = calloc(1, sizeof(*end));
+
+        if (!end) {
+                /* The caller's thread has to do: callbacks may come before the call returns. */
+                Failure memory;
+                (void) failure_set(&memory, FAILURE_LOCAL, "out of memory");
+                fetch->done(fetch, -ENOMEM, &memory);
+                return;
+        }
+        *end = (EndTask){.task.run = end_task_run, .fetch = fetch, .result = result};
+        if (failure)
+                end->failure = *failure;
+        pool_submit(
+                pool, &end->task, fetch->priority == FETCH_WAITING ? TASK_NORMAL : TASK_BACKGROUND);
 }

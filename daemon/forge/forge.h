@@ -88,7 +88,7 @@ typedef struct ForgeFound {
         ForgeEntryKind kind;
         Source *source; /* FORGE_REPO: a reference for the callback to keep; else NULL */
         bool unproven;  /* an owner that could not be asked for just now, and may not exist: not to
-                           be  believed for long */
+                           be believed for long */
 } ForgeFound;
 
 /* found is NULL unless result is 0. -ENOENT: no such repository or owner. */
@@ -136,10 +136,10 @@ void forge_lookup(Forge *forge, ForgeLookup *lookup);
 typedef enum FetchKind {
         FETCH_REF,     /* resolve one name */
         FETCH_COMMIT,  /* oids[0] is a commit, or a tag that leads to one: it and all its trees
-                          (blobs too  where the server can't filter). A source on this machine brings
-                          the root tree  only */
+                          (blobs too where the server can't filter). A source on this machine brings
+                          the root tree only */
         FETCH_TREES,   /* oids are trees: they and all trees below them; a source on this machine
-                          brings   just these */
+                          brings just these */
         FETCH_BLOBS,   /* exactly these blobs */
         FETCH_CLOSURE, /* oids[0] is a tree: everything below it, blobs too */
         FETCH_SIZES,   /* sizes of these blobs, without content where the server can, else
@@ -207,6 +207,9 @@ Source *source_ref(Source *source);
 Source *source_unref(Source *source);
 DEFINE_CLEANUP(Source *, source_unref)
 void source_fetch(Source *source, Fetch *fetch);
+/* For sources: calls fetch->done() from a task of its own, with a result that is known at once.
+ * failure may be NULL. Without memory for the task it is called here, with -ENOMEM. */
+void source_fetch_end(Pool *pool, Fetch *fetch, int result, const Failure *failure);
 
 /* Rows of the table in forge.c. */
 extern const ForgeOps forge_local_ops;

@@ -178,7 +178,7 @@ void git_source_discover(GitSource *source, Fetch *fetch, bool doubted) {
         Discovery *d = calloc(1, sizeof(*d));
 
         if (!d) {
-                git_fetch_end(source, fetch, -ENOMEM, NULL);
+                source_fetch_end(source->context->pool, fetch, -ENOMEM, NULL);
                 return;
         }
         *d = (Discovery){

@@ -380,18 +380,18 @@ void git_fetch_objects(GitSource *source, Fetch *fetch) {
                 return;
         }
         if (r < 0 || fetch->n_oids == 0) {
-                git_fetch_end(source, fetch, r, &failure);
+                source_fetch_end(source->context->pool, fetch, r, &failure);
                 return;
         }
         count_fetch(fetch->kind);
         r = objects_op_new(source, &basis, fetch, &op);
         if (r < 0) {
-                git_fetch_end(source, fetch, r, NULL);
+                source_fetch_end(source->context->pool, fetch, r, NULL);
                 return;
         }
         r = git_exchange_start(&op->exchange, source->source.url);
         if (r < 0) {
-                git_fetch_end(source, fetch, r, NULL);
+                source_fetch_end(source->context->pool, fetch, r, NULL);
                 objects_op_free(op);
         }
 }

@@ -124,7 +124,7 @@ static bool answer_from_advertisement(GitSource *source, Fetch *fetch) {
                 return false;
         int r = git_refs_resolve(&refs, fetch, &failure);
         git_refs_done(&refs);
-        git_fetch_end(source, fetch, r, &failure);
+        source_fetch_end(source->context->pool, fetch, r, &failure);
         return true;
 }
 
@@ -141,13 +141,13 @@ bool git_fetch_ref_by_name(GitSource *source, Fetch *fetch) {
                 fetch->moves = false;
                 (void) snprintf(
                         fetch->resolved, sizeof(fetch->resolved), "%s", oid_to_hex(&oid, hex));
-                git_fetch_end(source, fetch, 0, NULL);
+                source_fetch_end(source->context->pool, fetch, 0, NULL);
                 return true;
         }
         if (git_refname_is_valid(fetch->refname))
                 return false;
         int r = failure_set(&failure, FAILURE_NOT_FOUND, "no ref can have that name");
-        git_fetch_end(source, fetch, r, &failure);
+        source_fetch_end(source->context->pool, fetch, r, &failure);
         return true;
 }
 
@@ -157,7 +157,7 @@ void git_fetch_ref(GitSource *source, Fetch *fetch) {
 
         RefOp *op = calloc(1, sizeof(*op));
         if (!op) {
-                git_fetch_end(source, fetch, -ENOMEM, NULL);
+                source_fetch_end(source->context->pool, fetch, -ENOMEM, NULL);
                 return;
         }
         *op = (RefOp){
@@ -170,7 +170,7 @@ void git_fetch_ref(GitSource *source, Fetch *fetch) {
         op->exchange.advertisement = op->basis.capabilities.version != 2;
         int r = git_exchange_start(&op->exchange, source->source.url);
         if (r < 0) {
-                git_fetch_end(source, fetch, r, NULL);
+                source_fetch_end(source->context->pool, fetch, r, NULL);
                 ref_op_free(op);
         }
 }

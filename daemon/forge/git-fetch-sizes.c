@@ -189,17 +189,17 @@ void git_fetch_sizes(GitSource *source, Fetch *fetch) {
                         FAILURE_UNSUPPORTED,
                         "%s does not tell sizes without content",
                         source->source.url);
-                git_fetch_end(source, fetch, -EOPNOTSUPP, &failure);
+                source_fetch_end(source->context->pool, fetch, -EOPNOTSUPP, &failure);
                 return;
         }
         stat_add(STAT_FETCH_SIZES, 1);
         if (fetch->n_oids == 0) {
-                git_fetch_end(source, fetch, 0, NULL);
+                source_fetch_end(source->context->pool, fetch, 0, NULL);
                 return;
         }
         SizesOp *op = calloc(1, sizeof(*op));
         if (!op) {
-                git_fetch_end(source, fetch, -ENOMEM, NULL);
+                source_fetch_end(source->context->pool, fetch, -ENOMEM, NULL);
                 return;
         }
         *op = (SizesOp){
@@ -214,7 +214,7 @@ void git_fetch_sizes(GitSource *source, Fetch *fetch) {
         if (r >= 0)
                 r = git_exchange_start(&op->exchange, source->source.url);
         if (r < 0) {
-                git_fetch_end(source, fetch, r, NULL);
+                source_fetch_end(source->context->pool, fetch, r, NULL);
                 sizes_op_free(op);
         }
 }

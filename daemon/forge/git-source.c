@@ -5,38 +5,6 @@
 
 #include "forge/git-transport.h"
 
-typedef struct EndTask {
-        Task task;
-        Fetch *fetch;
-        int result;
-        Failure failure;
-} EndTask;
-
-static void end_task_run(Task *task) {
-        _cleanup_free_ EndTask *end = container_of(task, EndTask, task);
-
-        end->fetch->done(end->fetch, end->result, &end->failure);
-}
-
-void git_fetch_end(GitSource *source, Fetch *fetch, int result, const Failure *failure) {
-        EndTask *end = calloc(1, sizeof(*end));
-
-        if (!end) {
-                /* The caller's thread has to do: callbacks may come before the call returns. */
-                Failure memory;
-                (void) failure_set(&memory, FAILURE_LOCAL, "out of memory");
-                fetch->done(fetch, -ENOMEM, &memory);
-                return;
-        }
-        *end = (EndTask){.task.run = end_task_run, .fetch = fetch, .result = result};
-        if (failure)
-                end->failure = *failure;
-        pool_submit(
-                source->context->pool,
-                &end->task,
-                fetch->priority == FETCH_WAITING ? TASK_NORMAL : TASK_BACKGROUND);
-}
-
 void git_source_dispatch(GitSource *source, Fetch *fetch) {
         switch (fetch->kind) {
         case FETCH_REF:

@@ -84,6 +84,3 @@ void git_source_learn(
         GitKnowledge knowledge,
         const GitCapabilities *capabilities,
         GitRefs *refs);
-
-/* Ends a fetch from a task of its own, for results that are known at once. failure may be NULL. */
-void git_fetch_end(GitSource *source, Fetch *fetch, int result, const Failure *failure);

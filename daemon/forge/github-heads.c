@@ -371,7 +371,7 @@ static void batch_land(Batch *batch, const Fetch *answers, const bool *known) {
                         w->fetch->commit = answer->commit;
                         w->fetch->moves = answer->moves;
                         memcpy(w->fetch->resolved, answer->resolved, sizeof(answer->resolved));
-                        api_fetch_end(batch->forge, w->fetch, 0, NULL);
+                        source_fetch_end(batch->forge->context->pool, w->fetch, 0, NULL);
                 } else
                         api_source_fetch_git(w->source, w->fetch);
                 (void) source_unref(&w->source->source);
@@ -453,7 +453,7 @@ bool github_heads_fetch(GithubHeads *h, ApiSource *source, Fetch *fetch) {
                 r = join(h, source, fetch, path, &batch);
         }
         if (r > 0)
-                api_fetch_end(source->forge, fetch, 0, NULL);
+                source_fetch_end(source->forge->context->pool, fetch, 0, NULL);
         if (batch)
                 pool_submit(
                         h->forge->context->pool,

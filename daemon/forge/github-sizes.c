@@ -150,7 +150,7 @@ void github_fetch_sizes(ApiSource *source, Fetch *fetch) {
                         (void) api_sizes_free(op->sizes);
                 free(op);
                 (void) failure_set(&failure, FAILURE_LOCAL, "out of memory");
-                api_fetch_end(source->forge, fetch, -ENOMEM, &failure);
+                source_fetch_end(source->forge->context->pool, fetch, -ENOMEM, &failure);
                 return;
         }
         op->source = source;
