@@ -47,13 +47,3 @@ int api_graphql_error(const ApiCall *call, const Json *json, Failure *ret) {
                 call->what,
                 message ? message : "no reason is given");
 }
-
-int api_graphql_data(
-        const ApiCall *call, const ApiAnswer *answer, const Json **ret, Failure *ret_failure) {
-        int r = api_graphql_error(call, answer->json, ret_failure);
-
-        if (r < 0)
-                return r;
-        *ret = json_get_object(answer->json, "data");
-        return 0;
-}

@@ -92,12 +92,7 @@ struct ApiCall {
 
 /* path: "/repos/o/r", taken below the server's base; or an absolute URL that a former answer gave,
  * which must lead to this server. json_body: NULL: GET; else POST (GraphQL). Copied. Never blocks.
+ * What GraphQL calls errors is for done() to read in the answer; but that the budget is used up is
+ * treated like a 403.
  * 0; -EINVAL for what is no URL, or leads elsewhere; -ENOMEM: done() will not be called. */
 int api_call_start(ApiCall *call, const char *path, const char *json_body);
-
-/* What GraphQL answers: its "data", which may have null where something could not be had (the
- * reason is in "errors" then); or, where there is no data at all, the errno and the failure of the
- * first error. For done(): data is borrowed from answer. That the budget is used up is noticed
- * earlier, and treated like a 403. */
-int api_graphql_data(
-        const ApiCall *call, const ApiAnswer *answer, const Json **ret, Failure *ret_failure);

@@ -181,26 +181,6 @@ const char *json_string(const Json *json) {
         return strlen(s) == (size_t) json_object_get_string_len(json) ? s : NULL;
 }
 
-int json_each(
-        const Json *object,
-        int (*fn)(const char *key, const Json *value, void *userdata),
-        void *userdata) {
-        if (!object || !json_object_is_type(object, json_type_object))
-                return 0;
-
-        Json *o = (Json *) object; /* the iterator changes nothing */
-        struct json_object_iterator at = json_object_iter_begin(o), end = json_object_iter_end(o);
-        for (; !json_object_iter_equal(&at, &end); json_object_iter_next(&at)) {
-                int r =
-                        fn(json_object_iter_peek_name(&at),
-                           json_object_iter_peek_value(&at),
-                           userdata);
-                if (r < 0)
-                        return r;
-        }
-        return 0;
-}
-
 static int append_character(Buf *b, const char *s, size_t n) {
         if (n == 0)
                 return buf_append_str(b, "\xef\xbf\xbd"); /* U+FFFD */

@@ -46,11 +46,5 @@ const Json *json_array_get(const Json *json, size_t i); /* NULL out of range */
 /* The value itself as a string; NULL if it is none. */
 const char *json_string(const Json *json);
 
-/* Calls fn with each member; a negative return ends it and is returned. */
-int json_each(
-        const Json *object,
-        int (*fn)(const char *key, const Json *value, void *userdata),
-        void *userdata);
-
 /* Appends a string as JSON, quoted. Bytes that are no UTF-8 become U+FFFD. 0 or -ENOMEM. */
 int json_append_string(Buf *b, const char *s);

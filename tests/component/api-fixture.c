@@ -6,6 +6,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "forge/api-private.h"
 #include "util/clock.h"
 
 void api_fixture_init(ApiFixture *f, const ApiDialect *dialect, const char *const *script) {
@@ -68,7 +69,6 @@ static int on_data(ApiCall *call, const uint8_t *data, size_t len) {
 
 static void copy_answer(ApiRun *run, const ApiAnswer *answer) {
         const char *id = json_get_string(answer->json, "id");
-        const Json *data = NULL;
         Failure failure;
 
         run->code = answer->code;
@@ -80,7 +80,7 @@ static void copy_answer(ApiRun *run, const ApiAnswer *answer) {
         (void) snprintf(run->sso, sizeof(run->sso), "%s", answer->sso);
         if (answer->len > 0)
                 (void) buf_append(&run->data, answer->data, answer->len); /* missed by the test */
-        run->graphql_result = api_graphql_data(&run->call, answer, &data, &failure);
+        run->graphql_result = api_graphql_error(&run->call, answer->json, &failure);
         if (run->graphql_result < 0)
                 run->failure = failure;
 }

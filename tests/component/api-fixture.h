@@ -36,7 +36,7 @@ typedef struct ApiRun {
         char *id; /* the member "id" of the JSON; NULL: none */
         char next[300], etag[100], sso[100];
         bool has_json, moved;
-        int graphql_result; /* of api_graphql_data() */
+        int graphql_result; /* of api_graphql_error() */
         /* private */
         sem_t ended;
         ApiFixture *f;

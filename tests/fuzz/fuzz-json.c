@@ -1,6 +1,7 @@
 /* Asks every getter of every value. Strings, written again and parsed again, are the same. */
 
 #include <errno.h>
+#include <json-c/json.h>
 #include <string.h>
 
 #include "forge/json.h"
@@ -18,8 +19,7 @@ static void look_at_string(const Json *value) {
         FUZZ_CHECK(strcmp(json_string(again), s) == 0);
 }
 
-static int look_at(const char *key, const Json *value, void *userdata) {
-        const Json *parent = userdata;
+static void look_at(const Json *parent, const char *key, const Json *value) {
         uint64_t n;
 
         look_at_string(value);
@@ -30,8 +30,12 @@ static int look_at(const char *key, const Json *value, void *userdata) {
                 FUZZ_CHECK(!json_get_bool(parent, key) || !json_get_uint64(parent, key, &n));
         }
         for (size_t i = 0; i < json_array_size(value); i++)
-                (void) look_at(NULL, json_array_get(value, i), NULL); /* always 0 */
-        return json_each(value, look_at, (void *) value);
+                look_at(NULL, NULL, json_array_get(value, i));
+        if (json_object_is_type(value, json_type_object)) {
+                json_object_object_foreach((Json *) value, name, member) {
+                        look_at(value, name, member);
+                }
+        }
 }
 
 int LLVMFuzzerInitialize(int *argc, char ***argv) {
@@ -44,6 +48,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         int r = json_parse(data, size, &json);
         FUZZ_CHECK(r == 0 || r == -EBADMSG || r == -EFBIG);
         if (r == 0)
-                FUZZ_CHECK(look_at(NULL, json, NULL) == 0);
+                look_at(NULL, NULL, json);
         return 0;
 }

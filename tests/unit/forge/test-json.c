@@ -252,26 +252,6 @@ START_TEST(memory_is_bounded) {
 }
 END_TEST
 
-static int collect(const char *key, const Json *value, void *userdata) {
-        Buf *b = userdata;
-
-        const char *s = json_string(value);
-        ck_assert_int_eq(buf_appendf(b, "%s=%s;", key, s ? s : "-"), 0);
-        return strcmp(key, "stop") == 0 ? -ECANCELED : 0;
-}
-
-START_TEST(members_are_visited_in_order) {
-        _cleanup_(json_freep) Json *json =
-                parse("{\"b\": \"1\", \"a\": null, \"stop\": \"2\", \"c\": \"3\"}");
-        _cleanup_buf_ Buf b = {0};
-
-        ck_assert_int_eq(json_each(json, collect, &b), -ECANCELED);
-        ck_assert_str_eq(buf_str(&b), "b=1;a=-;stop=2;");
-        ck_assert_int_eq(json_each(NULL, collect, &b), 0);
-        ck_assert_int_eq(json_each(json_get_array(json, "b"), collect, &b), 0);
-}
-END_TEST
-
 START_TEST(strings_are_quoted) {
         static const struct {
                 const char *in, *out;
@@ -306,7 +286,6 @@ static void add_tests(TCase *tc) {
         tcase_add_test(tc, the_length_ends_the_text);
         tcase_add_test(tc, depth_is_bounded);
         tcase_add_test(tc, memory_is_bounded);
-        tcase_add_test(tc, members_are_visited_in_order);
         tcase_add_test(tc, strings_are_quoted);
 }
 
