@@ -54,6 +54,9 @@ static int set_files(posix_spawn_file_actions_t *actions, int stream, int errors
                 r = posix_spawn_file_actions_adddup2(actions, stream, STDOUT_FILENO);
         if (r == 0)
                 r = posix_spawn_file_actions_adddup2(actions, errors, STDERR_FILENO);
+        /* As subprocess_run() does, and for the same reasons. */
+        if (r == 0)
+                r = posix_spawn_file_actions_addchdir_np(actions, "/");
         return r;
 }
 

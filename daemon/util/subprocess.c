@@ -67,6 +67,10 @@ static int spawn(const char *const *argv, char **env, int in, int out, pid_t *re
         if (r == 0)
                 r = posix_spawn_file_actions_addopen(
                         &actions, STDERR_FILENO, "/dev/null", O_WRONLY, 0);
+        /* Where we were started may be somebody else's: git reads the configuration it finds there,
+         * and runs what that names. Or it is below our own mount. */
+        if (r == 0)
+                r = posix_spawn_file_actions_addchdir_np(&actions, "/");
         if (r == 0)
                 r = posix_spawnattr_setsigmask(&attr, &none);
         if (r == 0)

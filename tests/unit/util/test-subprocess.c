@@ -1,6 +1,8 @@
 #include <errno.h>
+#include <limits.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <unistd.h>
 
 #include "lib/check-main.h"
 #include "util/clock.h"
@@ -27,6 +29,20 @@ START_TEST(test_input_output_status_environment) {
 
         ck_assert_int_eq(run("cat; echo $GITFS_TEST; exit 7", "in\n", 3, 100, LONG, &out), 7);
         ck_assert_str_eq(buf_str(&out), "in\ntold\n");
+}
+END_TEST
+
+/* A directory can hold a .git/config that names programs. */
+START_TEST(test_where_we_are_is_not_where_it_is) {
+        _cleanup_buf_ Buf out = {0};
+        char before[PATH_MAX];
+
+        ck_assert_ptr_nonnull(getcwd(before, sizeof(before)));
+        ck_assert_int_eq(chdir("/proc/self"), 0);
+        int r = run("pwd -P", NULL, 0, 100, LONG, &out);
+        ck_assert_int_eq(chdir(before), 0);
+        ck_assert_int_eq(r, 0);
+        ck_assert_str_eq(buf_str(&out), "/\n");
 }
 END_TEST
 
@@ -84,6 +100,7 @@ END_TEST
 
 static void add_tests(TCase *tc) {
         tcase_add_test(tc, test_input_output_status_environment);
+        tcase_add_test(tc, test_where_we_are_is_not_where_it_is);
         tcase_add_test(tc, test_more_than_a_pipe_holds_in_both_directions);
         tcase_add_test(tc, test_a_child_that_does_not_read_is_no_error);
         tcase_add_test(tc, test_limits);
