@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 
 #include "forge/secret.h"
@@ -105,11 +106,29 @@ static int read_token(
         return r;
 }
 
+/* Files of a file system do not tell when they can be read, and one of our own mount would wait for
+ * the worker that reads it. Nor is a terminal ours to be made not to block. The kernel answers all
+ * this by itself. */
+static bool can_be_waited_for(int fd) {
+        int type;
+
+        return fcntl(fd, F_GETPIPE_SZ) >= 0 ||
+               getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &(socklen_t){sizeof(type)}) == 0 ||
+               fcntl(fd, F_GET_SEALS) >= 0;
+}
+
 /* The descriptor is somebody else's, who may have opened it to block. */
 int secret_read_fd(
         int fd, uint64_t deadline_usec, int stop_fd, char **ret_token, Failure *ret_failure) {
         int flags = fcntl(fd, F_GETFL);
 
+        if (!can_be_waited_for(fd)) {
+                (void) failure_set(/* the errno is this one's */
+                                   ret_failure,
+                                   FAILURE_LOCAL,
+                                   "a token must come by a pipe, a socket or a file in memory");
+                return -EINVAL;
+        }
         if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0)
                 return -errno;
         return read_token(fd, deadline_usec, stop_fd, "what was given", ret_token, ret_failure);

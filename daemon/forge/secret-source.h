@@ -21,9 +21,9 @@ int secret_read_systemd(const char *org, char **ret_token, Failure *ret_failure)
 /* -EPERM for a file that others may read, or that is somebody else's; -EINVAL for one that holds no
  * token. */
 int secret_read_file(const char *path, char **ret_token, Failure *ret_failure);
-/* What somebody hands over: a pipe, socket, file or memfd, read to its end, which must come before
- * the deadline (-ETIMEDOUT), and before stop_fd (-1: none) is readable (-ECANCELED). It is made
- * non-blocking, for all who share it. */
+/* What somebody hands over: a pipe, socket or memfd (-EINVAL: it is none), read to its end, which
+ * must come before the deadline (-ETIMEDOUT), and before stop_fd (-1: none) is readable
+ * (-ECANCELED). It is made non-blocking, for all who share it. */
 int secret_read_fd(
         int fd, uint64_t deadline_usec, int stop_fd, char **ret_token, Failure *ret_failure);
 /* What `gh` or `glab` is logged in to this host with, where that is installed. -ETIMEDOUT only if

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -20,6 +21,7 @@
 #include "util/clock.h"
 #include "util/fd.h"
 #include "util/path.h"
+#include "util/secret-memory.h"
 
 typedef struct Fixture {
         TempDir dir;
@@ -356,6 +358,50 @@ START_TEST(what_is_no_token_is_refused) { /* issue 3, bad input: a token with a 
 }
 END_TEST
 
+/* A file of our own mount would wait for whoever reads it, a terminal is not ours to change. */
+START_TEST(what_cannot_be_waited_for_is_refused) {
+        static const char *const paths[] = {"/proc/self/stat", "/dev/zero", "/proc/self"};
+        char *token = NULL;
+
+        for (size_t i = 0; i < ELEMENTSOF(paths); i++) {
+                _cleanup_close_ int fd = open(paths[i], O_RDONLY | O_CLOEXEC);
+                Failure failure = {0};
+
+                ck_assert_int_ge(fd, 0);
+                ck_assert_int_eq(
+                        secret_read_fd(fd, now_usec() + USEC_PER_SEC, -1, &token, &failure),
+                        -EINVAL);
+                ck_assert_ptr_nonnull(strstr(failure.text, "a pipe"));
+                ck_assert_int_eq(fcntl(fd, F_GETFL) & O_NONBLOCK, 0);
+        }
+}
+END_TEST
+
+START_TEST(a_token_comes_by_pipe_or_memory) {
+        for (int memory = 0; memory < 2; memory++) {
+                _cleanup_secret_free_ char *token = NULL;
+                Failure failure = {0};
+                int fds[2] = {-1, -1};
+
+                if (memory)
+                        fds[0] = fds[1] = memfd_create("token", MFD_CLOEXEC);
+                else
+                        ck_assert_int_eq(pipe2(fds, O_CLOEXEC), 0);
+                ck_assert_int_eq(write_all(fds[1], "abc\n", 4), 0);
+                if (memory)
+                        ck_assert_int_eq(lseek(fds[0], 0, SEEK_SET), 0);
+                else
+                        ck_assert_int_eq(close(fds[1]), 0);
+                ck_assert_int_eq(
+                        secret_read_fd(
+                                fds[0], now_usec() + 10 * USEC_PER_SEC, -1, &token, &failure),
+                        1);
+                ck_assert_str_eq(token, "abc");
+                ck_assert_int_eq(close(fds[0]), 0);
+        }
+}
+END_TEST
+
 START_TEST(a_file_is_written_for_its_owner_only) {
         Fixture f;
         struct stat st;
@@ -589,6 +635,8 @@ END_TEST
 
 static void add_tests(TCase *tc) {
         tcase_add_test(tc, nobody_waits_for_a_writer_when_the_daemon_stops);
+        tcase_add_test(tc, what_cannot_be_waited_for_is_refused);
+        tcase_add_test(tc, a_token_comes_by_pipe_or_memory);
         tcase_add_test(tc, the_first_place_that_has_one_wins);
         tcase_add_test(tc, tools_are_asked_for_their_own_servers_only);
         tcase_add_test(tc, git_tells_the_user_name_too);
