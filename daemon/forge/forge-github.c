@@ -28,7 +28,7 @@ static bool consists_of(const char *name, const char *others, size_t max) {
 
 /* Others need not be asked for: file managers look for ".Trash", shells for ".git". "_" is in the
  * names of users that an enterprise manages. */
-static bool owner_is_possible(const char *owner) {
+bool github_owner_is_possible(const char *owner) {
         return consists_of(owner, "-_", OWNER_NAME_MAX) && owner[0] != '-';
 }
 
@@ -97,7 +97,9 @@ static void github_closing(ApiForge *forge) {
 }
 
 static const char *github_identity(const Json *json) {
-        return json_get_string(json, "login");
+        const char *login = json_get_string(json, "login");
+
+        return login && github_owner_is_possible(login) ? login : NULL;
 }
 
 /* --- listings --- */
@@ -109,7 +111,7 @@ static int github_list_url(const ApiForge *forge, const ApiListing *listing, cha
         int r;
 
         bool me = strcmp(listing->owner, ORG_OWNER_ME) == 0;
-        if (listing->part > 0 || !(me || owner_is_possible(listing->owner)))
+        if (listing->part > 0 || !(me || github_owner_is_possible(listing->owner)))
                 return 0;
         if (me) {
                 if (listing->alternative > 0)
@@ -155,7 +157,7 @@ static int github_list_page(
 
 static int
 github_owner_url(const ApiForge *forge, const char *owner, unsigned alternative, char **ret) {
-        if (alternative > 0 || !owner_is_possible(owner))
+        if (alternative > 0 || !github_owner_is_possible(owner))
                 return 0;
         int r = api_path(ret, "/users/%", owner);
         return r < 0 ? r : 1;
@@ -171,7 +173,7 @@ static int github_repo_url(
         const char *name,
         unsigned alternative,
         char **ret) {
-        if (alternative > 0 || !owner_is_possible(owner) || !github_repo_is_possible(name))
+        if (alternative > 0 || !github_owner_is_possible(owner) || !github_repo_is_possible(name))
                 return 0;
         int r = api_path(ret, "/repos/%/%", owner, name);
         return r < 0 ? r : 1;
@@ -182,7 +184,7 @@ github_repo(const ApiForge *forge, const ApiAnswer *answer, ApiRepo *ret, Failur
         const char *owner = json_get_string(json_get_object(answer->json, "owner"), "login");
         const char *name = json_get_string(answer->json, "name");
 
-        if (!owner || !name || !owner_is_possible(owner) || !github_repo_is_possible(name))
+        if (!owner || !name || !github_owner_is_possible(owner) || !github_repo_is_possible(name))
                 return -EBADMSG;
         *ret = (ApiRepo){
                 .owner = strdup(owner),

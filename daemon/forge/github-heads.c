@@ -440,7 +440,8 @@ bool github_heads_fetch(GithubHeads *h, ApiSource *source, Fetch *fetch) {
         Batch *batch = NULL;
         int r;
 
-        if (fetch->refname || !github_repo_is_possible(source->name) || !has_token(source->forge))
+        if (fetch->refname || !github_owner_is_possible(source->owner) ||
+            !github_repo_is_possible(source->name) || !has_token(source->forge))
                 return false;
         if (asprintf(&path, "%s/%s", source->owner, source->name) < 0) {
                 path = NULL; /* undefined after a failure */

@@ -15,7 +15,8 @@ typedef struct GithubForge {
         GithubHeads *heads; /* owned */
 } GithubForge;
 
-/* A name that a repository of GitHub's can have. */
+/* A name that an owner, or a repository, of GitHub's can have. */
+bool github_owner_is_possible(const char *owner);
 bool github_repo_is_possible(const char *name);
 
 /* Entries that one recursive tree tells at most; documented. */

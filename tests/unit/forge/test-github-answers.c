@@ -166,6 +166,19 @@ START_TEST(a_repository_is_read) {
 }
 END_TEST
 
+/* Who one is goes into GraphQL as it stands. */
+START_TEST(an_identity_is_a_name) {
+        static const char good[] = "{\"login\":\"octo-cat_x\"}";
+        static const char bad[] = "{\"login\":\"a\\\"){id}\"}";
+        _cleanup_(json_freep) Json *a = NULL, *b = NULL;
+
+        ck_assert_int_eq(json_parse(good, strlen(good), &a), 0);
+        ck_assert_int_eq(json_parse(bad, strlen(bad), &b), 0);
+        ck_assert_str_eq(ops->identity(a), "octo-cat_x");
+        ck_assert_ptr_null(ops->identity(b));
+}
+END_TEST
+
 START_TEST(paths_are_escaped) {
         _cleanup_free_ char *path = NULL;
         _cleanup_free_ char *url = NULL;
@@ -183,6 +196,7 @@ static void add_tests(TCase *tc) {
         tcase_add_loop_test(tc, github_has_its_place, 0, ELEMENTSOF(places));
         tcase_add_loop_test(tc, a_page_is_read, 0, ELEMENTSOF(pages));
         tcase_add_loop_test(tc, a_repository_is_read, 0, ELEMENTSOF(answers));
+        tcase_add_test(tc, an_identity_is_a_name);
         tcase_add_test(tc, paths_are_escaped);
 }
 
