@@ -120,7 +120,8 @@ static int scan(const Documents *d, bool remove_temporary, DocumentFiles *files)
         for (;;) {
                 struct stat st;
                 errno = 0;
-                const struct dirent *entry = readdir(dir);
+                /* Safe on a stream of one's own. */
+                const struct dirent *entry = readdir(dir); // NOLINT(concurrency-mt-unsafe)
                 if (!entry)
                         return -errno;
                 if (!is_document(entry->d_name, &temporary))
@@ -257,7 +258,7 @@ static int read_header(int fd, const char *key, DocumentHeader *ret) {
 }
 
 static int read_document(int fd, const char *key, Buf *ret) {
-        DocumentHeader h;
+        DocumentHeader h = {0};
 
         int r = read_header(fd, key, &h);
         if (r < 0)

@@ -366,9 +366,12 @@ static bool answer_questions(void) {
 }
 
 static void accept_all(int listener) {
+        struct sockaddr_in peer;
+        socklen_t len = sizeof(peer);
         int client;
 
-        while ((client = accept4(listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC)) >= 0)
+        while ((client = accept4(listener, (void *) &peer, &len, SOCK_NONBLOCK | SOCK_CLOEXEC)) >=
+               0)
                 connection_new(client);
 }
 
