@@ -4,6 +4,7 @@
 #include <ctype.h>
 #include <errno.h>
 #include <string.h>
+#include <strings.h>
 
 #include "config/config.h"
 #include "config/ini-text.h"
@@ -48,7 +49,13 @@ static int check_url(const OrgConfig *c, ConfigError *e) {
                 return r;
         ConfigError reason;
         r = org_url_check_http(c->api_url, &reason);
-        return r < 0 ? config_error_set(e, "ApiUrl=: %s", reason.text) : 0;
+        if (r < 0)
+                return config_error_set(e, "ApiUrl=: %s", reason.text);
+        /* The token would be sent in the clear, to a place that the other URL does not vouch for.
+         */
+        if (strncasecmp(url, "https:", 6) == 0 && strncasecmp(c->api_url, "https:", 6) != 0)
+                return config_error_set(e, "ApiUrl=: must be https://, as Url= is");
+        return 0;
 }
 
 /* "torvalds", "group/subgroup". */

@@ -360,6 +360,8 @@ START_TEST(test_mistakes_are_found) {
                  "origin: the URL is not http:// or https://"},
                 {"[Org]\nForge=github\nApiUrl=api.h\n",
                  "origin: ApiUrl=: the URL is not http:// or https://"},
+                {"[Org]\nForge=github\nApiUrl=http://api.h\n",
+                 "origin: ApiUrl=: must be https://, as Url= is"},
                 {"[Org]\nForge=github\nOwner=a/b\n",
                  "origin: Owner=: \"a/b\": only groups of gitlab hold others"},
                 {"[Org]\nForge=gitlab\nOwner=a//b\n",
