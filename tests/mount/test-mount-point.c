@@ -186,10 +186,14 @@ END_TEST
 START_TEST(a_mount_that_does_not_answer_is_refused_with_advice) {
         Failure failure = {0};
         char *path;
+        int status;
 
         make_directory();
         pid_t stopped = fork_daemon();
         ck_assert_int_eq(kill(stopped, SIGSTOP), 0);
+        /* Until then one of its threads may still answer. */
+        ck_assert_int_eq(waitpid(stopped, &status, WUNTRACED), stopped);
+        ck_assert(WIFSTOPPED(status));
         ck_assert_int_eq(mount_prepare(f.mnt, &path, &failure), -EBUSY);
         ck_assert_ptr_nonnull(strstr(failure.text, "does not answer"));
         ck_assert(fixture_is_mounted(&f));
