@@ -150,7 +150,5 @@ int org_config_load_all(
 
 const char *org_kind_name(OrgKind kind);
 OrgKind org_kind_from_string(const char *s);
-/* The URL of the public instance; NULL where there is none and Url= must be set. */
-const char *org_kind_instance(OrgKind kind);
 /* It has an API that lists owners and repositories. */
 bool org_kind_has_api(OrgKind kind);

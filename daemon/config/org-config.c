@@ -21,7 +21,8 @@ const char *org_kind_name(OrgKind kind) {
         return kinds[kind].name;
 }
 
-const char *org_kind_instance(OrgKind kind) {
+/* The URL of the public instance; NULL where there is none and Url= must be set. */
+static const char *kind_instance(OrgKind kind) {
         assert(kind >= 0 && kind < _ORG_KIND_MAX);
         return kinds[kind].instance;
 }
@@ -39,7 +40,7 @@ OrgKind org_kind_from_string(const char *s) {
 }
 
 const char *org_config_url(const OrgConfig *c) {
-        const char *instance = org_kind_instance(c->kind);
+        const char *instance = kind_instance(c->kind);
 
         return c->url[0] == '\0' && instance ? instance : c->url;
 }

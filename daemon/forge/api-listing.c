@@ -319,7 +319,8 @@ int api_pages_parse(const void *data, size_t len, ApiPages *ret) {
 
 /* --- documents --- */
 
-int api_pages_key(const ApiForge *forge, const char *owner, char **ret) {
+/* Which document is whose. */
+static int pages_key(const ApiForge *forge, const char *owner, char **ret) {
         char *key;
 
         /* The org's name: the same owner may look different to the token of another org. */
@@ -333,7 +334,7 @@ int api_pages_load(const ApiForge *forge, const char *owner, ApiPages *ret) {
         _cleanup_free_ char *key = NULL;
         _cleanup_buf_ Buf text = {0};
 
-        if (!forge->context->documents || api_pages_key(forge, owner, &key) < 0)
+        if (!forge->context->documents || pages_key(forge, owner, &key) < 0)
                 return 0;
         int r = documents_get(forge->context->documents, key, &text);
         if (r > 0)
@@ -349,7 +350,7 @@ void api_pages_keep(const ApiForge *forge, const char *owner, const ApiPages *pa
 
         if (!forge->context->documents)
                 return;
-        int r = api_pages_key(forge, owner, &key);
+        int r = pages_key(forge, owner, &key);
         if (r >= 0)
                 r = api_pages_format(pages, &text);
         if (r >= 0)
@@ -361,6 +362,6 @@ void api_pages_keep(const ApiForge *forge, const char *owner, const ApiPages *pa
 void api_pages_forget(const ApiForge *forge, const char *owner) {
         _cleanup_free_ char *key = NULL;
 
-        if (forge->context->documents && api_pages_key(forge, owner, &key) >= 0)
+        if (forge->context->documents && pages_key(forge, owner, &key) >= 0)
                 documents_remove(forge->context->documents, key);
 }

@@ -69,8 +69,6 @@ bool api_entry_is_shown(const OrgConfig *org, const char *owner, const ApiEntry 
 int api_pages_format(const ApiPages *pages, Buf *ret);
 int api_pages_parse(const void *data, size_t len, ApiPages *ret);
 
-/* Which document is whose. owner: as in ApiListing. */
-int api_pages_key(const ApiForge *forge, const char *owner, char **ret);
 /* 1 and the pages; 0: nothing is kept, or it cannot be read. Reads the disk: workers only. */
 int api_pages_load(const ApiForge *forge, const char *owner, ApiPages *ret);
 /* Likewise writes it. What fails is logged: a listing that is not kept is asked for again. */

@@ -68,7 +68,7 @@ int secrets_peek(Secrets *s, Secret *ret);
  * reject` is told where it came from there, and had never been accepted. */
 bool secrets_refused(Secrets *s, const Secret *secret);
 void secrets_accepted(Secrets *s, const Secret *secret);
-/* Forgets what was read: a new file was written, or the user asks for it. */
+/* Forgets what was read, of this org only; credentials_flush() does so for all of them. */
 void secrets_flush(Secrets *s);
 void secret_done(Secret *secret);
 #define _cleanup_secret_ _cleanup_(secret_done)

@@ -141,8 +141,9 @@ int demand_object_result(int result, const Failure *failure, Failure *ret_failur
 
 /* --- owners --- */
 
-Node *ns_owner_node(Namespace *ns, Owner *owner) {
-        Node *up = owner->parent ? ns_owner_node(ns, owner->parent)
+/* A reference to the node of a directory above repositories; NULL where nobody knows it. */
+static Node *owner_node(Namespace *ns, Owner *owner) {
+        Node *up = owner->parent ? owner_node(ns, owner->parent)
                                  : node_ref(node_table_root(ns->nodes));
         if (!up)
                 return NULL;
@@ -161,7 +162,7 @@ Node *ns_owner_node(Namespace *ns, Owner *owner) {
 }
 
 void ns_owner_changed(Namespace *ns, Owner *owner) {
-        Node *node = ns_owner_node(ns, owner);
+        Node *node = owner_node(ns, owner);
 
         if (!node)
                 return; /* nobody was told of it */
@@ -173,7 +174,7 @@ void ns_doubt_owner(Namespace *ns, Owner *owner) {
         if (!owner->parent)
                 return;
         atomic_store(&owner->doubted_until_usec, OWNER_DOUBTED);
-        Node *up = ns_owner_node(ns, owner->parent);
+        Node *up = owner_node(ns, owner->parent);
         if (!up)
                 return;
         ns_entry_changed(ns, up->id, owner->name);
@@ -211,7 +212,7 @@ static void tell_name(const char *name, void *userdata) {
 }
 
 void ns_drop_negatives(Namespace *ns, Owner *owner, bool only_listed) {
-        Node *node = ns_owner_node(ns, owner);
+        Node *node = owner_node(ns, owner);
         TellName tell = {.ns = ns, .id = node ? node->id : 0};
 
         owner_drop_negatives(owner, only_listed, tell_name, &tell);
@@ -219,7 +220,7 @@ void ns_drop_negatives(Namespace *ns, Owner *owner, bool only_listed) {
 }
 
 void ns_follow_list(Namespace *ns, Owner *owner, NameList *list) {
-        Node *node = ns_owner_node(ns, owner);
+        Node *node = owner_node(ns, owner);
         TellName tell = {.ns = ns, .id = node ? node->id : 0};
 
         owner_follow_list(owner, list, tell_name, &tell);

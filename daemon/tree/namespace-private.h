@@ -67,8 +67,6 @@ void ns_doubt_owner(Namespace *ns, Owner *owner);
 /* Notes how a request for this org ended: about one name or repository, or a whole listing. */
 void ns_report(Namespace *ns, Org *org, int result, const Failure *failure);
 void ns_report_listing(Namespace *ns, Owner *owner, int result, const Failure *failure);
-/* A reference to the node of a directory above repositories; NULL where nobody knows it. */
-Node *ns_owner_node(Namespace *ns, Owner *owner);
 /* Its listing is another one: tells the kernel. */
 void ns_owner_changed(Namespace *ns, Owner *owner);
 void ns_entry_changed(Namespace *ns, uint64_t parent, const char *name);
