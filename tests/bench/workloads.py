@@ -20,7 +20,7 @@ def packed(fixture, name):
         shutil.rmtree(building, ignore_errors=True)
         path = os.path.join(building, name + ".git")
         repo.copy_bare(os.path.join(fixture, "repos", name + ".git"), path)
-        repo.git("-C", path, "config", "--unset", "core.compression")
+        repo.git("-C", path, "config", "core.compression", "-1")
         repo.git("-C", path, "repack", "-q", "-a", "-d", "-F")
         os.rename(building, target)
     return target
