@@ -115,10 +115,7 @@ int demand_tree(Namespace *ns, const NsCall *call, Checkout *c, const Oid *tree)
 /* Sizes of the entries of this directory, and of what lies below it where that costs no more
  * requests. */
 int demand_sizes(Namespace *ns, const NsCall *call, Checkout *c, Listing *l);
-/* With FETCH_READAHEAD it is only noted; blob_queue_kick() sends what was noted. */
-int demand_blob(
-        Namespace *ns, const NsCall *call, Repo *repo, const Oid *oid, FetchPriority priority);
-void blob_queue_kick(Namespace *ns, Repo *repo);
+int demand_blob(Namespace *ns, const NsCall *call, Repo *repo, const Oid *oid);
 
 /* An object of this repository is in the store now: whoever waits for it can go on. */
 void demand_object_arrived(

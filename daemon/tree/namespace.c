@@ -223,7 +223,7 @@ static int demand_entry_size(
         mutex_unlock(&c->lock);
         if (many || c->repo->source->objects_in_memory)
                 return demand_sizes(ns, call, c, l);
-        int r = demand_blob(ns, call, c->repo, &e->oid, FETCH_WAITING);
+        int r = demand_blob(ns, call, c->repo, &e->oid);
         if (r == NS_PARKED && call->waiter) {
                 MUTEX_GUARD(&c->lock);
                 dir->dir_flags |= DIR_MISSED;
@@ -361,7 +361,7 @@ static int content_of(Namespace *ns, const NsCall *call, Node *node, ObjectRef *
                 return -EISDIR;
         int r = ns_object(ns, call, STORE_OBJECT, &node->oid, &object);
         if (r == 0) {
-                r = demand_blob(ns, call, node->checkout->repo, &node->oid, FETCH_WAITING);
+                r = demand_blob(ns, call, node->checkout->repo, &node->oid);
                 if (r == NS_PARKED && call->waiter)
                         walk_missed(ns, node);
                 return r;

@@ -32,10 +32,8 @@ Repo *repo_ref(Repo *repo) {
 Repo *repo_unref(Repo *repo) {
         if (!repo || !ref_put(&repo->ref))
                 return NULL;
-        assert(repo->queue.n_active == 0);
+        fetch_queue_done(&repo->queue);
         htable_done(&repo->checkouts);
-        for (size_t i = 0; i < ELEMENTSOF(repo->queue.wants); i++)
-                free(repo->queue.wants[i]);
         source_unref(repo->source);
         mutex_destroy(&repo->lock);
         owner_unref(repo->owner);

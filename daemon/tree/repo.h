@@ -3,21 +3,14 @@
 #include <stdbool.h>
 
 #include "forge/forge.h"
+#include "tree/fetch-queue.h"
 #include "tree/tree-forward.h"
 #include "util/htable.h"
 #include "util/mutex.h"
 
-/* One repository, and the queue in which wants for its blobs are merged into requests
- * (blob-queue.c). */
+/* One repository, and what is to be fetched from it. */
 
 #define REPO_MAX_UNUSED 256 /* checkouts */
-
-typedef struct BlobQueue {
-        Oid *wants[2]; /* waiting, read-ahead; rings would save a move, but queues are short */
-        size_t n[2], cap[2];
-        unsigned n_active; /* requests on their way */
-        bool caught_up;    /* somebody waits for one of the read-ahead wants: the first of them */
-} BlobQueue;
 
 struct Repo {
         HTableLink link; /* in its owner */
@@ -33,7 +26,7 @@ struct Repo {
         Mutex lock;       /* guards what follows */
         bool closed;      /* nothing is added to the table any more */
         HTable checkouts; /* Checkout by refspec; references, until repo_close() */
-        BlobQueue queue;
+        FetchQueue queue;
 };
 
 int repo_new(Owner *owner, const char *name, Source *source, Repo **ret);

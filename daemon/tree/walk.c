@@ -244,8 +244,20 @@ static void set_mark(Checkout *c, const Walk *walk) {
         atomic_store_explicit(&c->mark, mark_of(&middle->oid), memory_order_relaxed);
 }
 
+static void want_all(Namespace *ns, Repo *repo, const Walk *walk) {
+        _cleanup_free_ BlobWant *wants = calloc(walk->n_items + 1, sizeof(*wants));
+
+        if (!wants)
+                return; /* nobody waits for it */
+        for (size_t i = 0; i < walk->n_items; i++)
+                wants[i] = (BlobWant){
+                        .oid = walk->items[i].entry->oid,
+                        .size = listing_size(walk->items[i].entry),
+                };
+        fetch_queue_ahead(ns, repo, NULL, wants, walk->n_items, FETCH_READAHEAD);
+}
+
 static void read_ahead(Namespace *ns, Node *file, size_t max_items) {
-        const NsCall call = {0};
         bool links = file->kind == NODE_SYMLINK;
         uint64_t large =
                 MAX((uint64_t) max_items * READ_AHEAD_MAX_SIZE_PER_FILE,
@@ -263,17 +275,10 @@ static void read_ahead(Namespace *ns, Node *file, size_t max_items) {
         /* Whoever reads backwards, or in no order, has less and less before it. */
         limits.backward = true;
         walk_on(ns, file, &limits, &walk);
-        for (size_t i = 0; i < walk.n_items; i++)
-                (void) demand_blob(
-                        ns,
-                        &call,
-                        file->checkout->repo,
-                        &walk.items[i].entry->oid,
-                        FETCH_READAHEAD);
+        want_all(ns, file->checkout->repo, &walk);
         if (!links)
                 set_mark(file->checkout, &walk);
         walk_done(&walk);
-        blob_queue_kick(ns, file->checkout->repo);
 }
 
 static void read_ahead_run(Task *task) {

@@ -17,12 +17,21 @@
 #define CAUGHT_UP_BATCH 500
 #define MAX_QUEUED 100000 /* read-ahead over this is dropped */
 
+void fetch_queue_done(FetchQueue *q) {
+        assert(q->n_active == 0);
+        for (size_t i = 0; i < ELEMENTSOF(q->wants); i++)
+                free(q->wants[i]);
+        *q = (FetchQueue){0};
+}
+
 typedef struct BlobOperation {
         Fetch fetch;
         Namespace *ns;
         Repo *repo;
         Oid oids[];
 } BlobOperation;
+
+static void kick(Namespace *ns, Repo *repo);
 
 static void on_object(Fetch *fetch, const Oid *oid, ObjectType type, uint64_t size) {
         BlobOperation *op = container_of(fetch, BlobOperation, fetch);
@@ -53,12 +62,12 @@ static void on_done(Fetch *fetch, int result, const Failure *failure) {
         mutex_lock(&repo->lock);
         repo->queue.n_active--;
         mutex_unlock(&repo->lock);
-        blob_queue_kick(ns, repo);
+        kick(ns, repo);
         repo_unref(repo);
         ns_operation_end(ns);
 }
 
-static size_t take_locked(BlobQueue *q, unsigned lane, Oid *out, size_t max) {
+static size_t take_locked(FetchQueue *q, unsigned lane, Oid *out, size_t max) {
         size_t n = MIN(q->n[lane], max);
 
         if (n == 0)
@@ -75,7 +84,7 @@ static void fail_queued(Namespace *ns, Repo *repo) {
         for (;;) {
                 Oid oid;
                 mutex_lock(&repo->lock);
-                BlobQueue *q = &repo->queue;
+                FetchQueue *q = &repo->queue;
                 size_t n = q->n_active > 0 ? 0 : take_locked(q, q->n[0] > 0 ? 0 : 1, &oid, 1);
                 mutex_unlock(&repo->lock);
                 if (n == 0)
@@ -86,7 +95,7 @@ static void fail_queued(Namespace *ns, Repo *repo) {
 
 /* Decides what goes into the next request. Those who wait go alone when there are any: their answer
  * must not be made longer by what nobody waits for. 0 if nothing is to be sent now. */
-static size_t next_locked(BlobQueue *q, Oid *out, bool *ret_waiting) {
+static size_t next_locked(FetchQueue *q, Oid *out, bool *ret_waiting) {
         *ret_waiting = q->n[0] > 0 || q->caught_up;
         if (q->n_active >= (*ret_waiting ? MAX_ACTIVE : MAX_ACTIVE - 1))
                 return 0;
@@ -111,7 +120,7 @@ static void abandon(BlobOperation *op, size_t n) {
 }
 
 /* Sends what is queued, if a request more is allowed. */
-void blob_queue_kick(Namespace *ns, Repo *repo) {
+static void kick(Namespace *ns, Repo *repo) {
         for (;;) {
                 BlobOperation *op = malloc(sizeof(*op) + MAX_BATCH * sizeof(Oid));
                 bool waiting;
@@ -148,7 +157,7 @@ void blob_queue_kick(Namespace *ns, Repo *repo) {
         }
 }
 
-static int push_locked(BlobQueue *q, unsigned lane, const Oid *oid) {
+static int push_locked(FetchQueue *q, unsigned lane, const Oid *oid) {
         if (q->n[lane] == q->cap[lane]) {
                 size_t cap = q->cap[lane] ? q->cap[lane] * 2 : 64;
                 Oid *wants = realloc(q->wants[lane], cap * sizeof(*wants));
@@ -165,7 +174,7 @@ static int push_locked(BlobQueue *q, unsigned lane, const Oid *oid) {
  * up: it goes out next, with what will be read after it. */
 static void promote(Repo *repo, const Oid *oid) {
         MUTEX_GUARD(&repo->lock);
-        BlobQueue *q = &repo->queue;
+        FetchQueue *q = &repo->queue;
 
         for (size_t i = 0; i < q->n[1]; i++) {
                 if (!oid_equal(&q->wants[1][i], oid))
@@ -177,38 +186,64 @@ static void promote(Repo *repo, const Oid *oid) {
         }
 }
 
-int demand_blob(
-        Namespace *ns, const NsCall *call, Repo *repo, const Oid *oid, FetchPriority priority) {
-        FlightKey key = demand_key_oid(repo, DEMAND_BLOB, oid);
-        unsigned lane = priority == FETCH_WAITING ? 0 : 1;
+/* Puts a blob whose flight is new into its lane. */
+static int enqueue(Repo *repo, unsigned lane, const Oid *oid) {
+        MUTEX_GUARD(&repo->lock);
 
-        if (!call->waiter && lane == 0)
+        if (lane == 1 && repo->queue.n[1] >= MAX_QUEUED)
+                return -ENOBUFS;
+        return push_locked(&repo->queue, lane, oid);
+}
+
+int demand_blob(Namespace *ns, const NsCall *call, Repo *repo, const Oid *oid) {
+        FlightKey key = demand_key_oid(repo, DEMAND_BLOB, oid);
+
+        if (!call->waiter)
                 return NS_PARKED;
         int r = flight_join(ns->flights, &key, call->waiter);
-        if (r == 0 && lane == 0) {
+        if (r < 0)
+                return r;
+        if (r == 0)
                 promote(repo, oid);
-                blob_queue_kick(ns, repo);
-        }
-        if (r <= 0)
-                return r == 0 ? NS_PARKED : r;
-        if (store_has(ns->context->store, STORE_OBJECT, oid)) {
+        else if (store_has(ns->context->store, STORE_OBJECT, oid)) {
                 flight_land(ns->flights, &key, 0, NULL);
                 return NS_PARKED;
+        } else {
+                r = enqueue(repo, 0, oid);
+                if (r < 0) {
+                        flight_land(ns->flights, &key, r, NULL);
+                        return NS_PARKED;
+                }
         }
-
-        mutex_lock(&repo->lock);
-        if (lane == 1 && repo->queue.n[1] >= MAX_QUEUED)
-                r = -ENOBUFS;
-        else
-                r = push_locked(&repo->queue, lane, oid);
-        mutex_unlock(&repo->lock);
-        if (lane == 1)
-                stat_add(r < 0 ? STAT_PREFETCH_DROPPED : STAT_PREFETCH_QUEUED, 1);
-        if (r < 0) {
-                flight_land(ns->flights, &key, r, NULL);
-                return NS_PARKED;
-        }
-        if (lane == 0)
-                blob_queue_kick(ns, repo);
+        kick(ns, repo);
         return NS_PARKED;
+}
+
+static void want_ahead(Namespace *ns, Repo *repo, const Oid *oid) {
+        FlightKey key = demand_key_oid(repo, DEMAND_BLOB, oid);
+
+        if (flight_join(ns->flights, &key, NULL) <= 0)
+                return;
+        int r = 0;
+        if (!store_has(ns->context->store, STORE_OBJECT, oid)) {
+                r = enqueue(repo, 1, oid);
+                stat_add(r < 0 ? STAT_PREFETCH_DROPPED : STAT_PREFETCH_QUEUED, 1);
+                if (r >= 0)
+                        return;
+        }
+        flight_land(ns->flights, &key, r, NULL);
+}
+
+void fetch_queue_ahead(
+        Namespace *ns,
+        Repo *repo,
+        const Oid *tree,
+        const BlobWant *wants,
+        size_t n,
+        FetchPriority priority) {
+        (void) tree;     /* blob by blob, so far */
+        (void) priority; /* there is one lane behind those who wait, so far */
+        for (size_t i = 0; i < n; i++)
+                want_ahead(ns, repo, &wants[i].oid);
+        kick(ns, repo);
 }
