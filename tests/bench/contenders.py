@@ -1,10 +1,11 @@
 """What is compared: gitfs, and the ways of git that people would use instead. All fetch over the same kind of link.
 
 A contender's cold() returns a Cold: seconds from nothing until the deepest file, all names, all sizes and all
-contents have been read, each from nothing again where the contender allows it. None: it cannot do this.
+contents have been read, each from nothing again where the contender allows it. What it cannot do is missing.
 """
 
 import os
+import resource
 import shutil
 import subprocess
 import sys
@@ -18,6 +19,12 @@ import repo  # noqa: E402
 NAMES = ["find", ".", "-name", ".git", "-prune", "-o", "-print"]
 SIZES = ["find", ".", "-name", ".git", "-prune", "-o", "-printf", "%s %p\\n"]
 TAR = ["tar", "--exclude=./.git", "-cf", "-", "."]
+STEPS = {
+    "first": lambda workload: ["cat", workload.deep],
+    "names": lambda workload: NAMES,
+    "sizes": lambda workload: SIZES,
+    "read": lambda workload: TAR,
+}
 
 
 def timed(command, cwd=None):
@@ -37,49 +44,102 @@ class Cold:
     seconds: dict = field(default_factory=dict)  # by "first", "names", "sizes", "read"
     traffic: dict = field(default_factory=dict)  # the same keys: what the link counted
     requests: dict = field(default_factory=dict)
+    cpu: dict = field(default_factory=dict)  # seconds of the processor, without those of the server
+    memory: dict = field(default_factory=dict)  # bytes that belong to the daemon alone, at the end
+
+
+def own_memory(pid):
+    """Bytes that belong to a process alone."""
+    with open(f"/proc/{pid}/smaps_rollup", encoding="ascii") as f:
+        fields = dict(line.split(":", 1) for line in f if line.count(":") == 1)
+    return int(fields["Anonymous"].split()[0]) * 1024
+
+
+def daemon_cpu(pid):
+    with open(f"/proc/{pid}/stat", encoding="ascii") as f:
+        fields = f.read().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+@dataclass(frozen=True)
+class Mark:
+    """Where a step began. Of the link and the server, what they had counted by then."""
+
+    started: float
+    cpu: float
+    link: dict
+    requests: int
 
 
 class Contender:
     def __init__(self, workload, env, server):
         self.workload, self.env, self.server = workload, env, server
 
-    def measure(self, cold, what, link, command, cwd=None, started=None, before=None):
-        """One step. With `started` and `before` it counts from there: what came earlier was part of it."""
-        if before is None:
-            before = self.mark(link)
-        begin = time.monotonic() if started is None else started
-        timed(command, cwd)
-        cold.seconds[what] = time.monotonic() - begin
-        cold.traffic[what], cold.requests[what] = self.since(link, before)
-        return cold
+    def cpu(self):
+        """Of the programs that this contender runs; they have ended when a step is over."""
+        used = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return used.ru_utime + used.ru_stime
 
     def mark(self, link):
-        return link.counters(), len(self.server.requests())
+        return Mark(time.monotonic(), self.cpu(), link.counters(), len(self.server.requests()))
 
-    def since(self, link, before):
+    def measure(self, cold, what, link, command, cwd=None, mark=None):
+        """One step. With a mark it counts from there: what came since then was part of it."""
+        mark = mark or self.mark(link)
+        timed(command, cwd)
+        cold.seconds[what] = time.monotonic() - mark.started
+        cold.cpu[what] = self.cpu() - mark.cpu
         now = link.counters()
-        return {k: now[k] - before[0][k] for k in now}, len(self.server.requests()) - before[1]
+        cold.traffic[what] = {k: now[k] - mark.link[k] for k in now}
+        cold.requests[what] = len(self.server.requests()) - mark.requests
+        return cold
 
 
 class Gitfs(Contender):
     name = "gitfs"
+    steps = tuple(STEPS)
+
+    def cpu(self):
+        return daemon_cpu(self.env.pid)
+
+    def start(self):
+        shutil.rmtree(self.env.cache, ignore_errors=True)
+        self.env.start("--log-level", "info")
+        # To mount is not part of a step, to find the repository is.
+        os.listdir(self.env.at("o"))
+        harness.drop_caches()
+
+    def step(self, cold, what, link, command):
+        # A shell, because the change of directory is the first access.
+        self.measure(cold, what, link, ["sh", "-c", 'cd "$0" && exec "$@"', self.tree, *command])
+        cold.memory[what] = own_memory(self.env.pid)
 
     def cold(self, link):
         cold = Cold()
         self.env.org("o", "git", link.url, repos=[self.workload.name])
-        tree = self.env.at(f"o/{self.workload.name}")
-        steps = {"first": ["cat", self.workload.deep], "names": NAMES, "sizes": SIZES, "read": TAR}
-        for what, command in steps.items():
-            shutil.rmtree(self.env.cache, ignore_errors=True)
-            self.env.start("--log-level", "info")
-            # To mount is not part of it, to find the repository is.
-            os.listdir(self.env.at("o"))
-            harness.drop_caches()
-            before, started = self.mark(link), time.monotonic()
-            # A shell, because the change of directory is the first access.
-            self.measure(cold, what, link, ["sh", "-c", 'cd "$0" && exec "$@"', tree, *command], None, started, before)
+        self.tree = self.env.at(f"o/{self.workload.name}")
+        for what in self.steps:
+            self.start()
+            self.step(cold, what, link, STEPS[what](self.workload))
+            if what == "first":
+                self.step(cold, "next", link, ["cat", self.workload.other])
             self.env.stop()
         return cold
+
+
+class GitfsPlain(Gitfs):
+    """The same at a server that tells no sizes without contents."""
+
+    name = "gitfs, no object-info"
+    steps = ("names", "sizes", "read")
+
+    def cold(self, link):
+        config = ["-C", self.workload.bare, "config", "transfer.advertiseObjectInfo"]
+        repo.git(*config, "false")
+        try:
+            return super().cold(link)
+        finally:
+            repo.git(*config, "true")
 
 
 class Clone(Contender):
@@ -89,16 +149,16 @@ class Clone(Contender):
 
     def cold(self, link):
         cold, target = Cold(), self.env.path(f"clone-{time.monotonic_ns()}")
-        before, started = self.mark(link), time.monotonic()
+        before = self.mark(link)
         url = f"{link.url}/{self.workload.name}.git"
         repo.git("-c", "advice.detachedHead=false", "clone", "-q", "--depth", "1", url, target)
-        cloned = time.monotonic()
-        steps = {"first": ["cat", self.workload.deep], "names": NAMES, "sizes": SIZES, "read": TAR}
-        for what, command in steps.items():
+        cloned, cpu = time.monotonic(), self.cpu()
+        for what, command in STEPS.items():
             # Each counts the clone and itself, not what was measured before it.
-            begin = started + (time.monotonic() - cloned)
-            self.measure(cold, what, link, command, target, begin, before)
-        self.directory = target
+            started = before.started + (time.monotonic() - cloned)
+            mark = Mark(started, before.cpu + (self.cpu() - cpu), before.link, before.requests)
+            self.measure(cold, what, link, command(self.workload), target, mark)
+        shutil.rmtree(target)
         return cold
 
 
@@ -117,10 +177,11 @@ class Blobless(Contender):
         }
         for what, command in steps.items():
             target = self.env.path(f"blobless-{time.monotonic_ns()}")
-            before, started = self.mark(link), time.monotonic()
+            before = self.mark(link)
             options = ["--depth", "1", "--filter=blob:none", "--no-checkout"]
             repo.git("-c", "advice.detachedHead=false", "clone", "-q", *options, url, target)
-            self.measure(cold, what, link, command, target, started, before)
+            self.measure(cold, what, link, command, target, before)
+            shutil.rmtree(target)
         return cold
 
 
@@ -131,14 +192,16 @@ class Sparse(Contender):
 
     def cold(self, link):
         cold, target = Cold(), self.env.path(f"sparse-{time.monotonic_ns()}")
-        before, started = self.mark(link), time.monotonic()
+        before = self.mark(link)
         url = f"{link.url}/{self.workload.name}.git"
-        options = ["--depth", "1", "--filter=blob:none", "--sparse"]
+        options = ["--filter=blob:none", "--sparse"]
         repo.git("-c", "advice.detachedHead=false", "clone", "-q", *options, url, target)
         repo.git("-C", target, "sparse-checkout", "add", os.path.dirname(self.workload.deep) or ".")
-        self.measure(cold, "first", link, ["cat", self.workload.deep], target, started, before)
+        self.measure(cold, "first", link, ["cat", self.workload.deep], target, before)
         repo.git("-C", target, "sparse-checkout", "disable")
-        return self.measure(cold, "read", link, TAR, target, started, before)
+        self.measure(cold, "read", link, TAR, target, before)
+        shutil.rmtree(target)
+        return cold
 
 
-ALL = (Gitfs, Clone, Blobless, Sparse)
+ALL = (Gitfs, GitfsPlain, Clone, Blobless, Sparse)

@@ -21,13 +21,14 @@ def packed(fixture, name):
         path = os.path.join(building, name + ".git")
         repo.copy_bare(os.path.join(fixture, "repos", name + ".git"), path)
         repo.git("-C", path, "config", "core.compression", "-1")
+        repo.git("-C", path, "config", "transfer.advertiseObjectInfo", "true")
         repo.git("-C", path, "repack", "-q", "-a", "-d", "-F")
         os.rename(building, target)
     return target
 
 
 class Workload:
-    """A repository with a clone on the local disk. `deep` is its deepest file."""
+    """A repository with a clone on the local disk. `deep` is its deepest file, `other` one far from it."""
 
     def __init__(self, name):
         self.name = name
@@ -38,6 +39,8 @@ class Workload:
         listed = repo.git("-C", self.clone, "ls-files", "-z").decode(errors="surrogateescape")
         self.files = listed.rstrip("\0").split("\0")
         self.deep = max(self.files, key=lambda path: (path.count("/"), path))
+        elsewhere = [f for f in self.files if "/" in f and f.split("/")[0] != self.deep.split("/")[0]]
+        self.other = min(elsewhere or [f for f in self.files if f != self.deep])
         self.directories = len({os.path.dirname(f) for f in self.files})
 
     def pack_bytes(self, *options):
