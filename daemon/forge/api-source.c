@@ -78,6 +78,7 @@ static Source *git_of(ApiSource *source) {
 static void fetch_bare(ApiSource *source, Fetch *fetch) {
         Source *git = git_of(source);
 
+        source->source.rtt_usec = atomic_load_explicit(&git->rtt_usec, memory_order_relaxed);
         source_fetch(git, fetch);
         (void) source_unref(git);
 }

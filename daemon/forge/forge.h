@@ -201,6 +201,10 @@ struct Source {
         /* FETCH_SIZES is best asked for this many at a time; 0: for as many as there are.
          * Constant. */
         size_t sizes_per_fetch;
+        /* How long the server takes to begin to answer, at best: a round trip, and little more.
+         * The least of the last minutes, of all repositories of that host; 0: unknown, or no
+         * network. Relaxed: a hint. */
+        atomic_uint_least64_t rtt_usec;
 };
 
 Source *source_ref(Source *source);

@@ -15,6 +15,7 @@
 #include <string.h>
 
 #include "config/ssh-url.h"
+#include "forge/git-host.h"
 #include "forge/git-http.h"
 #include "forge/git-transport.h"
 
@@ -139,12 +140,24 @@ static bool authenticate(GitExchange *x, Failure *failure) {
         return true;
 }
 
+/* All that talk to a host measure for all. */
+static void measure(GitExchange *x) {
+        GitHosts *hosts = x->context->git_hosts;
+
+        if (!hosts || x->first_byte_usec == 0)
+                return;
+        uint64_t rtt = git_hosts_measure(hosts, x->origin, x->first_byte_usec);
+        if (x->rtt_usec)
+                atomic_store_explicit(x->rtt_usec, rtt, memory_order_relaxed);
+}
+
 void git_exchange_ended(GitExchange *x, int result, const Failure *reason) {
         Failure failure;
 
         int r = judge(x, result, reason, &failure);
         /* A server that has begun to answer is not down, even if it does not finish in time. */
         bool late = failure.class == FAILURE_TIMEOUT && (x->http_code != 0 || x->answered);
+        measure(x);
         host_gate_leave(&x->ticket, late ? 0 : r, &failure);
         if (r >= 0) {
                 (void) git_http_follow(x); /* it answers at the old place, too */
@@ -171,6 +184,7 @@ static void on_admitted(GateTicket *ticket, int result, const Failure *refusal) 
                 return;
         }
         x->http_code = 0;
+        x->first_byte_usec = 0;
         x->answered = false;
         x->failure = (Failure){0};
         x->body.len = 0;

@@ -46,13 +46,15 @@ struct GitExchange {
         GitAuth auth;  /* owned */
         FetchPriority priority;
         uint64_t deadline_usec;
-        Buf body; /* owned; filled by prepare() */
+        atomic_uint_least64_t *rtt_usec; /* kept up to date: Source.rtt_usec; NULL: nobody's */
+        Buf body;                        /* owned; filled by prepare() */
 
         /* For the operation to read. The URL of the repository, without credentials; it changes
          * when an advertisement was redirected. Owned, NULL before the start. */
         char *base;
         int http_code; /* of the last answer; 0 where it has none */
         bool answered; /* git took the last request: what failed then, failed on its part */
+        uint64_t first_byte_usec; /* what that took; 0 where it is not measured */
 
         /* private */
         const struct GitTransport *transport;

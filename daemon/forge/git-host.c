@@ -22,6 +22,8 @@
 #include "util/mutex.h"
 
 #define MAX_HOSTS 1000
+/* A network that has become slower is noticed within two of these. */
+#define RTT_PERIOD_USEC (60 * USEC_PER_SEC)
 #define KEPT_SEC ((int64_t) 24 * 3600)
 #define DOCUMENT_KEY "git-capabilities "
 
@@ -34,6 +36,9 @@ typedef struct GitHost {
         bool ours; /* told to this process, not to an earlier one */
         int64_t learnt_sec;
         GitCapabilities capabilities;
+        /* The least time of an answer: since the period began, and in the one before. */
+        uint64_t rtt_usec, last_rtt_usec;
+        uint64_t period_usec; /* when it began */
 } GitHost;
 
 struct GitHosts {
@@ -189,6 +194,29 @@ void git_hosts_learn(GitHosts *h, const char *origin, const GitCapabilities *c) 
         }
         if (news)
                 write_document(h, origin, c);
+}
+
+/* --- round trips --- */
+
+static uint64_t least_known(uint64_t a, uint64_t b) {
+        return a == 0 || (b > 0 && b < a) ? b : a;
+}
+
+uint64_t git_hosts_measure(GitHosts *h, const char *origin, uint64_t sample_usec) {
+        MUTEX_GUARD(&h->mutex);
+        GitHost *host = find_or_make_host(h, origin);
+
+        if (!host)
+                return sample_usec;
+        uint64_t now = now_usec();
+        /* Periods without an answer tell nothing, and do not count. */
+        if (sample_usec > 0 && now - host->period_usec >= RTT_PERIOD_USEC) {
+                host->last_rtt_usec = host->rtt_usec;
+                host->rtt_usec = 0;
+                host->period_usec = now;
+        }
+        host->rtt_usec = least_known(host->rtt_usec, sample_usec);
+        return least_known(host->rtt_usec, host->last_rtt_usec);
 }
 
 /* --- flights --- */

@@ -29,6 +29,10 @@ int git_hosts_get(GitHosts *hosts, const char *origin, GitCapabilities *ret);
 /* A repository there told this. Writes the disk when it is news: workers only. */
 void git_hosts_learn(GitHosts *hosts, const char *origin, const GitCapabilities *capabilities);
 
+/* A request to there was answered after that long. Returns the least of the last minutes, as in
+ * Source.rtt_usec; 0 instead of a sample just asks. */
+uint64_t git_hosts_measure(GitHosts *hosts, const char *origin, uint64_t sample_usec);
+
 /* One question at a time. The scope of a flight is the identity of a host, or that of a single
  * repository; never NULL. Otherwise as flight_join() and flight_land(). */
 const void *git_hosts_scope(GitHosts *hosts, const char *origin);

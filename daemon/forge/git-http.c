@@ -82,6 +82,7 @@ static int on_response(const HttpResponse *response, void *userdata) {
         GitExchange *x = userdata;
 
         x->http_code = response->code;
+        x->first_byte_usec = response->first_byte_usec;
         free(x->effective_url);
         x->effective_url = strdup(response->effective_url);
         if (!x->effective_url)

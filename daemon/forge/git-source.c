@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "forge/git-host.h"
 #include "forge/git-transport.h"
 
 void git_source_dispatch(GitSource *source, Fetch *fetch) {
@@ -60,6 +61,7 @@ void git_source_exchange(
                 .doubtful = !basis->proven,
                 .priority = fetch->priority,
                 .deadline_usec = fetch->deadline_usec,
+                .rtt_usec = &source->source.rtt_usec,
         };
         git_auth_init(&ret->auth, source->secrets, source->ask_git);
 }
@@ -124,6 +126,8 @@ static int source_new(const ForgeContext *context, const char *url, GitSource **
                 .context = context,
                 .origin = TAKE_PTR(origin),
         };
+        if (context->git_hosts)
+                source->source.rtt_usec = git_hosts_measure(context->git_hosts, source->origin, 0);
         mutex_init(&source->mutex, LOCK_RANK_FORGE);
         *ret = source;
         return 0;

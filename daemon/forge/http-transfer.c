@@ -56,6 +56,17 @@ static void copy_content_type(char *out, size_t size, const char *value) {
         out[n] = '\0';
 }
 
+/* The connection is not counted. Neither are redirects, which curl adds up with the rest. */
+static uint64_t first_byte_usec(const HttpTransfer *t) {
+        curl_off_t ready = 0, first = 0;
+        long redirects = 0;
+
+        (void) curl_easy_getinfo(t->easy, CURLINFO_REDIRECT_COUNT, &redirects);
+        (void) curl_easy_getinfo(t->easy, CURLINFO_PRETRANSFER_TIME_T, &ready);
+        (void) curl_easy_getinfo(t->easy, CURLINFO_STARTTRANSFER_TIME_T, &first);
+        return redirects == 0 && ready > 0 && first > ready ? (uint64_t) (first - ready) : 0;
+}
+
 /* The headers of the final response are complete. */
 static void transfer_take_head(HttpTransfer *t) {
         ResponseHead *head = &t->head;
@@ -75,6 +86,7 @@ static void transfer_take_head(HttpTransfer *t) {
         (void) curl_easy_getinfo(t->easy, CURLINFO_RETRY_AFTER, &seconds);
         seconds = MIN(seconds, (curl_off_t) MAX_RETRY_AFTER_SEC);
         head->retry_after_usec = seconds > 0 ? (uint64_t) seconds * USEC_PER_SEC : 0;
+        head->first_byte_usec = first_byte_usec(t);
         if (curl_easy_header(t->easy, "WWW-Authenticate", 0, CURLH_HEADER, -1, &h) == CURLHE_OK)
                 (void) snprintf(
                         head->www_authenticate, sizeof(head->www_authenticate), "%s", h->value);
@@ -162,6 +174,7 @@ static int deliver_head(HttpTransfer *t) {
                 .content_type = t->head.content_type,
                 .www_authenticate = t->head.www_authenticate,
                 .retry_after_usec = t->head.retry_after_usec,
+                .first_byte_usec = t->head.first_byte_usec,
                 .effective_url = t->head.effective_url ? t->head.effective_url : "",
                 .headers = &t->head.headers,
         };

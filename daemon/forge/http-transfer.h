@@ -29,6 +29,7 @@ typedef struct ResponseHead {
         char content_type[128];
         char www_authenticate[256];
         uint64_t retry_after_usec;
+        uint64_t first_byte_usec;
         char *effective_url; /* owned */
         Buf headers;         /* name, NUL, value, NUL; and so on */
 } ResponseHead;

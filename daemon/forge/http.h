@@ -48,6 +48,7 @@ typedef struct HttpResponse {
         const char *content_type;     /* "" when absent; without parameters, lower case */
         const char *www_authenticate; /* "" when absent */
         uint64_t retry_after_usec;    /* relative; 0 when absent */
+        uint64_t first_byte_usec;     /* from the request to the answer; 0: not measured */
         const char *effective_url;    /* where redirects led */
         const struct Buf *headers;    /* private: http_response_header() */
 } HttpResponse;

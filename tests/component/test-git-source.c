@@ -97,6 +97,31 @@ START_TEST(the_second_repository_costs_no_question) {
 END_TEST
 
 /* All that come at once wait for one question. */
+START_TEST(the_round_trip_is_measured_for_all_of_a_host) {
+        _cleanup_forge_fixture_ ForgeFixture f;
+        static const char other[] = "http://other.invalid:80";
+
+        forge_fixture_init(&f);
+        _cleanup_free_ char *url = forge_fixture_serve(&f, FILTER, NULL), *origin = NULL;
+        ck_assert_int_eq(http_url_origin(url, &origin), 0);
+        Source *first = source_at(&f, url, "work");
+        ck_assert_uint_eq(first->rtt_usec, 0);
+        assert_head(&f, first);
+        ck_assert_uint_gt(first->rtt_usec, 0);
+        Source *second = source_at(&f, url, "work.git");
+        ck_assert_uint_gt(second->rtt_usec, 0);
+        ck_assert_uint_le(second->rtt_usec, first->rtt_usec);
+
+        /* The least counts: what takes longer tells of the server's work. */
+        ck_assert_uint_eq(git_hosts_measure(f.context.git_hosts, origin, 1), 1);
+        ck_assert_uint_eq(git_hosts_measure(f.context.git_hosts, origin, 5000), 1);
+        ck_assert_uint_eq(git_hosts_measure(f.context.git_hosts, other, 0), 0);
+        ck_assert_uint_eq(git_hosts_measure(f.context.git_hosts, other, 5000), 5000);
+        (void) source_unref(first);
+        (void) source_unref(second);
+}
+END_TEST
+
 START_TEST(many_at_once_ask_once) {
         enum { N = 16 };
         _cleanup_forge_fixture_ ForgeFixture f;
@@ -369,6 +394,7 @@ END_TEST
 
 static void add_tests(TCase *tc) {
         tcase_add_test(tc, the_second_repository_costs_no_question);
+        tcase_add_test(tc, the_round_trip_is_measured_for_all_of_a_host);
         tcase_add_test(tc, many_at_once_ask_once);
         tcase_add_test(tc, a_missing_repository_is_no_answer_for_others);
         tcase_add_test(tc, a_host_that_is_down_fails_all);
