@@ -76,6 +76,14 @@ def pairs(first, second, times):
     return best
 
 
+def drop_everything():
+    """Inodes first, so that their pages go as well; before that what is dirty, as it would stay."""
+    os.sync()
+    harness.drop_caches()
+    with open("/proc/sys/vm/drop_caches", "w", encoding="ascii") as f:
+        f.write("3\n")
+
+
 def requests(env):
     return sum(env.fuse_requests().values())
 
@@ -88,9 +96,7 @@ def measure(env, workload, tree, times=3):
         run = PASSES[what][1]
 
         def cold(where, run=run):
-            harness.drop_caches()
-            with open("/proc/sys/vm/drop_caches", "w", encoding="ascii") as f:
-                f.write("3\n")
+            drop_everything()
             return run(where, regular)
 
         ours, ext4 = pairs(lambda: cold(tree), lambda: cold(workload.clone), 2)
