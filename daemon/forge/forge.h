@@ -141,7 +141,8 @@ typedef enum FetchKind {
         FETCH_TREES,   /* oids are trees: they and all trees below them; a source on this machine
                           brings just these */
         FETCH_BLOBS,   /* exactly these blobs */
-        FETCH_CLOSURE, /* oids[0] is a tree: everything below it, blobs too */
+        FETCH_CLOSURE, /* oids are trees, which need not be here: all blobs below them. The trees
+                          come along where the server cannot leave them out */
         FETCH_SIZES,   /* sizes of these blobs, without content where the server can, else
                           -EOPNOTSUPP. Ends well as soon as those are told that stand in Fetch.tree,
                           and when a server leaves some out of what it tells */
@@ -153,6 +154,9 @@ struct Fetch {
         FetchKind kind;
         FetchPriority priority;
         uint64_t deadline_usec; /* monotonic */
+        /* Set by anybody while the fetch is under way: it ends soon, with -ECANCELED, and not
+         * before its transfer has. NULL: nobody will. Must outlive the fetch. */
+        const atomic_bool *cancelled;
 
         /* FETCH_REF: what to resolve, as the user wrote it: NULL for the default branch, "refs/..."
          * exactly, else a branch, tag or (abbreviated) commit id tried in that order: refs/heads/X,
@@ -214,6 +218,9 @@ void source_fetch(Source *source, Fetch *fetch);
 /* For sources: calls fetch->done() from a task of its own, with a result that is known at once.
  * failure may be NULL. Without memory for the task it is called here, with -ENOMEM. */
 void source_fetch_end(Pool *pool, Fetch *fetch, int result, const Failure *failure);
+static inline bool fetch_is_cancelled(const Fetch *fetch) {
+        return fetch->cancelled && atomic_load_explicit(fetch->cancelled, memory_order_relaxed);
+}
 
 /* Rows of the table in forge.c. */
 extern const ForgeOps forge_local_ops;

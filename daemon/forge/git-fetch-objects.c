@@ -5,6 +5,12 @@
  * the server named as one it does not have. What was silently left out is asked for once more at
  * the end.
  *
+ * All blobs below a tree are best wanted by the tree: the server then knows the paths, reuses the
+ * deltas that it has, and is not sent 50 bytes for each. Their trees are here already, so they are
+ * filtered out by type. Servers do not tell that they can do that (git 2.32 and later can, where it
+ * is allowed), so one that answers such a request with nonsense is asked again without the filter;
+ * if that goes well it is not asked so again.
+ *
  * Every object is checked against its id before it is kept. So a batch of blobs that are all here
  * is done, even if the answer was cut off behind them or the pack's own checksum is wrong. */
 
@@ -31,6 +37,8 @@
 /* Objects that the server denies in one fetch before we stop asking for the rest. */
 #define MAX_DENIED 64
 #define MAX_TAG_DEPTH 8
+#define FILTER_NO_BLOBS "blob:none"
+#define FILTER_BLOBS_ONLY "object:type=blob"
 #define TRIM_BYTES ((size_t) 1 << 20)
 
 typedef struct ObjectsOp {
@@ -44,12 +52,15 @@ typedef struct ObjectsOp {
         size_t max_per_request;        /* smaller once a server refused */
         size_t n_denied;
         bool second_pass;
+        bool blobs_only;    /* the filter of a closure is in use */
+        bool without_types; /* it was, and the server could make nothing of it */
 
         /* Of the answer being read: */
         GitResponse response;
         PackReader *reader;
         GitPackSink sink;
         Failure pack_failure;
+        bool types_doubted; /* no answer at all, to a request with that filter */
 } ObjectsOp;
 
 static atomic_size_t n_ops_now, bytes_since_trim;
@@ -114,12 +125,24 @@ static int on_pack(const uint8_t *data, size_t len, void *userdata) {
 static const GitResponseHandler response_handler = {.pack = on_pack};
 
 static int objects_data(GitExchange *x, const uint8_t *data, size_t len) {
-        return git_response_feed(&container_of(x, ObjectsOp, exchange)->response, data, len);
+        ObjectsOp *op = container_of(x, ObjectsOp, exchange);
+
+        if (fetch_is_cancelled(op->fetch))
+                return -ECANCELED;
+        return git_response_feed(&op->response, data, len);
+}
+
+static int cancelled(ObjectsOp *op, Failure *failure) {
+        (void) failure_set(
+                failure, FAILURE_CANCELLED, "%s: not wanted any more", op->source->source.url);
+        return -ECANCELED;
 }
 
 static int objects_verdict(GitExchange *x, int result, Failure *failure) {
         ObjectsOp *op = container_of(x, ObjectsOp, exchange);
 
+        if (result == -ECANCELED && fetch_is_cancelled(op->fetch))
+                return cancelled(op, failure);
         if (result >= 0)
                 result = git_response_finish(&op->response);
         if (result >= 0) {
@@ -128,6 +151,11 @@ static int objects_verdict(GitExchange *x, int result, Failure *failure) {
                         (void) pack_failed(op, result);
         }
         *failure = op->pack_failure.class != FAILURE_NONE ? op->pack_failure : op->response.failure;
+        /* Where a pack has begun the request is not what is wrong with the answer. */
+        op->types_doubted =
+                op->blobs_only && !op->response.has_pack && failure->class == FAILURE_SERVER;
+        if (op->types_doubted)
+                x->doubtful = true;
         return result;
 }
 
@@ -150,7 +178,11 @@ static int objects_prepare(GitExchange *x) {
                 .max_pending_bytes = MAX_PENDING_BYTES,
         };
 
+        if (fetch_is_cancelled(op->fetch))
+                return -ECANCELED;
         op->pack_failure = (Failure){0};
+        op->types_doubted = false;
+        x->doubtful = !op->basis.proven;
         op->reader = pack_reader_free(op->reader);
         int r = pack_reader_new(
                 op->source->source.algo, &limits, &git_pack_sink, &op->sink, &op->reader);
@@ -228,6 +260,11 @@ static int check_complete(ObjectsOp *op, Failure *failure) {
         return op->fetch->kind == FETCH_COMMIT ? peel_commit(op, failure) : 0;
 }
 
+static void use_types(ObjectsOp *op, bool use) {
+        op->blobs_only = use;
+        op->shape.filter = use ? FILTER_BLOBS_ONLY : NULL;
+}
+
 static void objects_end(ObjectsOp *op, int result, const Failure *failure) {
         Fetch *fetch = op->fetch;
         Failure copy = *failure;
@@ -266,13 +303,30 @@ static bool next_batch(ObjectsOp *op) {
         return true;
 }
 
+static void batch_came(ObjectsOp *op) {
+        if (op->without_types)
+                git_source_refuses_types(op->source);
+        /* The filter may leave out a tree that was wanted, if it lies below another one. */
+        if (op->blobs_only)
+                git_wants_settle(&op->wants, op->batch_start, op->batch_end);
+        op->batch_start = op->batch_end;
+}
+
 static void objects_done(GitExchange *x, int result, const Failure *failure) {
         ObjectsOp *op = container_of(x, ObjectsOp, exchange);
         Failure copy = *failure;
 
+        if (fetch_is_cancelled(op->fetch)) {
+                result = cancelled(op, &copy);
+                objects_end(op, result, &copy);
+                return;
+        }
         if (result >= 0)
-                op->batch_start = op->batch_end;
-        else if (git_basis_is_doubted(&op->basis, x, failure)) {
+                batch_came(op);
+        else if (op->types_doubted) {
+                use_types(op, false); /* the same batch again */
+                op->without_types = true;
+        } else if (git_basis_is_doubted(&op->basis, x, failure)) {
                 git_source_discover(op->source, op->fetch, true);
                 objects_op_free(op);
                 return;
@@ -331,7 +385,6 @@ static void count_fetch(FetchKind kind) {
 
 static int objects_op_new(GitSource *source, const GitBasis *basis, Fetch *fetch, ObjectsOp **ret) {
         bool trees_only = fetch->kind == FETCH_COMMIT || fetch->kind == FETCH_TREES;
-        bool only_first = fetch->kind == FETCH_COMMIT || fetch->kind == FETCH_CLOSURE;
 
         ObjectsOp *op = calloc(1, sizeof(*op));
         if (!op)
@@ -344,12 +397,15 @@ static int objects_op_new(GitSource *source, const GitBasis *basis, Fetch *fetch
                 .shape =
                         {
                                 .shallow = fetch->kind == FETCH_COMMIT,
-                                .no_blobs = trees_only && basis->capabilities.filter,
+                                .filter = trees_only && basis->capabilities.filter ? FILTER_NO_BLOBS
+                                                                                   : NULL,
                                 .have = fetch->kind == FETCH_COMMIT ? &fetch->have_tree : NULL,
                         },
         };
         (void) source_ref(&source->source);
         git_source_exchange(source, basis, fetch, &exchange_ops, &op->exchange);
+        if (fetch->kind == FETCH_CLOSURE && basis->filters_types)
+                use_types(op, true);
         atomic_fetch_add(&n_ops_now, 1);
         op->sink = (GitPackSink){
                 .store = source->context->store,
@@ -359,7 +415,7 @@ static int objects_op_new(GitSource *source, const GitBasis *basis, Fetch *fetch
         int r = git_wants_init(
                 &op->wants,
                 fetch->oids,
-                only_first ? MIN(fetch->n_oids, (size_t) 1) : fetch->n_oids);
+                fetch->kind == FETCH_COMMIT ? MIN(fetch->n_oids, (size_t) 1) : fetch->n_oids);
         if (r < 0) {
                 objects_op_free(op);
                 return r;

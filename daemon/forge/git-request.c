@@ -59,8 +59,8 @@ static int append_shape(const GitFetchShape *shape, Buf *ret) {
 
         if (shape->shallow)
                 PKT(r, ret, "deepen 1\n");
-        if (shape->no_blobs)
-                PKT(r, ret, "filter blob:none\n");
+        if (shape->filter)
+                PKT(r, ret, "filter %s\n", shape->filter);
         return r;
 }
 

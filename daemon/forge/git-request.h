@@ -15,9 +15,9 @@
 int git_request_ls_refs(const GitCapabilities *c, const char *refname, Buf *ret);
 
 typedef struct GitFetchShape {
-        bool shallow;    /* one commit, without its history */
-        bool no_blobs;   /* only where the server can filter */
-        const Oid *have; /* a tree that need not be sent; NULL or none: nothing. v2 only */
+        bool shallow;       /* one commit, without its history */
+        const char *filter; /* a filter-spec, only where the server can filter; NULL: none */
+        const Oid *have;    /* a tree that need not be sent; NULL or none: nothing. v2 only */
 } GitFetchShape;
 
 /* v2 and v0: the open wants from *position on, at most max, and moves *position behind them. */

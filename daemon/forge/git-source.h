@@ -34,6 +34,7 @@ typedef struct GitSource {
         GitKnowledge knowledge;
         GitCapabilities capabilities;
         bool object_info_failed; /* advertised, but it does not work */
+        bool types_refused;      /* filters, but not by the type of objects */
         GitRefs first_refs;      /* v0: told with the capabilities, good for the first FETCH_REF */
 } GitSource;
 
@@ -53,9 +54,12 @@ int git_source_new_advertised(
 /* What a fetch goes by from its beginning to its end, whatever is found out meanwhile. */
 typedef struct GitBasis {
         GitCapabilities capabilities; /* object_info: only while it works */
+        bool filters_types;           /* as far as is known */
         bool proven;
 } GitBasis;
 void git_source_basis(GitSource *source, GitBasis *ret);
+/* It turned out not to. */
+void git_source_refuses_types(GitSource *source);
 /* Fills what is common to the exchanges of fetches. */
 void git_source_exchange(
         GitSource *source,

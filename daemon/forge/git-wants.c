@@ -87,6 +87,14 @@ bool git_wants_give_up(GitWants *w, const Oid *oid) {
         return open;
 }
 
+void git_wants_settle(GitWants *w, size_t from, size_t to) {
+        for (size_t i = from; i < to; i++)
+                if (w->states[i] == WANT_OPEN) {
+                        w->states[i] = WANT_ARRIVED;
+                        w->n_open--;
+                }
+}
+
 bool git_wants_is_open(const GitWants *w, const Oid *oid) {
         size_t slot;
         size_t i = find(w, oid, &slot);

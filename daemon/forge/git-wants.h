@@ -26,6 +26,8 @@ void git_wants_done(GitWants *w);
 bool git_wants_arrived(GitWants *w, const Oid *oid);
 /* The server does not have it: true if it was still wanted. */
 bool git_wants_give_up(GitWants *w, const Oid *oid);
+/* All that is still wanted between two positions is here. */
+void git_wants_settle(GitWants *w, size_t from, size_t to);
 bool git_wants_is_open(const GitWants *w, const Oid *oid);
 /* The next id at or behind *position that is still wanted, and moves *position behind it; NULL at
  * the end. */

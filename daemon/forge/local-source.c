@@ -183,7 +183,7 @@ static void fetch_closure(LocalOp *op) {
         ObjectType type;
         Oid oid;
 
-        int r = buf_append(&stack, &op->fetch->oids[0], sizeof(oid));
+        int r = buf_append(&stack, op->fetch->oids, op->fetch->n_oids * sizeof(oid));
         if (r < 0)
                 fail_read(op, r, &op->fetch->oids[0]);
         while (stack.len > 0 && !out_of_time(op)) {

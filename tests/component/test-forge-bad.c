@@ -296,6 +296,24 @@ START_TEST(sizes_that_do_not_work_are_not_asked_for_again) {
 }
 END_TEST
 
+/* git before 2.32 says nothing at all to a filter that it does not know. */
+START_TEST(a_filter_that_is_not_understood_is_left_out) {
+        _cleanup_forge_fixture_ ForgeFixture f;
+        FetchRun run;
+
+        forge_fixture_init(&f);
+        _cleanup_free_ char *url = serve(&f);
+        _cleanup_source_ Source *source = source_at(&f, url, "fetch.99.mute-object:type");
+        Oid root = forge_fixture_oid(&f, "HEAD^{tree}");
+        Oid blob = forge_fixture_oid(&f, "HEAD:README");
+        ck_assert_int_eq(fetch_objects(&f, source, FETCH_CLOSURE, &root, 1, &run), 0);
+        ck_assert(forge_fixture_has(&f, &blob));
+        ck_assert_uint_eq(forge_fixture_count(&f, true, "\nfetch "), 2);
+        ck_assert_int_eq(fetch_objects(&f, source, FETCH_CLOSURE, &root, 1, &run), 0);
+        ck_assert_uint_eq(forge_fixture_count(&f, true, "\nfetch "), 3);
+}
+END_TEST
+
 START_TEST(a_redirect_is_followed_and_remembered) {
         _cleanup_forge_fixture_ ForgeFixture f;
         FetchRun run;
@@ -406,6 +424,7 @@ static void add_tests(TCase *tc) {
         tcase_add_test(tc, a_limit_halves_the_batches);
         tcase_add_test(tc, lesser_servers_are_told_by_what_they_advertise);
         tcase_add_test(tc, sizes_that_do_not_work_are_not_asked_for_again);
+        tcase_add_test(tc, a_filter_that_is_not_understood_is_left_out);
         tcase_add_test(tc, a_redirect_is_followed_and_remembered);
         tcase_add_test(tc, a_redirect_astray_is_not_followed);
         tcase_add_test(tc, credentials_are_asked_for_where_a_redirect_leads);

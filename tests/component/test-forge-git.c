@@ -7,6 +7,7 @@
 #include "component/forge-fixture.h"
 #include "lib/check-main.h"
 #include "store/store.h"
+#include "util/htable.h"
 #include "util/path.h"
 #include "util/stats.h"
 
@@ -191,6 +192,92 @@ START_TEST(trees_and_closures) {
         ck_assert(!forge_fixture_has(&f, &blob));
         ck_assert_int_eq(fetch_objects(&f, source, FETCH_CLOSURE, trees, 1, &run), 0);
         assert_content(&f, &blob, "int main;\n");
+}
+END_TEST
+
+/* The trees are not sent again; a tree that lies below another one does no harm. */
+START_TEST(a_closure_is_its_blobs) {
+        _cleanup_forge_fixture_ ForgeFixture f;
+        _cleanup_source_ Source *source = NULL;
+        FetchRun run;
+
+        forge_fixture_init(&f);
+        _cleanup_free_ char *url = forge_fixture_serve(&f, FILTER, NULL);
+        look_up(&f, url, "work", &source);
+        const Oid trees[] = {
+                forge_fixture_oid(&f, "HEAD^{tree}"),
+                forge_fixture_oid(&f, "HEAD:src"),
+                forge_fixture_oid(&f, "HEAD:src/deep"),
+        };
+        unsigned before = forge_fixture_count(&f, false, "\n");
+        ck_assert_int_eq(fetch_objects(&f, source, FETCH_CLOSURE, trees, 3, &run), 0);
+        ck_assert_uint_eq(forge_fixture_count(&f, false, "\n"), before + 1);
+        Oid deep = forge_fixture_oid(&f, "HEAD:src/deep/er/file");
+        assert_content(&f, &deep, "deep\n");
+        Oid tree = forge_fixture_oid(&f, "HEAD:src/deep/er");
+        ck_assert(!forge_fixture_has(&f, &tree));
+}
+END_TEST
+
+/* A server that does not filter by type is found out once. */
+START_TEST(a_closure_with_its_trees) {
+        _cleanup_forge_fixture_ ForgeFixture f;
+        _cleanup_source_ Source *source = NULL;
+        FetchRun run;
+
+        forge_fixture_init(&f);
+        _cleanup_free_ char *url = forge_fixture_serve(
+                &f, FILTER, "--config", "uploadpackfilter.object:type.allow=false", NULL);
+        look_up(&f, url, "work", &source);
+        const Oid root = forge_fixture_oid(&f, "HEAD^{tree}");
+        unsigned before = forge_fixture_count(&f, false, "\n");
+        ck_assert_int_eq(fetch_objects(&f, source, FETCH_CLOSURE, &root, 1, &run), 0);
+        ck_assert_uint_eq(forge_fixture_count(&f, false, "\n"), before + 2);
+        Oid deep = forge_fixture_oid(&f, "HEAD:src/deep/er/file");
+        assert_content(&f, &deep, "deep\n");
+        ck_assert_int_eq(fetch_objects(&f, source, FETCH_CLOSURE, &root, 1, &run), 0);
+        ck_assert_uint_eq(forge_fixture_count(&f, false, "\n"), before + 3);
+}
+END_TEST
+
+static void cancel_at_first(Fetch *fetch, const Oid *oid, ObjectType type, uint64_t size) {
+        FetchRun *run = container_of(fetch, FetchRun, fetch);
+
+        run->n_objects++;
+        atomic_store((atomic_bool *) fetch->cancelled, true);
+}
+
+START_TEST(a_transfer_is_cancelled_on_its_way) {
+        enum { N = 40, SIZE = 100000 };
+        _cleanup_forge_fixture_ ForgeFixture f;
+        _cleanup_source_ Source *source = NULL;
+        _cleanup_free_ uint8_t *content = malloc(SIZE);
+        atomic_bool cancelled = false;
+        FetchRun run;
+
+        forge_fixture_init(&f);
+        for (unsigned i = 0; i < N; i++) {
+                char name[32];
+                (void) snprintf(name, sizeof(name), "large/%u", i);
+                for (size_t k = 0; k < SIZE; k++) /* does not compress */
+                        content[k] = (uint8_t) (hash_bytes(&k, sizeof(k), i) >> 32);
+                git_fixture_write(&f.repo, name, content, SIZE);
+        }
+        git_fixture_commit(&f.repo, "large");
+        _cleanup_free_ char *url = forge_fixture_serve(&f, FILTER, NULL);
+        look_up(&f, url, "work", &source);
+        const Oid tree = forge_fixture_oid(&f, "HEAD:large");
+        fetch_run_init(&run, FETCH_CLOSURE, &tree, 1);
+        run.fetch.object = cancel_at_first;
+        run.fetch.cancelled = &cancelled;
+        ck_assert_int_eq(fetch_run(&f, source, &run, NULL), -ECANCELED);
+        ck_assert_int_eq(run.failure.class, FAILURE_CANCELLED);
+        ck_assert_uint_lt(run.n_objects, N);
+
+        /* And before it is sent. */
+        unsigned before = forge_fixture_count(&f, false, "\n");
+        ck_assert_int_eq(fetch_run(&f, source, &run, NULL), -ECANCELED);
+        ck_assert_uint_eq(forge_fixture_count(&f, false, "\n"), before);
 }
 END_TEST
 
@@ -388,6 +475,9 @@ static void add_tests(TCase *tc) {
         tcase_add_test(tc, without_filter_a_commit_brings_its_blobs);
         tcase_add_test(tc, an_update_brings_the_changed_trees);
         tcase_add_test(tc, trees_and_closures);
+        tcase_add_test(tc, a_closure_is_its_blobs);
+        tcase_add_test(tc, a_closure_with_its_trees);
+        tcase_add_test(tc, a_transfer_is_cancelled_on_its_way);
         tcase_add_test(tc, a_tag_by_its_id_leads_to_the_commit);
         tcase_add_test(tc, a_missing_blob_does_not_spoil_the_batch);
         tcase_add_test(tc, protocol_v0_works);

@@ -367,7 +367,7 @@ START_TEST(fetch_requests_of_both_versions) {
         (void) oid_from_hex(&oids[1], HEX2, 40);
         have = oids[1];
         ck_assert_int_eq(git_wants_init(&w, oids, 2), 0);
-        const GitFetchShape shape = {.shallow = true, .no_blobs = true, .have = &have};
+        const GitFetchShape shape = {.shallow = true, .filter = "blob:none", .have = &have};
         ck_assert_int_eq(git_request_fetch(&c, &shape, &w, 1, &position, &v2), 0);
         ck_assert_uint_eq(position, 1);
         ck_assert(contains(&v2, "0032want " HEX1 "\n000ddeepen 1\n"));
