@@ -173,6 +173,8 @@ static int parse_log_level(const OptionRow *row, const char *value, void *field,
           "Certificates to trust; unset, those of the system.")                                    \
         X("Network", "GitCredential", "yes", parse_bool, use_credential_helper, 0, 0,              \
           "Whether git's credential helpers are asked for passwords.")                             \
+        X("Prefetch", "Children", "yes", parse_bool, prefetch_children, 0, 0,                      \
+          "Whether the sizes of files are asked for once a directory was listed.")                 \
         X("Daemon", "Workers", "0", parse_uint, workers, 0, 1024,                                  \
           "How many threads unpack and verify objects; 0 means by the number of processors.")      \
         X("Daemon", "FuseThreads", "3", parse_uint, fuse_threads, 1, 64,                           \

@@ -38,6 +38,8 @@ typedef struct Config {
         uint64_t max_object_size;      /* MaxObjectSize= */
         char *ca_file;                 /* CAFile=: NULL for the system's */
         bool use_credential_helper;    /* GitCredential= */
+        /* [Prefetch] */
+        bool prefetch_children; /* Children= */
         /* [Daemon] */
         unsigned workers;            /* Workers=: 0 means by the number of processors */
         unsigned fuse_threads;       /* FuseThreads= */

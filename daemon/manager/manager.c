@@ -86,6 +86,7 @@ static NsConfig ns_config(const Config *c) {
                 .request_timeout_usec = c->request_timeout_usec,
                 .negative_timeout_usec = c->negative_timeout_usec,
                 .listing_limit = c->listing_limit,
+                .prefetch_children = c->prefetch_children,
                 .poll_interval_usec = c->poll_interval_usec,
         };
 }

@@ -27,6 +27,9 @@ struct Checkout {
         uint64_t n_root_nodes; /* NODE_CHECKOUT nodes made so far: tells whether one came meanwhile
                                 */
 
+        struct SizesOperation *sizes; /* those under way (demand-sizes.c) */
+        uint64_t sizes_pause_usec;    /* nobody asks for sizes ahead until then */
+
         /* The walk detector of walk.c; relaxed, a heuristic. */
         atomic_uint_least64_t last_miss_usec, last_miss_id;
         atomic_uint_least64_t mark; /* of the file at which more is asked for; 0: none */

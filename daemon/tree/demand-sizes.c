@@ -3,7 +3,14 @@
  * one request costs the same; of another one, the directory's files are fetched, and their sizes
  * are known with them; when directory after directory is asked for, more and more of what follows
  * comes along. Where a server leaves some out, the files of the directory that somebody looks at
- * are fetched. */
+ * are fetched.
+ *
+ * Listing a directory asks for sizes, too, but does not wait for them, and never has content
+ * fetched: a walk of names runs ahead of the first answer. However fast it is, one request is under
+ * way for all of its directories. So each checkout knows its operations, and who wants sizes that
+ * are on their way joins the one that brings them. What one will cover is not known before it has
+ * looked through the trees (on a worker, a second for the largest repositories); until then it is
+ * thought to cover everything, and who joined in vain asks again. */
 
 #include <errno.h>
 #include <string.h>
@@ -14,17 +21,26 @@
 /* At once, where the source has no better number: what a forge tells in one answer at most. */
 #define MAX_SIZES 100000
 #define MAX_BLOBS 4000
+/* A server that told less than it was asked for is not asked ahead for that long. */
+#define PAUSE_USEC (60 * USEC_PER_SEC)
 
-typedef struct SizesOperation {
+typedef struct SizesOperation SizesOperation;
+struct SizesOperation {
         Fetch fetch;
+        Task task;
         Namespace *ns;
         Checkout *checkout;
+        SizesOperation
+                *next; /* of the checkout, guarded by it; in its list until the answer came */
         FlightKey key;
         Listing *listing; /* of the directory that somebody looks at; a reference */
+        bool ahead;       /* nobody waited when it began */
+        bool blobs;       /* the server tells no sizes without content */
         Walk walk;        /* the entries asked for, and references to their listings */
-        Oid *oids;        /* sorted, each once: fetch.oids points into them */
+        Oid *oids;        /* sorted, each once: fetch.oids points into them. NULL at first, then
+                             constant as long as this is in the list: set under the checkout's lock */
         size_t n_oids, n_sent;
-} SizesOperation;
+};
 
 static int compare_items(const void *a, const void *b) {
         return memcmp(
@@ -93,6 +109,7 @@ static int list_oids(SizesOperation *op) {
                 if (n == 0 || !oid_equal(&oids[n - 1], &op->walk.items[i].entry->oid))
                         oids[n++] = op->walk.items[i].entry->oid;
         free(op->oids);
+        MUTEX_GUARD(&op->checkout->lock);
         op->oids = oids;
         op->n_oids = n;
         op->n_sent = 0;
@@ -113,9 +130,22 @@ static void send_batch(SizesOperation *op) {
         source_fetch(source, &op->fetch);
 }
 
+/* From now on nobody joins it for what it covers. */
+static void leave_list(SizesOperation *op) {
+        Checkout *c = op->checkout;
+
+        MUTEX_GUARD(&c->lock);
+        for (SizesOperation **p = &c->sizes; *p; p = &(*p)->next)
+                if (*p == op) {
+                        *p = op->next;
+                        return;
+                }
+}
+
 static void end(SizesOperation *op, int result, const Failure *failure) {
         Namespace *ns = op->ns;
 
+        leave_list(op);
         flight_land(ns->flights, &op->key, result, failure);
         walk_done(&op->walk);
         listing_unref(op->listing);
@@ -130,6 +160,7 @@ static void end(SizesOperation *op, int result, const Failure *failure) {
 static int fetch_untold(SizesOperation *op) {
         const WalkLimits limits = {.missing_sizes_only = true, .whole_first_listing = true};
 
+        leave_list(op);
         walk_done(&op->walk);
         op->walk = (Walk){0};
         int r = walk_below(op->ns, op->listing, &limits, &op->walk);
@@ -141,6 +172,18 @@ static int fetch_untold(SizesOperation *op) {
         op->fetch.kind = FETCH_BLOBS;
         send_batch(op);
         return 1;
+}
+
+static bool all_told(const SizesOperation *op) {
+        for (size_t i = 0; i < op->walk.n_items; i++)
+                if (listing_size(op->walk.items[i].entry) == SIZE_UNKNOWN)
+                        return false;
+        return true;
+}
+
+static void pause_ahead(Checkout *c) {
+        MUTEX_GUARD(&c->lock);
+        c->sizes_pause_usec = now_usec() + PAUSE_USEC;
 }
 
 static void on_done(Fetch *fetch, int result, const Failure *failure) {
@@ -161,8 +204,10 @@ static void on_done(Fetch *fetch, int result, const Failure *failure) {
         keep_sizes(op);
         result = demand_object_result(result, failure, &why);
         ns_report(op->ns, op->checkout->repo->org, result, &why);
-        if (result >= 0 && fetch->kind == FETCH_SIZES) {
-                result = fetch_untold(op);
+        if (fetch->kind == FETCH_SIZES && (result < 0 || !all_told(op))) {
+                pause_ahead(op->checkout);
+                if (result >= 0 && !op->ahead)
+                        result = fetch_untold(op);
                 if (result > 0)
                         return;
         }
@@ -184,14 +229,13 @@ static int add_rest(SizesOperation *op, const Oid *tree, const WalkLimits *limit
 
 /* Decides what to ask for, and for how much of it. 0, or 1 when nothing is missing any more, or <
  * 0. */
-static int prepare(SizesOperation *op, Listing *l) {
+static int prepare(SizesOperation *op) {
         Repo *repo = op->checkout->repo;
-        bool blobs = atomic_load(&repo->sizes_refused);
         size_t max_sizes =
                 repo->source->sizes_per_fetch ? repo->source->sizes_per_fetch : MAX_SIZES;
         CheckoutState state;
         WalkLimits limits = {
-                .max_items = blobs ? walk_window(op->checkout, MAX_BLOBS) : max_sizes,
+                .max_items = op->blobs ? walk_window(op->checkout, MAX_BLOBS) : max_sizes,
                 .missing_sizes_only = true,
                 .whole_first_listing = true,
         };
@@ -201,7 +245,7 @@ static int prepare(SizesOperation *op, Listing *l) {
         if (repo->source->objects_in_memory)
                 limits.max_items = 0;
         checkout_get_state(op->checkout, &state);
-        int r = walk_below(op->ns, l, &limits, &op->walk);
+        int r = walk_below(op->ns, op->listing, &limits, &op->walk);
         if (r >= 0 && limits.max_items > 0)
                 r = add_rest(op, &state.root, &limits);
         if (r < 0)
@@ -209,9 +253,9 @@ static int prepare(SizesOperation *op, Listing *l) {
         if (op->walk.n_items == 0)
                 return 1;
         op->fetch = (Fetch){
-                .kind = blobs ? FETCH_BLOBS : FETCH_SIZES,
+                .kind = op->blobs ? FETCH_BLOBS : FETCH_SIZES,
                 .priority = FETCH_WAITING,
-                .tree = l->oid,
+                .tree = op->listing->oid,
                 .root = state.root,
                 .commit = state.commit,
                 .object = on_object,
@@ -221,23 +265,108 @@ static int prepare(SizesOperation *op, Listing *l) {
         return list_oids(op);
 }
 
-int demand_sizes(Namespace *ns, const NsCall *call, Checkout *c, Listing *l) {
-        FlightKey key = demand_key_oid(c->repo, DEMAND_SIZES, &l->oid);
+static void start(SizesOperation *op) {
+        int r = prepare(op);
 
-        int r = demand_join(ns, call, &key);
-        if (r <= 0)
-                return r;
-        SizesOperation *op = demand_start(ns, &key, sizeof(*op));
-        if (!op)
-                return NS_PARKED;
-        op->ns = ns;
-        op->checkout = checkout_ref(c);
-        op->key = key;
-        op->listing = listing_ref(l);
-        r = prepare(op, l);
         if (r != 0)
                 end(op, MIN(r, 0), NULL);
         else
                 send_batch(op);
+}
+
+static void start_task(Task *task) {
+        start(container_of(task, SizesOperation, task));
+}
+
+/* The last entry of l whose size is not known. A directory's entries are taken in their order:
+ * where this one was taken, all were. */
+static const ListingEntry *last_unknown(Namespace *ns, const Listing *l) {
+        for (size_t i = l->n_entries; i > 0; i--)
+                if (ns_entry_size(ns, &l->entries[i - 1]) == SIZE_UNKNOWN)
+                        return &l->entries[i - 1];
+        return NULL;
+}
+
+static int compare_oids(const void *a, const void *b) {
+        return memcmp(((const Oid *) a)->id, ((const Oid *) b)->id, OID_RAW_MAX);
+}
+
+static bool covers_locked(const SizesOperation *op, const Listing *l, const ListingEntry *last) {
+        if (!op->oids)
+                return !op->blobs;
+        return last && oid_set_has(&op->walk.entered, &l->oid) &&
+               bsearch(&last->oid, op->oids, op->n_oids, sizeof(Oid), compare_oids);
+}
+
+/* Joins what brings these sizes: 0; or 1 where that is the given operation, which begins now; < 0.
+ */
+static int join(SizesOperation *op, FlightWaiter *waiter) {
+        Checkout *c = op->checkout;
+        FlightTable *flights = op->ns->flights;
+        const ListingEntry *last = last_unknown(op->ns, op->listing);
+
+        MUTEX_GUARD(&c->lock);
+        if (op->ahead && c->sizes_pause_usec > now_usec())
+                return 0;
+        for (SizesOperation *other = c->sizes; other; other = other->next)
+                if (covers_locked(other, op->listing, last))
+                        return flight_join(flights, &other->key, waiter);
+        int r = flight_join(flights, &op->key, waiter);
+        if (r <= 0)
+                return r; /* it is about to land */
+        op->next = c->sizes;
+        c->sizes = op;
+        return 1;
+}
+
+/* An operation that begins now, in *ret: 1; 0 where another one was joined; < 0. */
+static int
+join_or_begin(Namespace *ns, FlightWaiter *waiter, Checkout *c, Listing *l, SizesOperation **ret) {
+        void *memory = NULL;
+
+        int r = demand_begin(ns, sizeof(SizesOperation), &memory);
+        if (r < 0)
+                return r;
+        SizesOperation *op = memory;
+        op->ns = ns;
+        op->checkout = checkout_ref(c);
+        op->key = demand_key_oid(c->repo, DEMAND_SIZES, &l->oid);
+        op->listing = listing_ref(l);
+        op->ahead = !waiter;
+        op->blobs = atomic_load(&c->repo->sizes_refused);
+        op->task.run = start_task;
+        r = join(op, waiter);
+        if (r > 0) {
+                *ret = op;
+                return 1;
+        }
+        listing_unref(op->listing);
+        checkout_unref(op->checkout);
+        free(op);
+        ns_operation_end(ns);
+        return r;
+}
+
+int demand_sizes(Namespace *ns, const NsCall *call, Checkout *c, Listing *l) {
+        SizesOperation *op;
+
+        if (!call->waiter)
+                return NS_PARKED;
+        int r = join_or_begin(ns, call->waiter, c, l, &op);
+        if (r < 0)
+                return r;
+        if (r > 0)
+                start(op);
         return NS_PARKED;
+}
+
+void demand_sizes_ahead(Namespace *ns, Checkout *c, Listing *l) {
+        SizesOperation *op;
+
+        mutex_lock(&ns->lock);
+        bool allowed = ns->config.prefetch_children;
+        mutex_unlock(&ns->lock);
+        /* Out of memory, or stopping: whoever wants them asks himself. */
+        if (allowed && join_or_begin(ns, NULL, c, l, &op) > 0)
+                pool_submit(ns->context->pool, &op->task, TASK_NORMAL);
 }

@@ -14,6 +14,7 @@ typedef struct NsConfig {
         uint64_t negative_timeout_usec; /* "no such repository or ref" */
         uint64_t listing_limit;         /* bytes */
         uint64_t poll_interval_usec;    /* of orgs that set none; 0 never */
+        bool prefetch_children;         /* ask for sizes once a directory was listed */
 } NsConfig;
 
 int ns_new(

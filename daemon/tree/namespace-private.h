@@ -115,6 +115,8 @@ int demand_tree(Namespace *ns, const NsCall *call, Checkout *c, const Oid *tree)
 /* Sizes of the entries of this directory, and of what lies below it where that costs no more
  * requests. */
 int demand_sizes(Namespace *ns, const NsCall *call, Checkout *c, Listing *l);
+/* The same for nobody in particular, where it costs no content. Never blocks. */
+void demand_sizes_ahead(Namespace *ns, Checkout *c, Listing *l);
 int demand_blob(Namespace *ns, const NsCall *call, Repo *repo, const Oid *oid);
 
 /* An object of this repository is in the store now: whoever waits for it can go on. */

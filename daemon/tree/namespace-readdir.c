@@ -334,6 +334,24 @@ static int fill_entries(const Readdir *rd, const Oid *tree, Listing *l) {
         return 0;
 }
 
+/* Names do not wait for sizes, unless those are on this machine: they are asked for, and who wants
+ * one (`ls -l`) waits for it in his first look-up. 0, NS_PARKED, NS_BLOCKS or < 0. */
+static int list_sizes(const Readdir *rd, Listing *l) {
+        Checkout *c = rd->dir->checkout;
+
+        if (ns_sizes_known(rd->ns, l) || atomic_load(&c->repo->sizes_refused))
+                return 0;
+        if (!c->repo->source->objects_in_memory) {
+                demand_sizes_ahead(rd->ns, c, l);
+                return 0;
+        }
+        if (!rd->plus)
+                return 0;
+        if (!(rd->call->flags & NS_MAY_BLOCK))
+                return NS_BLOCKS;
+        return demand_sizes(rd->ns, rd->call, c, l);
+}
+
 static int readdir_tree(const Readdir *rd) {
         Checkout *c = rd->dir->checkout;
         _cleanup_(listing_unrefp) Listing *l = NULL;
@@ -353,12 +371,9 @@ static int readdir_tree(const Readdir *rd) {
                 mutex_lock(&c->lock);
                 rd->dir->dir_flags |= DIR_LISTED;
                 mutex_unlock(&c->lock);
-                if (rd->plus && !ns_sizes_known(rd->ns, l) &&
-                    !atomic_load(&c->repo->sizes_refused)) {
-                        if (!(rd->call->flags & NS_MAY_BLOCK))
-                                return NS_BLOCKS;
-                        return demand_sizes(rd->ns, rd->call, c, l);
-                }
+                r = list_sizes(rd, l);
+                if (r < 0)
+                        return r;
         }
         return fill_entries(rd, &tree, l);
 }

@@ -8,17 +8,25 @@ typedef struct Member {
         Oid oid;
 } Member;
 
-int oid_set_add(OidSet *set, const Oid *oid) {
-        uint64_t hash = hash_bytes(oid->id, OID_RAW_MAX, 0);
+static uint64_t hash_of(const Oid *oid) {
+        return hash_bytes(oid->id, OID_RAW_MAX, 0);
+}
 
-        HTABLE_FOREACH (l, &set->table, hash)
+bool oid_set_has(const OidSet *set, const Oid *oid) {
+        HTABLE_FOREACH (l, &set->table, hash_of(oid))
                 if (oid_equal(&container_of(l, Member, link)->oid, oid))
-                        return 0;
+                        return true;
+        return false;
+}
+
+int oid_set_add(OidSet *set, const Oid *oid) {
+        if (oid_set_has(set, oid))
+                return 0;
         Member *m = calloc(1, sizeof(*m));
         if (!m)
                 return -ENOMEM;
         m->oid = *oid;
-        int r = htable_add(&set->table, &m->link, hash);
+        int r = htable_add(&set->table, &m->link, hash_of(oid));
         if (r < 0) {
                 free(m);
                 return r;

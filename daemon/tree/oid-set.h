@@ -12,4 +12,5 @@ typedef struct OidSet {
 
 /* 1 new, 0 was there, -ENOMEM. */
 int oid_set_add(OidSet *set, const Oid *oid);
+bool oid_set_has(const OidSet *set, const Oid *oid);
 void oid_set_done(OidSet *set);

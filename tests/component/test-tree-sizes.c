@@ -19,6 +19,9 @@ typedef struct SizeSource {
         size_t n_oids[16];         /* of each fetch for sizes */
         size_t n_blob_oids;
         Oid tree, root; /* of the last */
+        bool hold;      /* fetches for sizes wait for answer_held() */
+        Fetch *held;
+        sem_t arrived;
 } SizeSource;
 
 static void size_free(Source *source) {
@@ -37,6 +40,11 @@ static void tell_sizes(SizeSource *s, Fetch *fetch) {
 static void size_fetch(Source *source, Fetch *fetch) {
         SizeSource *s = container_of(source, SizeSource, source);
 
+        if (fetch->kind == FETCH_SIZES && s->hold) {
+                s->held = fetch;
+                ck_assert_int_eq(sem_post(&s->arrived), 0);
+                return;
+        }
         if (fetch->kind == FETCH_SIZES) {
                 tell_sizes(s, fetch);
                 return;
@@ -48,6 +56,13 @@ static void size_fetch(Source *source, Fetch *fetch) {
         source_fetch(s->inner, fetch);
 }
 
+/* When this returns the operation has ended. */
+static void answer_held(SizeSource *s) {
+        while (sem_wait(&s->arrived) < 0)
+                ck_assert_int_eq(errno, EINTR);
+        tell_sizes(s, s->held);
+}
+
 static const SourceOps size_ops = {.free = size_free, .fetch = size_fetch};
 
 static void size_source_init(SizeSource *s, TreeFixture *f, FakeForge *fake) {
@@ -56,6 +71,7 @@ static void size_source_init(SizeSource *s, TreeFixture *f, FakeForge *fake) {
         ck_assert_int_gt(fs_walk(f, "o/work"), 0);
         _cleanup_(checkout_unrefp) Checkout *c = tree_fixture_checkout(f, "");
         *s = (SizeSource){.inner = source_ref(c->repo->source)};
+        ck_assert_int_eq(sem_init(&s->arrived, 0, 0), 0);
         s->source.ops = &size_ops;
         s->source.ref = REF_INIT;
         s->source.algo = s->inner->algo;
@@ -80,71 +96,178 @@ static void check_list(TreeFixture *f, const char *path, const char *names) {
         ck_assert_str_eq(shown, names);
 }
 
-START_TEST(what_a_server_does_not_tell_is_fetched) {
+static uint64_t size_of(TreeFixture *f, const char *path) {
+        NsAttr attr;
+        int64_t id = fs_walk(f, path);
+
+        ck_assert_int_gt(id, 0);
+        ck_assert_int_eq(ns_getattr(f->ns, (uint64_t) id, &attr), 0);
+        return attr.size;
+}
+
+typedef struct SizesFixture {
         TreeFixture f;
         FakeForge fake;
         SizeSource source;
+        Org *org;
+} SizesFixture;
 
-        tree_fixture_init(&f);
-        write_files(&f);
-        Org *org = fake_forge_init(&fake, &f, NULL);
-        size_source_init(&source, &f, &fake);
-        source.n_tell = 2;
-        check_list(&f, "f/r", "a\nb\nc\nd\nsub\n");
-        ck_assert_uint_eq(source.n_sizes, 1);
-        ck_assert_uint_eq(source.n_blobs, 1);
+static void sizes_fixture_init(SizesFixture *s) {
+        tree_fixture_init(&s->f);
+        write_files(&s->f);
+        s->org = fake_forge_init(&s->fake, &s->f, NULL);
+        size_source_init(&s->source, &s->f, &s->fake);
+        s->source.n_tell = 100;
+}
+
+static void sizes_fixture_done(SizesFixture *s) {
+        org_unref(s->org);
+        tree_fixture_done(&s->f);
+        source_unref(s->source.inner);
+        fake_forge_done(&s->fake);
+        (void) sem_destroy(&s->source.arrived); /* nobody waits */
+}
+
+START_TEST(what_a_server_does_not_tell_is_fetched) {
+        SizesFixture s;
+
+        sizes_fixture_init(&s);
+        s.source.n_tell = 2;
+        ck_assert_uint_eq(size_of(&s.f, "f/r/a"), 1); /* brings its blob */
+        ck_assert_uint_eq(s.source.n_blobs, 1);
+        for (const char *const *path = (const char *const[]){"f/r/b", "f/r/c", "f/r/d", NULL};
+             *path;
+             path++)
+                ck_assert_uint_eq(size_of(&s.f, *path), 1);
+        ck_assert_uint_eq(s.source.n_sizes, 1);
+        ck_assert_uint_eq(s.source.n_blobs, 2);
         /* Those of the directory, not of the whole repository. */
-        ck_assert_uint_le(source.n_blob_oids, 4);
-        ck_assert_uint_ge(source.n_blob_oids, 2);
+        ck_assert_uint_le(s.source.n_blob_oids, 4);
 
         /* It was told where to look. */
-        _cleanup_(checkout_unrefp) Checkout *c = tree_fixture_checkout(&f, "");
+        _cleanup_(checkout_unrefp) Checkout *c = tree_fixture_checkout(&s.f, "");
         CheckoutState state;
         checkout_get_state(c, &state);
-        ck_assert(oid_equal(&source.tree, &state.root));
-        ck_assert(oid_equal(&source.root, &state.root));
-        check_list(&f, "f/r/sub", "e\nf\ng\n");
-        ck_assert(!oid_equal(&source.tree, &state.root));
-        ck_assert(oid_equal(&source.root, &state.root));
-        unsigned n = source.n_sizes + source.n_blobs;
-        check_list(&f, "f/r", "a\nb\nc\nd\nsub\n");
-        check_list(&f, "f/r/sub", "e\nf\ng\n");
-        ck_assert_uint_eq(source.n_sizes + source.n_blobs, n);
-
-        org_unref(org);
-        tree_fixture_done(&f);
-        source_unref(source.inner);
-        fake_forge_done(&fake);
+        ck_assert(oid_equal(&s.source.tree, &state.root));
+        ck_assert(oid_equal(&s.source.root, &state.root));
+        sizes_fixture_done(&s);
 }
 END_TEST
 
 START_TEST(a_source_is_asked_for_as_many_as_it_likes) {
-        TreeFixture f;
-        FakeForge fake;
-        SizeSource source;
+        SizesFixture s;
 
-        tree_fixture_init(&f);
-        write_files(&f);
-        Org *org = fake_forge_init(&fake, &f, NULL);
-        size_source_init(&source, &f, &fake);
-        source.source.sizes_per_fetch = 3;
-        source.n_tell = 100;
-        check_list(&f, "f/r", "a\nb\nc\nd\nsub\n");
-        ck_assert_uint_eq(source.n_sizes, 2);
-        ck_assert_uint_eq(source.n_oids[0], 3);
-        ck_assert_uint_eq(source.n_oids[1], 1);
-        ck_assert_uint_eq(source.n_blobs, 0);
+        sizes_fixture_init(&s);
+        s.source.source.sizes_per_fetch = 3;
+        check_list(&s.f, "f/r", "a\nb\nc\nd\nsub\n");
+        ck_assert_uint_eq(size_of(&s.f, "f/r/d"), 1);
+        ck_assert_uint_eq(s.source.n_sizes, 2);
+        ck_assert_uint_eq(s.source.n_oids[0], 3);
+        ck_assert_uint_eq(s.source.n_oids[1], 1);
+        ck_assert_uint_eq(s.source.n_blobs, 0);
+        sizes_fixture_done(&s);
+}
+END_TEST
 
-        org_unref(org);
-        tree_fixture_done(&f);
-        source_unref(source.inner);
-        fake_forge_done(&fake);
+static void set_children(TreeFixture *f, bool children) {
+        NsConfig config = tree_fixture_config();
+
+        config.prefetch_children = children;
+        ns_set_config(f->ns, &config);
+}
+
+/* As a server sends them: a source on this machine brings the root tree only. */
+static void fetch_trees(TreeFixture *f) {
+        set_children(f, false);
+        check_list(f, "f/r/sub", "e\nf\ng\n");
+        set_children(f, true);
+}
+
+/* R12, R13: names come at once, and one request brings the sizes of everything, for who walks and
+ * for who waits. */
+START_TEST(names_do_not_wait_for_sizes) {
+        SizesFixture s;
+        Caller caller;
+        NsAttr attr;
+
+        sizes_fixture_init(&s);
+        fetch_trees(&s.f);
+        s.source.hold = true;
+        int64_t root = fs_walk(&s.f, "f/r");
+        check_list(&s.f, "f/r", "a\nb\nc\nd\nsub\n");
+        check_list(&s.f, "f/r/sub", "e\nf\ng\n");
+        check_list(&s.f, "f/r", "a\nb\nc\nd\nsub\n");
+        ck_assert_uint_eq(flight_count(s.f.flights), 1);
+
+        caller_init(&caller);
+        int r = ns_lookup(s.f.ns, &caller.call, (uint64_t) root, "c", &attr);
+        ck_assert_int_eq(r, NS_PARKED);
+        ck_assert_uint_eq(flight_count(s.f.flights), 1);
+        answer_held(&s.source);
+        ck_assert_uint_eq(flight_count(s.f.flights), 0);
+        ck_assert(caller_waits(&caller, &r));
+        r = ns_lookup(s.f.ns, &caller.call, (uint64_t) root, "c", &attr);
+        ck_assert(!caller_waits(&caller, &r));
+        ck_assert_int_eq(r, 1);
+        ck_assert_uint_eq(attr.size, 1);
+
+        for (const char *const *path =
+                     (const char *const[]){"f/r/a", "f/r/sub/e", "f/r/sub/g", NULL};
+             *path;
+             path++)
+                ck_assert_uint_eq(size_of(&s.f, *path), 1);
+        ck_assert_uint_eq(s.source.n_sizes, 1);
+        ck_assert_uint_eq(s.source.n_oids[0], 7);
+        ck_assert_uint_eq(s.source.n_blobs, 0);
+        sizes_fixture_done(&s);
+}
+END_TEST
+
+/* R13: a listing never has content fetched, nor the same asked again and again. */
+START_TEST(a_listing_takes_no_for_an_answer) {
+        SizesFixture s;
+
+        sizes_fixture_init(&s);
+        s.source.hold = true;
+        s.source.n_tell = 2;
+        check_list(&s.f, "f/r", "a\nb\nc\nd\nsub\n");
+        answer_held(&s.source);
+        ck_assert_uint_eq(flight_count(s.f.flights), 0);
+        check_list(&s.f, "f/r", "a\nb\nc\nd\nsub\n");
+        check_list(&s.f, "f/r/sub", "e\nf\ng\n");
+        ck_assert_uint_eq(flight_count(s.f.flights), 0);
+        ck_assert_uint_eq(s.source.n_sizes, 1);
+        ck_assert_uint_eq(s.source.n_blobs, 0);
+
+        s.source.hold = false;
+        ck_assert_uint_eq(size_of(&s.f, "f/r/sub/g"), 1);
+        ck_assert_uint_eq(s.source.n_blobs, 1);
+        sizes_fixture_done(&s);
+}
+END_TEST
+
+START_TEST(sizes_are_not_asked_ahead_where_that_is_off) {
+        SizesFixture s;
+
+        sizes_fixture_init(&s);
+        set_children(&s.f, false);
+        s.source.hold = true;
+        check_list(&s.f, "f/r", "a\nb\nc\nd\nsub\n");
+        ck_assert_uint_eq(flight_count(s.f.flights), 0);
+        s.source.hold = false;
+        ck_assert_uint_eq(size_of(&s.f, "f/r/d"), 1);
+        ck_assert_uint_eq(s.source.n_sizes, 1);
+        ck_assert_uint_eq(s.source.n_blobs, 0);
+        sizes_fixture_done(&s);
 }
 END_TEST
 
 static void add_tests(TCase *tc) {
         tcase_add_test(tc, what_a_server_does_not_tell_is_fetched);
         tcase_add_test(tc, a_source_is_asked_for_as_many_as_it_likes);
+        tcase_add_test(tc, names_do_not_wait_for_sizes);
+        tcase_add_test(tc, a_listing_takes_no_for_an_answer);
+        tcase_add_test(tc, sizes_are_not_asked_ahead_where_that_is_off);
 }
 
 CHECK_MAIN("tree/sizes", add_tests)

@@ -2,7 +2,6 @@
 
 #include <check.h>
 #include <errno.h>
-#include <semaphore.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -46,13 +45,18 @@ void tree_fixture_add_org(TreeFixture *f) {
         ck_assert_int_eq(ns_add_org(f->ns, org, &failure), 0);
 }
 
-void tree_fixture_init(TreeFixture *f) {
-        const StoreConfig store = {.memory_limit = (uint64_t) 256 << 20};
-        const NsConfig ns = {
+NsConfig tree_fixture_config(void) {
+        return (NsConfig){
                 .request_timeout_usec = 60 * USEC_PER_SEC,
                 .negative_timeout_usec = 60 * USEC_PER_SEC,
                 .listing_limit = (uint64_t) 64 << 20,
+                .prefetch_children = true,
         };
+}
+
+void tree_fixture_init(TreeFixture *f) {
+        const StoreConfig store = {.memory_limit = (uint64_t) 256 << 20};
+        const NsConfig ns = tree_fixture_config();
 
         *f = (TreeFixture){.config = {.max_object_size = (uint64_t) 64 << 20}};
         (void) pthread_mutex_init(&f->mutex, NULL); /* cannot fail on Linux */
@@ -96,13 +100,6 @@ void tree_fixture_commit(TreeFixture *f, const char *name, const char *content) 
 
 /* --- calls that wait --- */
 
-typedef struct Caller {
-        FlightWaiter waiter;
-        NsCall call;
-        sem_t landed;
-        int result;
-} Caller;
-
 static void caller_landed(FlightWaiter *waiter, int result, const Failure *failure) {
         Caller *c = container_of(waiter, Caller, waiter);
 
@@ -110,14 +107,13 @@ static void caller_landed(FlightWaiter *waiter, int result, const Failure *failu
         ck_assert_int_eq(sem_post(&c->landed), 0);
 }
 
-static void caller_init(Caller *c) {
+void caller_init(Caller *c) {
         *c = (Caller){.waiter.landed = caller_landed};
         c->call = (NsCall){.flags = NS_MAY_BLOCK, .waiter = &c->waiter};
         ck_assert_int_eq(sem_init(&c->landed, 0, 0), 0);
 }
 
-/* True if the call has to be made again; *r is its result otherwise. */
-static bool caller_waits(Caller *c, int *r) {
+bool caller_waits(Caller *c, int *r) {
         if (*r != NS_PARKED) {
                 (void) sem_destroy(&c->landed); /* nobody waits */
                 return false;

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <pthread.h>
+#include <semaphore.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -28,6 +29,8 @@ typedef struct TreeFixture {
         Buf told;
 } TreeFixture;
 
+/* What its name space begins with. */
+NsConfig tree_fixture_config(void);
 /* With an empty repository. */
 void tree_fixture_init(TreeFixture *f);
 void tree_fixture_done(TreeFixture *f);
@@ -39,6 +42,19 @@ void tree_fixture_commit(TreeFixture *f, const char *name, const char *content);
 
 /* A reference to "work@refspec", or NULL. */
 Checkout *tree_fixture_checkout(TreeFixture *f, const char *refspec);
+
+/* A call that may be in flight while the test does something else. */
+typedef struct Caller {
+        FlightWaiter waiter;
+        NsCall call;
+        sem_t landed;
+        int result;
+} Caller;
+
+void caller_init(Caller *c);
+/* After a call that gave *r. Waits for what it joined; true if the call has to be made again, else
+ * *r is its result. */
+bool caller_waits(Caller *c, int *r);
 
 int fs_lookup(TreeFixture *f, uint64_t parent, const char *name, NsAttr *ret);
 /* From the root along a path: the id, or a negative errno, or 0 where a name does not exist. */

@@ -316,6 +316,21 @@ def numbers_of_threads(t):
 
 
 @harness.case()
+def sizes_after_a_listing(t):
+    """[Prefetch] Children= is whether a listing asks for sizes, also after a reload (R5, R13)."""
+    root = many_repos(t, 2)
+    t.start_org("git", root, config="[Prefetch]\nChildren=no\n")
+    assert t.names("o/r0") == ["f"]
+    assert t.stats()["fetch-sizes"] == 0
+    assert os.lstat(t.at("o/r0/f")).st_size == 2
+    assert t.stats()["fetch-sizes"] == 1
+    t.configure("[Prefetch]\nChildren=yes\n")
+    t.ctl("reload")
+    assert t.names("o/r1") == ["f"]
+    harness.wait_until(lambda: t.stats()["fetch-sizes"] == 2, "the sizes")
+
+
+@harness.case()
 def log_level(t):
     root = many_repos(t, 1)
     sizes = {}

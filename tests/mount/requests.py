@@ -59,14 +59,29 @@ def cold_read_of_a_deep_file(t):
 
 @harness.case()
 def attributes_come_with_the_listing(t):
-    """`ls -l` after `ls` asks the server for nothing (R12)."""
+    """`ls -l` after `ls` asks the server for nothing, once what the listing asked for has come (R5, R12)."""
     _, server = wide(t)
     names = t.names("o/wide/d00/s00")
+    # refs, the branch, the trees, the sizes
+    harness.wait_until(lambda: len(server.requests()) == 4, "the sizes")
     before = server.requests()
     sizes = [os.lstat(t.at(f"o/wide/d00/s00/{n}")).st_size for n in names]
     assert len(sizes) == 5 and all(sizes)
     after = server.requests()
     assert after == before, after[len(before) :]
+
+
+@harness.case()
+def cold_walk_of_names(t):
+    """Cold `find`: the names do not wait for sizes, and nothing is asked for by directory (R13)."""
+    clone, server = wide(t)
+    found = run("find", ".", cwd=t.at("o/wide"))
+    expected = run("find", ".", "-not", "-path", "./.git*", cwd=clone)
+    assert sorted(found.splitlines()) == sorted(expected.splitlines())
+    harness.wait_until(lambda: len(server.requests()) == 4, "the sizes")
+    run("ls", "-lR", ".", cwd=t.at("o/wide"))
+    assert len(server.requests()) == 4, server.requests()
+    assert t.stats()["fetch-blobs"] == 0
 
 
 @harness.case()
