@@ -1,6 +1,6 @@
 /* Steps of a call, each of which ends in the next or in conclude():
  *
- *   1. begin()        takes the token, if it is in memory; else a worker reads it
+ *   1. begin()        takes the token, or waits until it is read
  *   2. enter()        waits at the gate, possibly for a time (back-off, a limit)
  *   3. on_admitted()  sends the request
  *   4. on_response(), on_data()  keep what comes, or hand it on
@@ -45,15 +45,13 @@ static State *state_free(State *s) {
 DEFINE_CLEANUP(State *, state_free)
 
 static void conclude(State *s, int result, const ApiAnswer *answer, const Failure *failure) {
-        Secrets *secrets = s->call->server->secrets ? secrets_ref(s->call->server->secrets) : NULL;
+        Secrets *secrets = s->call->server->secrets;
         Failure copy = *failure;
 
-        s->call->state = NULL;
-        s->call->done(s->call, result, result < 0 ? NULL : answer, &copy);
-        /* After done(), because a helper may take its time to store it. */
         if (result >= 0 && secrets && s->secret.token)
                 secrets_accepted(secrets, &s->secret);
-        (void) secrets_unref(secrets);
+        s->call->state = NULL;
+        s->call->done(s->call, result, result < 0 ? NULL : answer, &copy);
         (void) state_free(s);
 }
 
@@ -259,13 +257,14 @@ static int follow(State *s, Failure *ret) {
         return 0;
 }
 
-static void read_secret(Task *task) {
-        State *s = container_of(task, State, task);
+static void on_secret(SecretWaiter *waiter, int r, Secret *secret) {
+        State *s = container_of(waiter, State, waiter);
         Secrets *secrets = s->call->server->secrets;
         Failure failure = {0};
 
-        int r = secrets_get(secrets, s->call->deadline_usec, &s->secret);
         if (r >= 0) {
+                s->secret = *secret;
+                *secret = (Secret){0};
                 enter(s);
                 return;
         }
@@ -294,11 +293,12 @@ static void begin(State *s) {
                 enter(s);
                 return;
         }
-        s->task.run = read_secret;
-        pool_submit(
-                s->call->server->context->pool,
-                &s->task,
-                s->call->priority == FETCH_WAITING ? TASK_NORMAL : TASK_BACKGROUND);
+        s->waiter = (SecretWaiter){
+                .deadline_usec = s->call->deadline_usec,
+                .priority = s->call->priority == FETCH_WAITING ? TASK_NORMAL : TASK_BACKGROUND,
+                .done = on_secret,
+        };
+        secrets_get(secrets, &s->waiter);
 }
 
 /* True if the call goes on, with another token. */

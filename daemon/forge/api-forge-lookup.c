@@ -20,6 +20,7 @@ typedef struct LookupOp {
         char *owner; /* on the forge */
         uint64_t deadline_usec;
 
+        SecretWaiter token;
         ApiSource *source; /* the one that git is asked about; a reference */
         Fetch probe;
         ApiRepoQuery query;
@@ -223,15 +224,10 @@ static void on_probe(Fetch *fetch, int result, const Failure *failure) {
                 lookup_fail(op, result, failure);
 }
 
-/* A token is read here, where it may take its time, so that what comes next finds it. */
-static void read_token(LookupOp *op) {
-        _cleanup_secret_ Secret secret = {0};
+/* Without a token, whoever asks next says why. */
+static void on_token(SecretWaiter *waiter, int result, Secret *secret) {
+        LookupOp *op = container_of(waiter, LookupOp, token);
 
-        (void) secrets_get(op->forge->secrets, op->deadline_usec, &secret); /* whoever asks says */
-}
-
-static void ask_git(LookupOp *op) {
-        read_token(op);
         if (!set_source(op, op->owner, op->lookup->name)) {
                 lookup_fail_memory(op);
                 return;
@@ -242,6 +238,12 @@ static void ask_git(LookupOp *op) {
                 .done = on_probe,
         };
         api_source_probe(op->source, &op->probe);
+}
+
+/* The token is waited for here, so that what comes next finds it. */
+static void ask_git(LookupOp *op) {
+        op->token = (SecretWaiter){.deadline_usec = op->deadline_usec, .done = on_token};
+        secrets_get(op->forge->secrets, &op->token);
 }
 
 static void look_for_repo(LookupOp *op) {

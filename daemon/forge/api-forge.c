@@ -71,12 +71,7 @@ static int open_server(ApiForge *f, Failure *failure) {
                 strip_slashes(f->org->api_url);
         r = api_path_append(&about, f->git_base, owner, "");
         if (r >= 0)
-                r = secrets_new(
-                        f->org,
-                        about,
-                        f->context->config_home,
-                        f->context->credentials,
-                        &f->secrets);
+                r = secrets_new(f->org, about, f->context, /* ask_git= */ true, &f->secrets);
         if (r >= 0)
                 r = api_server_init(
                         &f->api,

@@ -15,7 +15,7 @@ struct ApiCallState {
         char *json_body; /* NULL: GET */
 
         GateTicket ticket;
-        Task task;     /* reads the token */
+        SecretWaiter waiter;
         Secret secret; /* what the request under way is sent with */
         Retry retry;
         unsigned refusals, redirects;

@@ -11,13 +11,12 @@
 #include <errno.h>
 #include <stdatomic.h>
 #include <string.h>
-#include <sys/eventfd.h>
 #include <sys/queue.h>
 
 #include "forge/http.h"
 #include "util/buf.h"
 #include "util/clock.h"
-#include "util/fd.h"
+#include "util/htable.h"
 #include "util/mutex.h"
 #include "util/secret-memory.h"
 #include "util/stats.h"
@@ -36,22 +35,21 @@ typedef struct Entry {
         bool approved;
 } Entry;
 
-/* One helper at a time per server: its origin is here while one runs. */
-typedef struct Filling {
-        LIST_ENTRY(Filling) entry;
-        const char *origin;
-} Filling;
+/* What git is told, and nobody waits for. */
+typedef struct Notice {
+        HelperJob job;
+        const char *verb;
+        Credential credential;
+} Notice;
 
 struct Credentials {
         bool use_helper;
-        int stop; /* an eventfd: readable once helpers are not to be waited for */
+        Helpers *helpers; /* not owned */
         atomic_uint_least64_t generation;
         Mutex mutex;
-        pthread_cond_t filled;
         /* Guarded by mutex: */
         LIST_HEAD(, Entry) entries;
         size_t n_entries;
-        LIST_HEAD(, Filling) filling;
 };
 
 static const char *const helper_env[] = {
@@ -99,10 +97,10 @@ static Entry *find_entry(Credentials *c, const char *url) {
         return NULL;
 }
 
-static int copy_out(const Entry *e, const char *url, Credential *ret) {
+static int copy_out(const char *username, const char *password, const char *url, Credential *ret) {
         Credential copy = {
-                .username = secret_strdup(e->username),
-                .password = secret_strdup(e->password),
+                .username = secret_strdup(username),
+                .password = secret_strdup(password),
                 .url = strdup(url),
         };
 
@@ -119,7 +117,7 @@ static int look_up(Credentials *c, const char *url, Credential *ret) {
         Entry *e = find_entry(c, url);
 
         if (e && e->password)
-                return copy_out(e, url, ret);
+                return copy_out(e->username, e->password, url, ret);
         if (e && now_usec() < e->refused_until)
                 return 0;
         if (e)
@@ -131,7 +129,7 @@ int credentials_peek(Credentials *c, const char *url, Credential *ret) {
         MUTEX_GUARD(&c->mutex);
         Entry *e = find_entry(c, url);
 
-        return e && e->password ? copy_out(e, url, ret) : 0;
+        return e && e->password ? copy_out(e->username, e->password, url, ret) : 0;
 }
 
 static int remember(
@@ -243,7 +241,11 @@ static int ask_helper(Credentials *c, const char *url, uint64_t deadline_usec, C
                 return -ETIMEDOUT;
         stat_add(STAT_CREDENTIAL_FILLS, 1);
         int r = run_helper(
-                "fill", &question, MIN(HELPER_TIMEOUT_USEC, deadline_usec - now), c->stop, &output);
+                "fill",
+                &question,
+                MIN(HELPER_TIMEOUT_USEC, deadline_usec - now),
+                helpers_stop_fd(c->helpers),
+                &output);
         bool hurried = r == -ETIMEDOUT && deadline_usec - now < HELPER_TIMEOUT_USEC;
         if (r == -ENOMEM || r == -ECANCELED || hurried)
                 return r;
@@ -265,41 +267,59 @@ static int ask_helper(Credentials *c, const char *url, uint64_t deadline_usec, C
         return r < 0 ? r : look_up(c, url, ret);
 }
 
-static bool is_filling(Credentials *c, const char *origin) {
-        Filling *f;
-
-        LIST_FOREACH (f, &c->filling, entry)
-                if (strcmp(f->origin, origin) == 0)
-                        return true;
-        return false;
+static int look_up_once(Credentials *c, const char *url, Credential *ret) {
+        MUTEX_GUARD(&c->mutex);
+        return look_up(c, url, ret);
 }
 
-int credentials_fill(Credentials *c, const char *url, uint64_t deadline_usec, Credential *ret) {
+/* Who waited for the helper of the same server may find here what it said. */
+static void fill_run(HelperJob *job) {
+        CredentialFill *fill = container_of(job, CredentialFill, job);
+        Credentials *c = fill->credentials;
+
+        fill->result = look_up_once(c, fill->url, &fill->found);
+        if (fill->result == -ENOENT)
+                fill->result = ask_helper(c, fill->url, fill->deadline_usec, &fill->found);
+}
+
+static void fill_end(CredentialFill *fill, int result) {
+        _cleanup_(credential_done) Credential found = fill->found;
+
+        fill->found = (Credential){0};
+        fill->done(fill, result, &found);
+}
+
+static void fill_done(HelperJob *job, bool cancelled) {
+        CredentialFill *fill = container_of(job, CredentialFill, job);
+
+        fill_end(fill, cancelled ? -ECANCELED : fill->result);
+}
+
+/* One at a time per server, and in order: what is refused is forgotten before git is asked again.
+ */
+static int job_init(HelperJob *job, const char *url) {
         _cleanup_free_ char *origin = NULL;
 
-        if (!c->use_helper)
-                return 0;
         int r = http_url_origin(url, &origin);
         if (r < 0)
                 return r;
-        Filling self = {.origin = origin};
+        *job = (HelperJob){.server = hash_string(origin), .limit = 1};
+        return 0;
+}
 
-        mutex_lock(&c->mutex);
-        while (is_filling(c, origin)) /* no longer than HELPER_TIMEOUT_USEC each */
-                mutex_wait(&c->mutex, &c->filled);
-        r = look_up(c, url, ret);
-        if (r == -ENOENT)
-                LIST_INSERT_HEAD(&c->filling, &self, entry);
-        mutex_unlock(&c->mutex);
-        if (r != -ENOENT)
-                return r;
-
-        r = ask_helper(c, url, deadline_usec, ret);
-
-        MUTEX_GUARD(&c->mutex);
-        LIST_REMOVE(&self, entry);
-        (void) pthread_cond_broadcast(&c->filled);
-        return r;
+void credentials_fill(Credentials *c, CredentialFill *fill) {
+        fill->found = (Credential){0};
+        fill->credentials = c;
+        int r = c->use_helper ? job_init(&fill->job, fill->url) : 0;
+        if (r >= 0 && c->use_helper)
+                r = look_up_once(c, fill->url, &fill->found);
+        if (r != -ENOENT) {
+                fill_end(fill, r);
+                return;
+        }
+        fill->job.run = fill_run;
+        fill->job.done = fill_done;
+        helpers_submit(c->helpers, &fill->job);
 }
 
 /* --- what the server said --- */
@@ -309,13 +329,28 @@ static bool entry_is(const Entry *e, const Credential *credential) {
                strcmp(e->password, credential->password) == 0;
 }
 
-/* Fails only for those who keep secrets: we have it in memory, and a helper that does not forget
- * one will see it refused again. */
-static void tell_helper(const char *verb, const Credential *credential) {
+static void notice_run(HelperJob *job) {
+        Notice *n = container_of(job, Notice, job);
         _cleanup_(buf_wipe) Buf output = {0};
 
-        /* Not stopped: it may be in the middle of writing its file. */
-        (void) run_helper(verb, credential, HELPER_TIMEOUT_USEC, -1, &output);
+        /* Fails only for those who keep secrets: we have it in memory, and a helper that does not
+         * forget one will see it refused again. Not stopped: it may be in the middle of writing its
+         * file. */
+        (void) run_helper(n->verb, &n->credential, HELPER_TIMEOUT_USEC, -1, &output);
+        credential_done(&n->credential);
+        free(n);
+}
+
+static void tell_helper(Credentials *c, const char *verb, const Credential *what) {
+        _cleanup_free_ Notice *n = calloc(1, sizeof(*n));
+
+        /* Without memory it is lost, which is as bad as a helper that fails. */
+        if (!n || job_init(&n->job, what->url) < 0 ||
+            copy_out(what->username, what->password, what->url, &n->credential) < 0)
+                return;
+        n->verb = verb;
+        n->job.run = notice_run;
+        helpers_submit(c->helpers, &TAKE_PTR(n)->job);
 }
 
 void credentials_approve(Credentials *c, const Credential *credential) {
@@ -326,7 +361,7 @@ void credentials_approve(Credentials *c, const Credential *credential) {
                 e->approved = true;
         mutex_unlock(&c->mutex);
         if (news)
-                tell_helper("approve", credential);
+                tell_helper(c, "approve", credential);
 }
 
 void credentials_reject(Credentials *c, const Credential *credential) {
@@ -344,34 +379,19 @@ void credentials_reject(Credentials *c, const Credential *credential) {
         }
         mutex_unlock(&c->mutex);
         if (known && !was_good)
-                tell_helper("reject", credential);
+                tell_helper(c, "reject", credential);
 }
 
-int credentials_new(bool use_helper, Credentials **ret) {
+int credentials_new(bool use_helper, Helpers *helpers, Credentials **ret) {
         Credentials *c = calloc(1, sizeof(*c));
         if (!c)
                 return -ENOMEM;
-        c->stop = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-        if (c->stop < 0) {
-                int r = -errno;
-                free(c);
-                return r;
-        }
         c->use_helper = use_helper;
+        c->helpers = helpers;
         mutex_init(&c->mutex, LOCK_RANK_FORGE);
-        (void) pthread_cond_init(&c->filled, NULL); /* cannot fail with glibc */
         LIST_INIT(&c->entries);
-        LIST_INIT(&c->filling);
         *ret = c;
         return 0;
-}
-
-void credentials_stop(Credentials *c) {
-        (void) eventfd_write(c->stop, 1); /* full is as good */
-}
-
-int credentials_stop_fd(const Credentials *c) {
-        return c->stop;
 }
 
 uint64_t credentials_generation(Credentials *c) {
@@ -390,8 +410,6 @@ Credentials *credentials_free(Credentials *c) {
         if (!c)
                 return NULL;
         credentials_flush(c);
-        safe_close(c->stop);
-        (void) pthread_cond_destroy(&c->filled);
         mutex_destroy(&c->mutex);
         free(c);
         return NULL;

@@ -37,7 +37,7 @@ git_open(const OrgConfig *org, const ForgeContext *context, Forge **ret, Failure
         if (r < 0)
                 return r;
         if (!ssh_url_is(org->url))
-                r = secrets_new(org, org->url, context->config_home, NULL, &f->secrets);
+                r = secrets_new(org, org->url, context, /* ask_git= */ false, &f->secrets);
         if (r < 0) {
                 (void) org_config_free(f->org);
                 return r;

@@ -38,6 +38,7 @@ typedef struct ForgeContext {
         Store *store;
         const Config *config; /* never changes while forges exist */
         struct HostGates *gates;
+        struct Helpers *helpers; /* NULL: no program is asked for secrets */
         struct Credentials *credentials;
         struct Documents *documents; /* listings that are kept; NULL: none are */
         struct GitHosts *git_hosts;  /* what git servers can do; NULL: every source asks */

@@ -15,7 +15,7 @@ static bool may_use_secrets(const GitAuth *a) {
         return a->secrets && !a->strayed;
 }
 
-static void forget(GitAuth *a) {
+void git_auth_forget(GitAuth *a) {
         secret_done(&a->secret);
         credential_done(&a->credential);
         a->secret = (Secret){0};
@@ -26,24 +26,17 @@ void git_auth_init(GitAuth *a, Secrets *secrets, bool ask_git) {
         *a = (GitAuth){.secrets = secrets ? secrets_ref(secrets) : NULL, .ask_git = ask_git};
 }
 
-GitAuth git_auth_take(GitAuth *a) {
-        GitAuth taken = *a;
-
-        taken.secrets = a->secrets ? secrets_ref(a->secrets) : NULL;
-        a->secret = (Secret){0};
-        a->credential = (Credential){0};
-        return taken;
-}
-
 void git_auth_done(GitAuth *a) {
-        forget(a);
+        git_auth_forget(a);
         a->secrets = secrets_unref(a->secrets);
 }
 
 void git_auth_stray(GitAuth *a) {
-        forget(a);
+        git_auth_forget(a);
         a->strayed = true;
 }
+
+/* --- before a request --- */
 
 /* Both fail only for want of memory, which shows where it is needed next. */
 void git_auth_peek(GitAuth *a, const ForgeContext *context, const char *base) {
@@ -55,14 +48,31 @@ void git_auth_peek(GitAuth *a, const ForgeContext *context, const char *base) {
                 (void) credentials_peek(context->credentials, base, &a->credential);
 }
 
-int git_auth_prepare(
-        GitAuth *a, const ForgeContext *context, const char *base, uint64_t deadline_usec) {
+/* Without one, the server says what that means. */
+static void on_prepared(SecretWaiter *waiter, int result, Secret *secret) {
+        GitAuth *a = container_of(waiter, GitAuth, waiter);
+
+        a->secret = *secret;
+        *secret = (Secret){0};
+        a->ready(a, true);
+}
+
+bool git_auth_prepare(
+        GitAuth *a,
+        const ForgeContext *context,
+        const char *base,
+        uint64_t deadline_usec,
+        void (*ready)(GitAuth *a, bool again)) {
         git_auth_peek(a, context, base);
         if (has_any(a) || a->ask_git || !may_use_secrets(a))
-                return 0;
-        int r = secrets_get(a->secrets, deadline_usec, &a->secret);
-        return r == -ENOMEM ? r : 0; /* without one, the server says what that means */
+                return false;
+        a->ready = ready;
+        a->waiter = (SecretWaiter){.deadline_usec = deadline_usec, .done = on_prepared};
+        secrets_get(a->secrets, &a->waiter);
+        return true;
 }
+
+/* --- after a refusal --- */
 
 /* True if another one may be had. */
 static bool give_back(GitAuth *a, const ForgeContext *context) {
@@ -75,29 +85,56 @@ static bool give_back(GitAuth *a, const ForgeContext *context) {
         return again;
 }
 
-bool git_auth_refused(
+static void on_filled(CredentialFill *fill, int result, Credential *credential) {
+        GitAuth *a = container_of(fill, GitAuth, fill);
+
+        if (result > 0) {
+                git_auth_forget(a);
+                a->credential = *credential;
+                *credential = (Credential){0};
+        }
+        a->ready(a, result > 0); /* the server's refusal is the better text */
+}
+
+static void ask_git(GitAuth *a) {
+        if (a->ask_git && !a->secret.token)
+                credentials_fill(a->context->credentials, &a->fill);
+        else
+                a->ready(a, false);
+}
+
+static void on_secret(SecretWaiter *waiter, int result, Secret *secret) {
+        GitAuth *a = container_of(waiter, GitAuth, waiter);
+
+        if (result <= 0) {
+                ask_git(a);
+                return;
+        }
+        git_auth_forget(a);
+        a->secret = *secret;
+        *secret = (Secret){0};
+        a->ready(a, true);
+}
+
+void git_auth_refused(
         GitAuth *a,
         const ForgeContext *context,
         const char *base,
         bool refused,
-        uint64_t deadline_usec) {
-        Secret secret = {0};
-        Credential credential = {0};
-        int r = 0;
-
+        uint64_t deadline_usec,
+        void (*ready)(GitAuth *a, bool again)) {
         bool again = !refused || give_back(a, context);
+
+        a->context = context;
+        a->ready = ready;
+        a->waiter = (SecretWaiter){.deadline_usec = deadline_usec, .done = on_secret};
+        a->fill = (CredentialFill){.url = base, .deadline_usec = deadline_usec, .done = on_filled};
         if (++a->refusals > MAX_REFUSALS)
-                return false;
-        if (again && may_use_secrets(a))
-                r = secrets_get(a->secrets, deadline_usec, &secret);
-        if (r <= 0 && a->ask_git && !a->secret.token)
-                r = credentials_fill(context->credentials, base, deadline_usec, &credential);
-        if (r <= 0)
-                return false; /* the server's refusal is the better text */
-        forget(a);
-        a->secret = secret;
-        a->credential = credential;
-        return true;
+                ready(a, false);
+        else if (again && may_use_secrets(a))
+                secrets_get(a->secrets, &a->waiter);
+        else
+                ask_git(a);
 }
 
 void git_auth_explain(const GitAuth *a, Failure *failure) {

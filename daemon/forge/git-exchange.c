@@ -1,9 +1,10 @@
 /* Steps of an exchange, each of which ends in the next or in done():
  *
- *   1. enter()        waits at the gate of the host, possibly for a time (back-off, Retry-After)
- *   2. on_admitted()  builds the request, and hands it to the transport with what secret there is
- *   3. the transport  judges whether git has answered, and hands the bytes of its answer on
- *   4. git_exchange_ended()  leaves the gate with the outcome, then decides: good, get a secret and
+ *   1. begin()        waits for the token, if it must be read
+ *   2. enter()        waits at the gate of the host, possibly for a time (back-off, Retry-After)
+ *   3. on_admitted()  builds the request, and hands it to the transport with what secret there is
+ *   4. the transport  judges whether git has answered, and hands the bytes of its answer on
+ *   5. git_exchange_ended()  leaves the gate with the outcome, then decides: good, get a secret and
  *                     go to 1, wait and go to 1, or give up
  *
  * All run on pool threads, one after the other. */
@@ -19,18 +20,15 @@
 #include "forge/git-http.h"
 #include "forge/git-transport.h"
 
-static void enter(GitExchange *x);
+static void begin(GitExchange *x);
 
 static void conclude(GitExchange *x, int result, const Failure *failure) {
-        const ForgeContext *context = x->context;
-        GitAuth sent = git_auth_take(&x->auth);
         Failure copy = *failure;
 
-        x->ops->done(x, result, &copy);
-        /* After done(), because the helper may take its time to store it. */
         if (result >= 0)
-                git_auth_accepted(&sent, context);
-        git_auth_done(&sent);
+                git_auth_accepted(&x->auth, x->context);
+        git_auth_forget(&x->auth);
+        x->ops->done(x, result, &copy);
 }
 
 void git_exchange_done(GitExchange *x) {
@@ -78,7 +76,7 @@ static bool try_again(GitExchange *x, int result, const Failure *failure) {
                 return false;
         if (!retry_again(&x->retry, result, failure, &x->ticket.not_before_usec))
                 return false;
-        enter(x);
+        begin(x);
         return true;
 }
 
@@ -117,27 +115,36 @@ int git_exchange_data(GitExchange *x, const uint8_t *data, size_t len) {
         return x->ops->data(x, data, len);
 }
 
-/* True if the exchange goes on, with something that the server has not refused yet. */
-static bool authenticate(GitExchange *x, Failure *failure) {
+static void on_authenticated(GitAuth *auth, bool again) {
+        GitExchange *x = container_of(auth, GitExchange, auth);
+
+        if (again) {
+                x->ticket.not_before_usec = 0;
+                begin(x);
+                return;
+        }
+        git_auth_explain(auth, &x->failure);
+        conclude(x, failure_errno(FAILURE_AUTH), &x->failure);
+}
+
+/* Goes on with something that the server has not refused yet, or ends. */
+static void authenticate(GitExchange *x) {
         bool asked = git_http_answered_by_origin(x);
         /* Another host has not seen what we sent, so it has not refused it. */
         bool refused = asked && git_auth_password(&x->auth);
 
-        (void) failure_set(
-                failure,
-                refused ? FAILURE_TOKEN_REFUSED : FAILURE_TOKEN_MISSING,
-                refused ? "%s refuses the token or password (401)" : "%s wants credentials (401)",
-                x->origin);
-        failure->http_code = x->http_code;
+        (void) failure_set(/* the errno is that of any 401 */
+                           &x->failure,
+                           refused ? FAILURE_TOKEN_REFUSED : FAILURE_TOKEN_MISSING,
+                           refused ? "%s refuses the token or password (401)"
+                                   : "%s wants credentials (401)",
+                           x->origin);
+        x->failure.http_code = x->http_code;
         if (!git_http_follow(x) && !asked)
-                return false;
-        if (!git_auth_refused(&x->auth, x->context, x->base, refused, x->deadline_usec)) {
-                git_auth_explain(&x->auth, failure);
-                return false;
-        }
-        x->ticket.not_before_usec = 0;
-        enter(x);
-        return true;
+                conclude(x, failure_errno(FAILURE_AUTH), &x->failure);
+        else
+                git_auth_refused(
+                        &x->auth, x->context, x->base, refused, x->deadline_usec, on_authenticated);
 }
 
 /* All that talk to a host measure for all. */
@@ -164,8 +171,10 @@ void git_exchange_ended(GitExchange *x, int result, const Failure *reason) {
                 conclude(x, 0, &failure);
                 return;
         }
-        if (x->http_code == 401 && authenticate(x, &failure))
+        if (x->http_code == 401) {
+                authenticate(x);
                 return;
+        }
         if (try_again(x, r, &failure))
                 return;
         if (r == -ECONNRESET || r == -ENODATA || r == -EBADMSG)
@@ -190,8 +199,7 @@ static void on_admitted(GateTicket *ticket, int result, const Failure *refusal) 
         x->body.len = 0;
         x->dropped = 0;
         int r = x->ops->prepare(x);
-        if (r >= 0)
-                r = git_auth_prepare(&x->auth, x->context, x->base, x->deadline_usec);
+        git_auth_peek(&x->auth, x->context, x->base); /* it may have come meanwhile */
         if (r >= 0)
                 r = x->transport->send(x);
         if (r >= 0)
@@ -205,7 +213,6 @@ static void on_admitted(GateTicket *ticket, int result, const Failure *refusal) 
 }
 
 static void enter(GitExchange *x) {
-        git_auth_peek(&x->auth, x->context, x->base);
         x->ticket.priority = x->priority;
         x->ticket.deadline_usec = x->deadline_usec;
         x->ticket.patience_usec = x->retry.patience_usec;
@@ -213,6 +220,15 @@ static void enter(GitExchange *x) {
         x->ticket.account = git_auth_account(&x->auth);
         x->ticket.admitted = on_admitted;
         host_gate_enter(x->context->gates, x->origin, &x->ticket);
+}
+
+static void on_token(GitAuth *auth, bool again) {
+        enter(container_of(auth, GitExchange, auth));
+}
+
+static void begin(GitExchange *x) {
+        if (!git_auth_prepare(&x->auth, x->context, x->base, x->deadline_usec, on_token))
+                enter(x);
 }
 
 int git_exchange_start(GitExchange *x, const char *base) {
@@ -226,7 +242,7 @@ int git_exchange_start(GitExchange *x, const char *base) {
                 .patience_usec = forge_patience(x->context, x->priority),
         };
         x->ticket.not_before_usec = 0;
-        enter(x);
+        begin(x);
         return 0;
 }
 

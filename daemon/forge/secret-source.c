@@ -216,6 +216,10 @@ int secret_read_systemd(const char *org, char **ret_token, Failure *ret_failure)
 
 /* --- tools --- */
 
+bool secret_has_tool(OrgKind kind) {
+        return kind == ORG_GITHUB || kind == ORG_GITLAB;
+}
+
 int secret_read_tool(
         OrgKind kind, const char *host, uint64_t deadline_usec, int stop_fd, char **ret_token) {
         const char *const gh[] = {"gh", "auth", "token", "--hostname", host, NULL};

@@ -26,6 +26,8 @@ int secret_read_file(const char *path, char **ret_token, Failure *ret_failure);
  * (-ECANCELED). It is made non-blocking, for all who share it. */
 int secret_read_fd(
         int fd, uint64_t deadline_usec, int stop_fd, char **ret_token, Failure *ret_failure);
+/* True where there is such a program for the kind. */
+bool secret_has_tool(OrgKind kind);
 /* What `gh` or `glab` is logged in to this host with, where that is installed. -ETIMEDOUT only if
  * the deadline was nearer than these tools are given. */
 int secret_read_tool(

@@ -3,8 +3,9 @@
  * somebody asks for it (a new generation, see credential.h), and, unless there is a token, after a
  * while.
  *
- * One thread reads, with no lock held; who comes meanwhile waits for it. A reader is bounded by the
- * time that each place is given.
+ * One waiter reads (secret-chain.h), with no lock held; who comes meanwhile is put on a list, and
+ * looks again when it has ended. A reader is bounded by its deadline and by the time that each
+ * place is given.
  *
  * A token that was refused is known by its serial, a hash of it: when the same one is read again it
  * is kept back for a while. */
@@ -17,10 +18,8 @@
 #include <sys/stat.h>
 
 #include "forge/credential.h"
-#include "forge/http.h"
-#include "forge/secret-source.h"
+#include "forge/secret-chain.h"
 #include "util/clock.h"
-#include "util/htable.h"
 #include "util/mutex.h"
 #include "util/ref.h"
 #include "util/secret-memory.h"
@@ -40,22 +39,21 @@ typedef struct FileId {
 
 struct Secrets {
         Ref ref;
-        /* Constant: */
-        OrgKind kind;
-        char *org, *url;
-        char *host; /* for gh and glab; NULL: they are not asked */
-        char *path;
-        Credentials *credentials; /* not owned; NULL: git is not asked */
+        /* Of whoever reads, but for what is constant in it: */
+        SecretChain chain;
+        SecretWaiter *reader;
+        uint64_t read_generation;
+        FileId read_file;
 
         Mutex lock;
-        pthread_cond_t read_done;
         /* Guarded by lock: */
         bool reading;
-        bool known;          /* what follows was read */
-        int result;          /* 1: secret holds a token; 0 none; < 0 errno */
-        Secret secret;       /* username is NULL unless it is git's */
-        Failure why;         /* unless result is 1 */
-        uint64_t until_usec; /* how long that is believed, unless result is 1 */
+        STAILQ_HEAD(, SecretWaiter) waiters; /* while somebody reads */
+        bool known;                          /* what follows was read */
+        int result;                          /* 1: secret holds a token; 0 none; < 0 errno */
+        Secret secret;                       /* username is NULL unless it is git's */
+        Failure why;                         /* unless result is 1 */
+        uint64_t until_usec;                 /* how long that is believed, unless result is 1 */
         uint64_t generation;
         FileId file;
         uint64_t looked_usec;
@@ -118,42 +116,11 @@ static bool same_file(const FileId *a, const FileId *b) {
                a->ctime.tv_sec == b->ctime.tv_sec && a->ctime.tv_nsec == b->ctime.tv_nsec;
 }
 
-static int ask_git(const Secrets *s, uint64_t deadline_usec, Secret *ret) {
-        _cleanup_(credential_done) Credential credential = {0};
+/* 0 where nobody keeps any. */
+static uint64_t current_generation(const Secrets *s) {
+        Credentials *credentials = s->chain.context->credentials;
 
-        if (!s->credentials)
-                return 0;
-        int r = credentials_fill(s->credentials, s->url, deadline_usec, &credential);
-        if (r <= 0)
-                return r;
-        ret->username = TAKE_PTR(credential.username);
-        ret->token = TAKE_PTR(credential.password);
-        return 1;
-}
-
-/* Asks one place after the other. *ret is written where this returns 1. */
-static int read_chain(const Secrets *s, uint64_t deadline_usec, Secret *ret, Failure *ret_failure) {
-        Secret secret = {.origin = SECRET_SYSTEMD};
-
-        int r = secret_read_systemd(s->org, &secret.token, ret_failure);
-        if (r == 0) {
-                secret.origin = SECRET_FILE;
-                r = secret_read_file(s->path, &secret.token, ret_failure);
-        }
-        if (r == 0 && s->host) {
-                secret.origin = SECRET_TOOL;
-                int stop_fd = s->credentials ? credentials_stop_fd(s->credentials) : -1;
-                r = secret_read_tool(s->kind, s->host, deadline_usec, stop_fd, &secret.token);
-        }
-        if (r == 0) {
-                secret.origin = SECRET_GIT;
-                r = ask_git(s, deadline_usec, &secret);
-        }
-        if (r <= 0)
-                return r;
-        secret.serial = hash_string(secret.token) | 1; /* 0 is no token's */
-        *ret = secret;
-        return 1;
+        return credentials ? credentials_generation(credentials) : 0;
 }
 
 /* --- what is known; all of these with the lock held --- */
@@ -165,7 +132,7 @@ static void forget(Secrets *s) {
 }
 
 static bool is_stale(const Secrets *s) {
-        return s->credentials && s->generation != credentials_generation(s->credentials);
+        return s->generation != current_generation(s);
 }
 
 /* Writes down how a read has ended. Takes the secret. */
@@ -187,18 +154,18 @@ static void remember(Secrets *s, int result, Secret *secret, const Failure *why)
                         FAILURE_TOKEN_REFUSED,
                         "the token of \"%s\"%s%s was refused, and is not tried again before it "
                         "changes: set a new one with `gitfsctl token set %s`",
-                        s->org,
+                        s->chain.org,
                         result > 0 ? " from " : "",
-                        result > 0 ? origin_name(secret->origin, s->kind) : "",
-                        s->org); /* the errno is ours */
+                        result > 0 ? origin_name(secret->origin, s->chain.kind) : "",
+                        s->chain.org); /* the errno is ours */
                 secret_done(secret);
         } else if (result == 0)
                 (void) failure_set(
                         &s->why,
                         FAILURE_TOKEN_MISSING,
                         "no token is set for \"%s\": set one with `gitfsctl token set %s`",
-                        s->org,
-                        s->org); /* it is in result */
+                        s->chain.org,
+                        s->chain.org); /* it is in result */
         else if (result > 0)
                 s->secret = *secret;
 }
@@ -233,44 +200,92 @@ static void look_for_changes(Secrets *s) {
         mutex_unlock(&s->lock);
         if (!due)
                 return;
-        look_at_file(s->path, &id);
+        look_at_file(s->chain.path, &id);
         MUTEX_GUARD(&s->lock);
         if (!same_file(&id, &s->file))
                 forget(s);
 }
 
-/* Reads with no lock held, as the only one. */
-static int read_now(Secrets *s, uint64_t deadline_usec, Secret *ret) {
-        uint64_t generation = s->credentials ? credentials_generation(s->credentials) : 0;
-        Secret secret = {0};
-        Failure why = {0};
-        FileId id;
+static void answer(SecretWaiter *w, int result, Secret *secret) {
+        _cleanup_secret_ Secret copy = *secret;
 
-        look_at_file(s->path, &id); /* before: a change in between is found later */
-        int r = read_chain(s, deadline_usec, &secret, &why);
-
-        MUTEX_GUARD(&s->lock);
-        s->reading = false;
-        (void) pthread_cond_broadcast(&s->read_done);
-        if (r == -ENOMEM || r == -ETIMEDOUT || r == -ECANCELED)
-                return r; /* says nothing about the token: the next one tries again */
-        s->generation = generation;
-        s->file = id;
-        s->looked_usec = now_usec();
-        remember(s, r, &secret, &why);
-        return s->result > 0 ? secret_copy(&s->secret, ret) : s->result;
+        w->done(w, result, &copy);
 }
 
-int secrets_get(Secrets *s, uint64_t deadline_usec, Secret *ret) {
-        look_for_changes(s);
+/* They look again, each as a task of its own. */
+static void wake_waiters(Secrets *s) {
+        SecretWaiter *w, *next;
+
         mutex_lock(&s->lock);
-        while (s->reading)
-                mutex_wait(&s->lock, &s->read_done);
+        s->reading = false;
+        w = STAILQ_FIRST(&s->waiters);
+        STAILQ_INIT(&s->waiters);
+        mutex_unlock(&s->lock);
+        for (; w; w = next) {
+                next = STAILQ_NEXT(w, entry); /* once submitted, the waiter may be gone */
+                pool_submit(s->chain.context->pool, &w->task, w->priority);
+        }
+}
+
+/* The end of a reading. What is no more than a want of time or memory says nothing about the token:
+ * the next one tries again. */
+static void on_read(SecretChain *chain, int result, Secret *secret, const Failure *why) {
+        Secrets *s = container_of(chain, Secrets, chain);
+        SecretWaiter *reader = s->reader;
+        Secret copy = {0};
+
+        if (result != -ENOMEM && result != -ETIMEDOUT && result != -ECANCELED) {
+                MUTEX_GUARD(&s->lock);
+                s->generation = s->read_generation;
+                s->file = s->read_file;
+                s->looked_usec = now_usec();
+                remember(s, result, secret, why);
+                result = s->result > 0 ? secret_copy(&s->secret, &copy) : s->result;
+        }
+        wake_waiters(s);
+        answer(reader, result, &copy);
+        (void) secrets_unref(s);
+}
+
+/* With no lock held, by the only one. */
+static void read_now(Secrets *s, SecretWaiter *reader) {
+        (void) secrets_ref(s);
+        s->reader = reader;
+        s->read_generation = current_generation(s);
+        look_at_file(s->chain.path, &s->read_file); /* before: a change in between is found later */
+        secret_chain_start(&s->chain, reader->deadline_usec);
+}
+
+/* As look_up(); -EINPROGRESS: the waiter is woken when the one who reads is done. */
+static int look_up_or_wait(Secrets *s, SecretWaiter *w, Secret *ret) {
+        MUTEX_GUARD(&s->lock);
+        if (s->reading) {
+                STAILQ_INSERT_TAIL(&s->waiters, w, entry);
+                return -EINPROGRESS;
+        }
         int r = look_up(s, ret);
         if (r == -EAGAIN)
                 s->reading = true;
-        mutex_unlock(&s->lock);
-        return r == -EAGAIN ? read_now(s, deadline_usec, ret) : r;
+        return r;
+}
+
+static void get_run(Task *task) {
+        SecretWaiter *w = container_of(task, SecretWaiter, task);
+        Secrets *s = w->secrets;
+        Secret secret = {0};
+
+        look_for_changes(s);
+        int r = look_up_or_wait(s, w, &secret);
+        if (r == -EAGAIN)
+                read_now(s, w);
+        else if (r != -EINPROGRESS)
+                answer(w, r, &secret);
+}
+
+void secrets_get(Secrets *s, SecretWaiter *w) {
+        w->secrets = s;
+        w->task.run = get_run;
+        pool_submit(s->chain.context->pool, &w->task, w->priority);
 }
 
 int secrets_peek(Secrets *s, Secret *ret) {
@@ -297,7 +312,8 @@ int secrets_explain(Secrets *s, Failure *ret) {
 
 /* What git was asked, for telling it how that went. Borrows everything. */
 static Credential as_credential(const Secrets *s, const Secret *secret) {
-        return (Credential){.username = secret->username, .password = secret->token, .url = s->url};
+        return (Credential){
+                .username = secret->username, .password = secret->token, .url = s->chain.url};
 }
 
 bool secrets_refused(Secrets *s, const Secret *secret) {
@@ -313,9 +329,9 @@ bool secrets_refused(Secrets *s, const Secret *secret) {
         bool again = !s->known || s->result > 0;
         mutex_unlock(&s->lock);
 
-        if (current && secret->origin == SECRET_GIT && s->credentials) {
+        if (current && secret->origin == SECRET_GIT) {
                 const Credential credential = as_credential(s, secret);
-                credentials_reject(s->credentials, &credential);
+                credentials_reject(s->chain.context->credentials, &credential);
         }
         return again;
 }
@@ -326,9 +342,9 @@ void secrets_accepted(Secrets *s, const Secret *secret) {
         s->accepted_serial = secret->serial;
         mutex_unlock(&s->lock);
 
-        if (news && secret->origin == SECRET_GIT && s->credentials) {
+        if (news && secret->origin == SECRET_GIT) {
                 const Credential credential = as_credential(s, secret);
-                credentials_approve(s->credentials, &credential);
+                credentials_approve(s->chain.context->credentials, &credential);
         }
 }
 
@@ -340,52 +356,20 @@ void secrets_flush(Secrets *s) {
 
 /* --- life --- */
 
-/* gh and glab know servers by their host, and speak https to them. */
-static int tool_host(const char *url, char **ret) {
-        _cleanup_free_ char *origin = NULL;
-        static const char scheme[] = "https://", port[] = ":443";
-
-        int r = http_url_origin(url, &origin);
-        if (r < 0)
-                return r;
-        if (strncmp(origin, scheme, strlen(scheme)) != 0)
-                return 0;
-        size_t len = strlen(origin);
-        if (len > strlen(port) && strcmp(origin + len - strlen(port), port) == 0)
-                origin[len - strlen(port)] = '\0';
-        *ret = strdup(origin + strlen(scheme));
-        return *ret ? 0 : -ENOMEM;
-}
-
-/* What git knows for an org holds for what is in it, and not for the org beside it. */
-static char *as_directory(const char *url) {
-        size_t len = strlen(url);
-        char *copy;
-
-        return asprintf(&copy, "%s%s", url, len > 0 && url[len - 1] == '/' ? "" : "/") < 0 ? NULL
-                                                                                           : copy;
-}
-
 int secrets_new(
         const OrgConfig *org,
         const char *url,
-        const char *config_home,
-        struct Credentials *credentials,
+        const ForgeContext *context,
+        bool ask_git,
         Secrets **ret) {
         _cleanup_(secrets_unrefp) Secrets *s = calloc(1, sizeof(*s));
         if (!s)
                 return -ENOMEM;
         s->ref = REF_INIT;
         mutex_init(&s->lock, LOCK_RANK_FORGE);
-        (void) pthread_cond_init(&s->read_done, NULL); /* cannot fail with glibc */
-        s->kind = org->kind;
-        s->credentials = credentials;
-        s->org = strdup(org->name);
-        s->url = as_directory(url);
-        s->path = secret_file_path(config_home, org->name);
-        if (!s->org || !s->url || !s->path)
-                return -ENOMEM;
-        int r = tool_host(url, &s->host);
+        STAILQ_INIT(&s->waiters);
+        s->chain.done = on_read;
+        int r = secret_chain_init(&s->chain, org, url, context, ask_git);
         if (r < 0)
                 return r;
         *ret = TAKE_PTR(s);
@@ -401,12 +385,8 @@ Secrets *secrets_unref(Secrets *s) {
         if (!s || !ref_put(&s->ref))
                 return NULL;
         secret_done(&s->secret);
-        (void) pthread_cond_destroy(&s->read_done);
         mutex_destroy(&s->lock);
-        free(s->org);
-        free(s->url);
-        free(s->host);
-        free(s->path);
+        secret_chain_done(&s->chain);
         free(s);
         return NULL;
 }

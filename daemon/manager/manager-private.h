@@ -39,6 +39,7 @@ struct Manager {
         Documents *documents; /* NULL where they cannot be kept */
         HttpClient *http;
         HostGates *gates;
+        Helpers *helpers;
         Credentials *credentials;
         GitHosts *git_hosts;
         SshClient *ssh;

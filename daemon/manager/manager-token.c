@@ -59,7 +59,7 @@ static void token_run(Task *task) {
                 c->result = secret_read_fd(
                         c->fd,
                         now_usec() + READ_TIMEOUT_USEC,
-                        credentials_stop_fd(m->credentials),
+                        helpers_stop_fd(m->helpers),
                         &c->token,
                         &c->failure);
         if (c->result >= 0) {

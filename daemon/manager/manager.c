@@ -162,7 +162,9 @@ static int start_engine(Manager *m) {
         if (r >= 0)
                 r = host_gates_new(m->pool, &limits, &m->gates);
         if (r >= 0)
-                r = credentials_new(c->use_credential_helper, &m->credentials);
+                r = helpers_new(m->pool, &m->helpers);
+        if (r >= 0)
+                r = credentials_new(c->use_credential_helper, m->helpers, &m->credentials);
         if (r >= 0)
                 r = git_hosts_new(m->pool, m->documents, &m->git_hosts);
         if (r < 0)
@@ -173,6 +175,7 @@ static int start_engine(Manager *m) {
                 .store = m->store,
                 .config = m->config,
                 .gates = m->gates,
+                .helpers = m->helpers,
                 .credentials = m->credentials,
                 .git_hosts = m->git_hosts,
                 .ssh = m->ssh,
@@ -379,8 +382,8 @@ Manager *manager_free(Manager *m) {
                 ns_set_org_observer(m->ns, NULL);
                 manager_cancel_jobs(m);
         }
-        if (m->credentials)
-                credentials_stop(m->credentials);
+        if (m->helpers)
+                helpers_stop(m->helpers);
         if (m->session && mount_session_stop(m->session, STOP_TIMEOUT_USEC) < 0)
                 log_warning("The mount did not end in time and was aborted");
         if (m->gates)
@@ -393,6 +396,7 @@ Manager *manager_free(Manager *m) {
                 ns_stop(m->ns);
         m->mailbox_source = sd_event_source_disable_unref(m->mailbox_source);
         pool_free(m->pool);
+        helpers_free(m->helpers);
         /* Nothing runs beside this thread from here on. */
         mailbox_free(m->mailbox);
         manager_free_jobs(m);

@@ -27,7 +27,7 @@ void api_fixture_init(ApiFixture *f, const ApiDialect *dialect, const char *cons
         ck_assert_int_eq(http_client_new(&http, f->context.pool, &f->context.http), 0);
         ck_assert_int_eq(host_gates_new(f->context.pool, &limits, &f->context.gates), 0);
         ck_assert_int_eq(org_config_new("acme", ORG_GITEA, f->server.url, &f->org), 0);
-        ck_assert_int_eq(secrets_new(f->org, f->server.url, f->dir.path, NULL, &f->secrets), 0);
+        ck_assert_int_eq(secrets_new(f->org, f->server.url, &f->context, false, &f->secrets), 0);
         ck_assert_int_eq(
                 api_server_init(&f->api, &f->context, dialect, f->server.url, f->secrets), 0);
 }

@@ -203,7 +203,8 @@ void forge_fixture_context(ForgeFixture *f) {
         ck_assert_int_eq(ssh_client_new(&ssh, f->context.pool, &f->context.ssh), 0);
         ck_assert_int_eq(store_open(&store, &f->context.store), 0);
         ck_assert_int_eq(host_gates_new(f->context.pool, &limits, &f->context.gates), 0);
-        ck_assert_int_eq(credentials_new(true, &f->context.credentials), 0);
+        ck_assert_int_eq(helpers_new(f->context.pool, &f->context.helpers), 0);
+        ck_assert_int_eq(credentials_new(true, f->context.helpers, &f->context.credentials), 0);
         ck_assert_int_eq(documents_open(documents, DOCUMENTS_LIMIT, &f->context.documents), 0);
         ck_assert_int_eq(
                 git_hosts_new(f->context.pool, f->context.documents, &f->context.git_hosts), 0);
@@ -233,10 +234,12 @@ void forge_fixture_init(ForgeFixture *f) {
 void forge_fixture_forget(ForgeFixture *f) {
         if (!f->context.pool)
                 return;
+        helpers_stop(f->context.helpers);
         host_gates_shut(f->context.gates);
         http_client_stop(f->context.http);
         ssh_client_stop(f->context.ssh);
         pool_free(f->context.pool);
+        helpers_free(f->context.helpers);
         http_client_free(f->context.http);
         ssh_client_free(f->context.ssh);
         host_gates_free(f->context.gates);

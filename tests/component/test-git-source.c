@@ -297,7 +297,8 @@ static Secrets *secrets_of(ForgeFixture *f, const char *url, const char *token) 
 
         ck_assert_int_eq(org_config_new("o", ORG_GITEA, url, &org), 0);
         ck_assert_int_eq(secret_file_write(f->dir.path, "o", token), 0);
-        ck_assert_int_eq(secrets_new(org, url, f->dir.path, NULL, &secrets), 0);
+        forge_fixture_context(f);
+        ck_assert_int_eq(secrets_new(org, url, &f->context, false, &secrets), 0);
         return secrets;
 }
 

@@ -100,6 +100,34 @@ def helper_that_hangs(t):
 
 
 @harness.case()
+def gh_that_hangs(t):
+    """Programs that hang hold no worker: with a single one, another org is read meanwhile (R9)."""
+    os.mkfifo(t.path("hold"))
+    program = t.write("bin/gh", f"#!/bin/sh\necho >>{t.path('verbs')}\ncat {t.path('hold')}\n")
+    os.chmod(program, 0o755)
+    t.environment["PATH"] = f"{t.path('bin')}:{t.environment['PATH']}"
+    root = t.path("open")
+    os.mkdir(root)
+    repo.simple_repo(os.path.join(root, "r.git"), {"f": "open\n"})
+    t.configure("[Mount]\nRequestTimeoutSec=60\n[Daemon]\nWorkers=1\n")
+    t.org("public", "git", t.serve(root).url)
+    # Nobody listens there, and nobody is asked before there is a token.
+    for n in range(6):
+        t.org(f"o{n}", "github", "https://127.0.0.1:1", Owner="acme")
+    t.start()
+    readers = [threading.Thread(target=t.errno_of, args=(t.read, f"o{n}/r/f")) for n in range(6)]
+    for reader in readers:
+        reader.start()
+    harness.wait_until(lambda: os.path.exists(t.path("verbs")), "gh")
+    harness.wait_until(lambda: t.stats()["fuse-parked-now"] == 6, "all wait")
+    assert t.read("public/r/f") == b"open\n"
+    assert all(reader.is_alive() for reader in readers), "gh did not hang"
+    t.stop()
+    for reader in readers:
+        reader.join()
+
+
+@harness.case()
 def stop_with_a_hanging_helper(t):
     """A daemon that is told to stop does not wait for a helper (R18, R25)."""
     start(t, PASSWORD)
