@@ -96,7 +96,8 @@ static int pack_failed(ObjectsOp *op, int error) {
                 (void) failure_set(
                         &op->pack_failure,
                         FAILURE_TOO_LARGE,
-                        "%s: a pack with too many objects, or one larger than MaxObjectSize=",
+                        "%s: a pack with too many objects, or one larger than MaxObjectSize= or "
+                        "than DiskLimit= allows",
                         url);
         else if (error == -ETIMEDOUT)
                 (void) failure_set(

@@ -26,12 +26,17 @@ sink_begin(void *userdata, ObjectType type, uint64_t size, uint8_t **ret_data, v
         if (!room)
                 return -ENOMEM;
         uint8_t *data = NULL;
-        /* Without room on the disk the object can still be served from memory. */
-        if (size < WRITER_THRESHOLD ||
-            store_writer_begin(sink->store, type, size, &room->writer, &data) < 0)
+        if (size >= WRITER_THRESHOLD) {
+                /* What no tier takes could not be handed to whoever waits for it: better now than
+                 * after the last byte. */
+                int r = store_writer_begin(sink->store, type, size, &room->writer, &data);
+                if (r < 0)
+                        return r;
+        } else {
                 data = room->data = malloc(size);
-        if (!data)
-                return -ENOMEM;
+                if (!data)
+                        return -ENOMEM;
+        }
         *ret_data = data;
         *ret_token = TAKE_PTR(room);
         return 0;

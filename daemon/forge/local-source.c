@@ -54,7 +54,11 @@ static void fail_read(LocalOp *op, int error, const Oid *oid) {
                 fail(op, -EIO, FAILURE_CORRUPT, "damaged object", oid);
                 return;
         case -EFBIG:
-                fail(op, -EFBIG, FAILURE_TOO_LARGE, "larger than MaxObjectSize=: object", oid);
+                fail(op,
+                     -EFBIG,
+                     FAILURE_TOO_LARGE,
+                     "larger than MaxObjectSize= or DiskLimit= allow: object",
+                     oid);
                 return;
         case -EACCES:
                 fail(op, -EACCES, FAILURE_AUTH, "no permission to read object", oid);

@@ -1,6 +1,7 @@
 #include "store/memory.h"
 
 #include <errno.h>
+#include <malloc.h>
 #include <string.h>
 #include <sys/queue.h>
 
@@ -26,6 +27,7 @@ typedef struct Block {
         ObjectType type;
         uint64_t size;
         uint8_t *data; /* owned */
+        uint64_t cost; /* what it counts for; constant */
 } Block;
 
 typedef TAILQ_HEAD(BlockList, Block) BlockList;
@@ -38,8 +40,19 @@ struct MemoryTier {
         BlockList lru; /* protected by lock; most recently used first */
 };
 
-static uint64_t block_cost(uint64_t size) {
-        return size + sizeof(Block);
+/* Of each allocation, beside what can be used of it. */
+#define ALLOCATOR_OVERHEAD sizeof(void *)
+/* Of a table that has just doubled. */
+#define TABLE_SHARE (2 * sizeof(void *))
+/* What a block costs beside its bytes; they may cost more than was asked for, by less than this. */
+#define BOOKKEEPING (sizeof(Block) + 2 * ALLOCATOR_OVERHEAD + TABLE_SHARE)
+
+static uint64_t cost_of_allocation(void *p) {
+        return p ? malloc_usable_size(p) + ALLOCATOR_OVERHEAD : 0;
+}
+
+static uint64_t cost_of_block(Block *block) {
+        return cost_of_allocation(block) + cost_of_allocation(block->data) + TABLE_SHARE;
 }
 
 static void memory_tier_trim(MemoryTier *tier);
@@ -47,8 +60,8 @@ static void memory_tier_trim(MemoryTier *tier);
 static void block_unref(Block *block) {
         if (!ref_put(&block->owner.ref))
                 return;
-        (void) atomic_fetch_sub(&block->tier->bytes, block_cost(block->size));
-        stat_add(STAT_STORE_MEMORY_BYTES, -(int64_t) block_cost(block->size));
+        (void) atomic_fetch_sub(&block->tier->bytes, block->cost);
+        stat_add(STAT_STORE_MEMORY_BYTES, -(int64_t) block->cost);
         free(block->data);
         free(block);
 }
@@ -99,7 +112,7 @@ static void collect_victims_locked(MemoryTier *tier, uint64_t cost, BlockList *r
                 }
                 take_out_locked(tier, block);
                 TAILQ_INSERT_TAIL(ret_victims, block, lru);
-                freed += block_cost(block->size);
+                freed += block->cost;
         }
 }
 
@@ -159,7 +172,12 @@ MemoryTier *memory_tier_free(MemoryTier *tier) {
 
 bool memory_tier_takes(MemoryTier *tier, uint64_t size) {
         uint64_t half = atomic_load(&tier->limit) / 2;
-        return half >= sizeof(Block) && size <= half - sizeof(Block);
+        return half >= BOOKKEEPING && size <= half - BOOKKEEPING;
+}
+
+bool memory_tier_fits(MemoryTier *tier, uint64_t size) {
+        uint64_t limit = atomic_load(&tier->limit);
+        return limit >= BOOKKEEPING && size <= limit - BOOKKEEPING;
 }
 
 static int insert(MemoryTier *tier, Block *block) {
@@ -182,7 +200,7 @@ int memory_tier_put(
         uint64_t size) {
         _cleanup_free_ uint8_t *owned = data;
 
-        if (!memory_tier_takes(tier, size))
+        if (!memory_tier_fits(tier, size))
                 return -EFBIG;
         Block *block = calloc(1, sizeof(*block));
         if (!block)
@@ -197,7 +215,8 @@ int memory_tier_put(
                 .data = TAKE_PTR(owned),
         };
 
-        memory_tier_charge(tier, block_cost(size));
+        block->cost = cost_of_block(block);
+        memory_tier_charge(tier, block->cost);
         int r = insert(tier, block);
         if (r <= 0)
                 block_unref(block);

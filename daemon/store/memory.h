@@ -8,8 +8,9 @@
 #include "store/store.h"
 
 /* The memory tier: blocks of bytes by id, least recently used out first, under a limit in bytes
- * that counts what the blocks cost with their bookkeeping. What somebody holds an ObjectRef on is
- * not evicted; it counts all the same, and the limit may be exceeded by it alone. Any thread. */
+ * that is exact: it counts what the allocator hands out for a block, its bookkeeping and its place
+ * in the table. What somebody holds an ObjectRef on is not evicted; it counts all the same, and the
+ * limit may be exceeded by it alone. Any thread. */
 typedef struct MemoryTier MemoryTier;
 
 int memory_tier_new(uint64_t limit, MemoryTier **ret);
@@ -17,11 +18,13 @@ int memory_tier_new(uint64_t limit, MemoryTier **ret);
 MemoryTier *memory_tier_free(MemoryTier *tier);
 DEFINE_CLEANUP(MemoryTier *, memory_tier_free)
 
-/* True if an object of this size may be put at all: one takes at most half of the limit, because a
- * single large one must not throw everything else out. */
+/* True if an object of this size should go here: one takes at most half of the limit, because a
+ * single large one throws everything else out. */
 bool memory_tier_takes(MemoryTier *tier, uint64_t size);
+/* True if it could be put at all. */
+bool memory_tier_fits(MemoryTier *tier, uint64_t size);
 /* Takes data (malloc'ed; NULL when size is 0) over, also on failure. 0 also when it was there;
- * -EFBIG when memory_tier_takes() says no; -ENOMEM. */
+ * -EFBIG when it does not fit; -ENOMEM. */
 int memory_tier_put(
         MemoryTier *tier,
         StoreKind kind,

@@ -14,11 +14,18 @@
  * that would take more than half of the memory tier goes to disk where there is one, because it
  * would throw everything else out. And where the disk takes nothing (full, read-only, gone),
  * objects that fit go to memory, so that reads go on: the disk tier has nothing that cannot be
- * fetched again. */
+ * fetched again.
+ *
+ * A large object is written in its place on disk, so it costs no memory of ours while it arrives,
+ * whatever its size. Only where the disk has no room right now, because objects that arrive or are
+ * being read fill it to its limit, it is collected in memory, and all such buffers together stay
+ * below the limit of the memory tier. What no tier can ever hold is refused before its first byte
+ * (-EFBIG). */
 
 struct Store {
         DiskTier *disk; /* NULL without a directory */
         MemoryTier *memory;
+        atomic_uint_least64_t in_transit; /* bytes of large objects collected in memory */
 };
 
 /* Either a place on disk or a buffer; which one is told by `data`. */
@@ -26,7 +33,8 @@ struct StoreWriter {
         Store *store;
         ObjectType type;
         uint64_t size;
-        uint8_t *data; /* owned; NULL when the bytes are written in place */
+        uint8_t *data;       /* owned; NULL when the bytes are written in place */
+        uint64_t in_transit; /* what it counts for there */
         DiskReservation reservation;
 };
 
@@ -174,62 +182,91 @@ int store_put_take(
                 memory_tier_put(store->memory, kind, oid, type, TAKE_PTR(owned), size), size);
 }
 
-/* Small objects are collected in a buffer: a place in the shared segment would keep it from being
- * sealed for as long as the writer takes. */
-static int writer_reserve(Store *store, uint64_t size, DiskReservation *ret) {
-        if (!store->disk)
-                return memory_tier_takes(store->memory, size) ? 0 : -EFBIG;
-        if (!disk_tier_is_large(store->disk, size))
+/* 0: there is room for a buffer of this size. Otherwise the reason why one was needed. */
+static int reserve_transit(Store *store, uint64_t size, int reason) {
+        uint64_t before = atomic_fetch_add(&store->in_transit, size);
+
+        if (memory_tier_fits(store->memory, before + size))
                 return 0;
-        int r = disk_tier_reserve(store->disk, size, ret);
-        if (r >= 0)
-                return 1;
-        if (r != -EFBIG)
-                stat_add(STAT_STORE_DISK_REFUSED, 1);
-        return memory_tier_takes(store->memory, size) ? 0 : r;
+        (void) atomic_fetch_sub(&store->in_transit, size);
+        return reason;
 }
+
+/* Sets writer->data, or writer->reservation. Small objects are collected in a buffer: a place in
+ * the shared segment would keep it from being sealed for as long as the writer takes. */
+static int writer_reserve(StoreWriter *writer) {
+        Store *store = writer->store;
+        int r = 0;
+
+        if (!store->disk && !memory_tier_takes(store->memory, writer->size))
+                return -EFBIG;
+        if (store->disk && disk_tier_is_large(store->disk, writer->size)) {
+                r = disk_tier_reserve(store->disk, writer->size, &writer->reservation);
+                if (r >= 0)
+                        return 0;
+                if (r != -EFBIG)
+                        stat_add(STAT_STORE_DISK_REFUSED, 1);
+                else if (!memory_tier_takes(store->memory, writer->size))
+                        return r;
+                r = reserve_transit(store, writer->size, r);
+                if (r < 0)
+                        return r;
+                writer->in_transit = writer->size;
+        }
+        writer->data = malloc(writer->size);
+        return writer->data ? 0 : -ENOMEM;
+}
+
+static StoreWriter *writer_free(StoreWriter *w) {
+        if (!w)
+                return NULL;
+        (void) atomic_fetch_sub(&w->store->in_transit, w->in_transit);
+        free(w->data);
+        free(w);
+        return NULL;
+}
+DEFINE_CLEANUP(StoreWriter *, writer_free)
 
 int store_writer_begin(
         Store *store, ObjectType type, uint64_t size, StoreWriter **ret, uint8_t **ret_data) {
         assert(size > 0);
 
-        _cleanup_free_ StoreWriter *writer = calloc(1, sizeof(*writer));
+        _cleanup_(writer_freep) StoreWriter *writer = calloc(1, sizeof(*writer));
         if (!writer)
                 return -ENOMEM;
         writer->store = store;
         writer->type = type;
         writer->size = size;
-
-        int r = writer_reserve(store, size, &writer->reservation);
+        int r = writer_reserve(writer);
         if (r < 0)
                 return r;
-        if (r == 0) {
-                writer->data = malloc(size);
-                if (!writer->data)
-                        return -ENOMEM;
-        }
-        *ret_data = r == 0 ? writer->data : disk_reservation_data(&writer->reservation);
+        *ret_data = writer->data ? writer->data : disk_reservation_data(&writer->reservation);
         *ret = TAKE_PTR(writer);
         return 0;
 }
 
 int store_writer_commit(StoreWriter *writer, const Oid *oid) {
-        _cleanup_free_ StoreWriter *w = writer;
-        _cleanup_free_ uint8_t *data = w->data;
+        _cleanup_(writer_freep) StoreWriter *w = writer;
+        Store *store = w->store;
 
-        if (data) /* may be copied once more: it is small, or the disk refused it before */
-                return store_put(w->store, STORE_DISK, STORE_OBJECT, oid, w->type, data, w->size);
-        return count_put(
-                disk_tier_commit(w->store->disk, &w->reservation, STORE_OBJECT, oid, w->type),
-                w->size);
+        if (!w->data)
+                return count_put(
+                        disk_tier_commit(store->disk, &w->reservation, STORE_OBJECT, oid, w->type),
+                        w->size);
+        if (store_has(store, STORE_OBJECT, oid))
+                return 0;
+        /* Copied once more: it is small, or the disk refused it before. */
+        int r = put_on_disk(store, STORE_OBJECT, oid, w->type, w->data, w->size);
+        if (r < 0)
+                r = memory_tier_put(
+                        store->memory, STORE_OBJECT, oid, w->type, TAKE_PTR(w->data), w->size);
+        return count_put(r, w->size);
 }
 
 void store_writer_abort(StoreWriter *writer) {
-        _cleanup_free_ StoreWriter *w = writer;
+        _cleanup_(writer_freep) StoreWriter *w = writer;
 
-        if (w->data)
-                free(w->data);
-        else
+        if (!w->data)
                 disk_tier_abort(w->store->disk, &w->reservation);
 }
 

@@ -91,7 +91,8 @@ int store_put_take(
 
 /* Writing in place, for objects whose id is known only when the last byte is there. begin()
  * reserves `size` (> 0) bytes and gives the memory to fill; exactly one of commit() and abort()
- * follows. Nobody else sees the bytes before the commit. */
+ * follows. Nobody else sees the bytes before the commit. begin() fails at once with -EFBIG where no
+ * tier can ever hold the object, and with -ENOSPC where none can right now. */
 typedef struct StoreWriter StoreWriter;
 int store_writer_begin(
         Store *store, ObjectType type, uint64_t size, StoreWriter **ret, uint8_t **ret_data);

@@ -279,6 +279,41 @@ START_TEST(writer_commit_and_abort) {
 }
 END_TEST
 
+/* What the disk has no room for while others arrive is collected in memory, within its limit. */
+START_TEST(more_writers_than_the_disk_holds_R35) {
+        _cleanup_(store_closep) Store *store = open_store();
+        StoreWriter *writers[20] = {0};
+        uint8_t *data[20];
+        Sample samples[20];
+        size_t n = 0;
+        int r = 0;
+
+        for (; n < ELEMENTSOF(writers); n++) {
+                sample_make(&samples[n], n, 600000);
+                r = store_writer_begin(store, OBJECT_BLOB, samples[n].size, &writers[n], &data[n]);
+                if (r < 0)
+                        break;
+                fill(data[n], &samples[n]);
+                ck_assert_uint_le(scratch_usage(directory), config.disk_limit);
+        }
+        ck_assert_int_eq(r, -ENOSPC);
+        ck_assert_uint_gt(n * 600000, config.disk_limit - 600000);
+        sample_done(&samples[n]);
+
+        /* The last one has nowhere to go but memory, and is what is left there. */
+        for (size_t i = n; i > 0; i--)
+                ck_assert_int_eq(store_writer_commit(writers[i - 1], &samples[i - 1].oid), 0);
+        StoreUsage usage;
+        store_usage(store, &usage);
+        ck_assert_uint_gt(usage.memory_bytes, 600000);
+        ck_assert_uint_le(usage.memory_bytes, config.memory_limit);
+        for (size_t i = 0; i < n; i++) {
+                ck_assert_int_eq(sample_check(store, &samples[i]), 1);
+                sample_done(&samples[i]);
+        }
+}
+END_TEST
+
 START_TEST(a_writer_that_was_cut_off_leaves_nothing) {
         _cleanup_sample_ Sample s = {0};
         _cleanup_free_ char *copy = scratch_new();
@@ -477,6 +512,7 @@ static void add_tests(TCase *tc) {
         tcase_add_test(tc, one_daemon_per_directory);
         tcase_add_test(tc, directory_deleted_while_running);
         tcase_add_test(tc, writer_commit_and_abort);
+        tcase_add_test(tc, more_writers_than_the_disk_holds_R35);
         tcase_add_test(tc, a_writer_that_was_cut_off_leaves_nothing);
         tcase_add_test(tc, files_are_private_and_foreign_ones_stay);
         tcase_add_test(tc, files_that_are_none);
