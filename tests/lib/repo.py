@@ -115,6 +115,10 @@ class Importer:
             (path, mode, content if mode == GITLINK else self.blob(content))
             for path, mode, content in files
         ]
+        return self.commit_marks(ref, message, files, deleted, when, parent)
+
+    def commit_marks(self, ref, message, files, deleted=(), when=EPOCH, parent=None):
+        """The same with what blob() returned instead of contents, for more than fits into memory."""
         self._mark += 1
         mark = self._mark
         self._write(b"commit %s\nmark :%d\n" % (ref.encode(), mark))
