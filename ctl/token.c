@@ -2,8 +2,11 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/signalfd.h>
 #include <termios.h>
 #include <unistd.h>
 
@@ -15,11 +18,26 @@
 /* What the daemon takes. It fits into a pipe. */
 #define TOKEN_MAX ((size_t) 16 * 1024)
 
-/* To the end, at a terminal of the line. */
-static int read_text(bool line, char *buf, size_t size, size_t *ret_len) {
+/* 0 when there is something to read, -EINTR when a signal has come. */
+static int wait_for_terminal(int signal_fd) {
+        struct pollfd p[] = {
+                {.fd = STDIN_FILENO, .events = POLLIN}, {.fd = signal_fd, .events = POLLIN}};
+
+        while (poll(p, ELEMENTSOF(p), -1) < 0)
+                if (errno != EINTR)
+                        return -errno;
+        return p[1].revents ? -EINTR : 0;
+}
+
+/* To the end; at a terminal of the line, unless a signal comes first (-1: it is none). */
+static int read_text(int signal_fd, char *buf, size_t size, size_t *ret_len) {
+        bool line = signal_fd >= 0;
         size_t len = 0;
 
         while (len < size && !(line && len > 0 && buf[len - 1] == '\n')) {
+                int r = line ? wait_for_terminal(signal_fd) : 0;
+                if (r < 0)
+                        return r;
                 ssize_t n = read(STDIN_FILENO, buf + len, size - len);
                 if (n == 0)
                         break;
@@ -31,7 +49,8 @@ static int read_text(bool line, char *buf, size_t size, size_t *ret_len) {
         return 0;
 }
 
-static int read_unseen(const char *org, char *buf, size_t size, size_t *ret_len) {
+static int
+read_without_echo(const char *org, int signal_fd, char *buf, size_t size, size_t *ret_len) {
         struct termios old, new;
 
         if (tcgetattr(STDIN_FILENO, &old) < 0)
@@ -41,10 +60,27 @@ static int read_unseen(const char *org, char *buf, size_t size, size_t *ret_len)
         (void) fprintf(stderr, "Token for \"%s\": ", org); /* the prompt is only a help */
         if (tcsetattr(STDIN_FILENO, TCSAFLUSH, &new) < 0)
                 return -errno;
-        int r = read_text(/* line= */ true, buf, size, ret_len);
+        int r = read_text(signal_fd, buf, size, ret_len);
         if (tcsetattr(STDIN_FILENO, TCSAFLUSH, &old) < 0 && r >= 0)
                 r = -errno;
         (void) fputc('\n', stderr); /* as above */
+        return r;
+}
+
+/* A signal that ends us waits until the terminal shows again what is typed, and ends us then. */
+static int read_unseen(const char *org, char *buf, size_t size, size_t *ret_len) {
+        static const int signals[] = {SIGHUP, SIGINT, SIGQUIT, SIGTERM};
+        sigset_t held, before;
+
+        (void) sigemptyset(&held); /* none of these can fail */
+        for (size_t i = 0; i < ELEMENTSOF(signals); i++)
+                (void) sigaddset(&held, signals[i]);
+        _cleanup_close_ int signal_fd = signalfd(-1, &held, SFD_CLOEXEC);
+        if (signal_fd < 0)
+                return -errno;
+        (void) sigprocmask(SIG_BLOCK, &held, &before);
+        int r = read_without_echo(org, signal_fd, buf, size, ret_len);
+        (void) sigprocmask(SIG_SETMASK, &before, NULL);
         return r;
 }
 
@@ -54,7 +90,7 @@ int token_read(const char *org, char **ret) {
 
         int r = !text                  ? -ENOMEM
                 : isatty(STDIN_FILENO) ? read_unseen(org, text, TOKEN_MAX + 2, &len)
-                                       : read_text(false, text, TOKEN_MAX + 2, &len);
+                                       : read_text(-1, text, TOKEN_MAX + 2, &len);
         if (r < 0) {
                 ctl_error("cannot read the token: %s", strerrordesc_np(-r));
                 return r;

@@ -3,6 +3,7 @@
 
 import os
 import pty
+import signal
 import subprocess
 import termios
 import time
@@ -129,10 +130,8 @@ def a_token_is_set_and_forgotten(t):
     assert "--json means nothing to `token set`" in t.ctl("token", "set", "acme", "--json", status=USAGE)
 
 
-@case
-def a_terminal_does_not_show_it(t):
-    t.start()
-    t.ctl("org", "add", "acme", "--forge", "github")
+def ask_at_a_terminal(t):
+    """The main side, what it shows until nothing is shown any more, and the process that asks."""
     main, other = pty.openpty()
     child = subprocess.Popen([busd.GITFSCTL, "token", "set", "acme"], stdin=other, stderr=other, env=t.environment)
     os.close(other)
@@ -142,6 +141,14 @@ def a_terminal_does_not_show_it(t):
     # Not before the terminal is told to keep quiet, which comes right after the prompt.
     while termios.tcgetattr(main)[3] & termios.ECHO:
         pass
+    return main, shown, child
+
+
+@case
+def a_terminal_does_not_show_it(t):
+    t.start()
+    t.ctl("org", "add", "acme", "--forge", "github")
+    main, shown, child = ask_at_a_terminal(t)
     os.write(main, TOKEN + b"\n")
     assert child.wait(60) == 0
     assert TOKEN not in shown
@@ -153,6 +160,19 @@ def a_terminal_does_not_show_it(t):
     os.close(main)
     assert TOKEN not in shown, shown
     assert stored(t) == TOKEN
+
+
+@case
+def a_terminal_shows_again_what_is_typed_after_a_signal(t):
+    t.start()
+    t.ctl("org", "add", "acme", "--forge", "github")
+    for number in signal.SIGINT, signal.SIGTERM:
+        main, _, child = ask_at_a_terminal(t)
+        os.write(main, TOKEN[:3])
+        child.send_signal(number)
+        assert child.wait(60) == -number
+        assert termios.tcgetattr(main)[3] & termios.ECHO
+        os.close(main)
 
 
 @both
