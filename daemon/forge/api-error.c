@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <string.h>
+#include <strings.h>
 
 #include "forge/api-private.h"
 #include "util/clock.h"
@@ -62,11 +63,24 @@ static int refused(const ApiCall *call, const Secret *sent, Failure *ret) {
                 origin_of(sent));
 }
 
-/* "required; url=https://github.com/orgs/acme/sso?authorization_request=..." */
-static const char *sso_url(const HttpResponse *response) {
+static bool has_prefix(const char *s, const char *prefix) {
+        return strncasecmp(s, prefix, strlen(prefix)) == 0;
+}
+
+/* "required; url=https://github.com/orgs/acme/sso?authorization_request=...". It is for a person to
+ * open: what is no page, or comes by a lesser way than we ask the server, is not shown. */
+static const char *
+sso_url(const ApiCall *call, const HttpResponse *response, const char **ret_before, int *ret_len) {
         const char *url = strstr(http_response_header(response, "X-GitHub-SSO"), "url=");
 
-        return url ? url + strlen("url=") : NULL;
+        if (!url)
+                return NULL;
+        url += strlen("url=");
+        bool good = has_prefix(url, "https://") ||
+                    (has_prefix(url, "http://") && has_prefix(call->server->base, "http://"));
+        *ret_before = good ? " at " : "";
+        *ret_len = good ? (int) strcspn(url, "; \t") : 0;
+        return url;
 }
 
 static bool lacks_permission(const HttpResponse *response, const Json *json) {
@@ -89,14 +103,18 @@ static int forbidden(
         const Secret *sent,
         Failure *ret) {
         const char *needed = http_response_header(response, "X-Accepted-GitHub-Permissions");
-        const char *url = sso_url(response);
+        const char *before;
+        int len;
+        const char *url = sso_url(call, response, &before, &len);
 
         if (url)
                 /* Whole, or it is of no use: so it comes before anything that could be long. */
                 return failure_set(
                         ret,
                         FAILURE_SSO,
-                        "authorize the token for single sign-on at %s to see %s",
+                        "authorize the token for single sign-on%s%.*s to see %s",
+                        before,
+                        len,
                         url,
                         call->what);
         if (lacks_permission(response, json))
