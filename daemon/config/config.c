@@ -175,6 +175,8 @@ static int parse_log_level(const OptionRow *row, const char *value, void *field,
           "Whether git's credential helpers are asked for passwords.")                             \
         X("Prefetch", "Children", "yes", parse_bool, prefetch_children, 0, 0,                      \
           "Whether the sizes of files are asked for once a directory was listed.")                 \
+        X("Prefetch", "PushLimit", "64K", parse_bytes, push_limit, 0, MIB,                         \
+          "The largest file that a walk finds in the kernel's cache before it reads; 0 is none.")  \
         X("Daemon", "Workers", "0", parse_uint, workers, 0, 1024,                                  \
           "How many threads unpack and verify objects; 0 means by the number of processors.")      \
         X("Daemon", "FuseThreads", "3", parse_uint, fuse_threads, 1, 64,                           \

@@ -40,6 +40,7 @@ typedef struct Config {
         bool use_credential_helper;    /* GitCredential= */
         /* [Prefetch] */
         bool prefetch_children; /* Children= */
+        uint64_t push_limit;    /* PushLimit=, bytes */
         /* [Daemon] */
         unsigned workers;            /* Workers=: 0 means by the number of processors */
         unsigned fuse_threads;       /* FuseThreads= */

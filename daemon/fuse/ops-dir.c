@@ -68,6 +68,8 @@ static int run_listing(const Op *op, const NsCall *call, Reply *reply, bool plus
                 r = reply_data_checked(reply, b.data, b.used);
                 if (r < 0)
                         drop_references(&b);
+                else if (plus && op->offset > 0 && b.used == 0)
+                        pusher_listed(b.session->pusher, op->id);
                 return 0;
         }
         drop_references(&b);

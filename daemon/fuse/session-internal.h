@@ -4,6 +4,7 @@
 #include <sys/types.h>
 
 #include "fuse/notify.h"
+#include "fuse/push.h"
 #include "fuse/reader.h"
 #include "fuse/request.h"
 #include "fuse/session.h"
@@ -33,6 +34,7 @@ struct MountSession {
         RequestTable requests;
         Readers readers;
         Notifier *notifier; /* owned */
+        Pusher *pusher;     /* owned; NULL: nothing is pushed */
 
         /* by the thread that stops and frees */
         bool stopped;

@@ -190,6 +190,8 @@ int mount_session_new(
                 r = k;
         if (r >= 0)
                 r = (s->se = new_fuse_session(s)) ? notifier_new(s->se, ns, &s->notifier) : -EINVAL;
+        if (r >= 0 && config->push_limit > 0)
+                r = pusher_new(s->se, ns, config->push_limit, &s->pusher);
         if (r >= 0)
                 r = mount_it(s, f);
         if (r < 0) {
@@ -209,6 +211,8 @@ int mount_session_start(MountSession *s, Failure *ret_failure) {
         int r = readers_negotiate(s);
         if (r >= 0)
                 r = notifier_start(s->notifier);
+        if (r >= 0)
+                r = pusher_start(s->pusher);
         if (r >= 0)
                 r = readers_start(s);
         if (r < 0)
@@ -268,8 +272,11 @@ int mount_session_stop(MountSession *s, uint64_t timeout_usec) {
         if (!requests_wait(&s->requests, deadline))
                 stuck = "A request";
         notifier_stop(s->notifier);
+        pusher_stop(s->pusher);
         if (!notifier_wait(s->notifier, deadline) && !stuck)
                 stuck = "A notification";
+        if (!pusher_wait(s->pusher, deadline) && !stuck)
+                stuck = "A push";
         if (stuck)
                 give_up(s, stuck);
 
@@ -307,6 +314,7 @@ MountSession *mount_session_free(MountSession *s) {
         if (s->notifier)
                 (void) mount_session_stop(s, 5 * USEC_PER_SEC); /* logged where it is slow */
         s->notifier = notifier_free(s->notifier);
+        s->pusher = pusher_free(s->pusher);
         if (s->se) {
                 if (s->unmounted)
                         sever(s);

@@ -22,6 +22,7 @@ typedef struct MountConfig {
         uint64_t max_pending;          /* requests that may wait at once; more get EAGAIN */
         uint64_t spin_usec;    /* how long a reader looks again before it sleeps; 0: not at all */
         bool kernel_dir_cache; /* the kernel may keep listings */
+        uint64_t push_limit;   /* bytes of the largest file to push (fuse/push.h); 0: none */
 } MountConfig;
 
 #define MOUNT_THREADS_DEFAULT 3

@@ -229,6 +229,7 @@ static int start_mount(Manager *m) {
                 .max_pending = m->config->max_pending_requests,
                 .spin_usec = MOUNT_SPIN_USEC_DEFAULT,
                 .kernel_dir_cache = m->config->kernel_dir_cache,
+                .push_limit = m->config->push_limit,
         };
         NsObserver observer;
         Failure failure = {0};

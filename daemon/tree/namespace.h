@@ -85,6 +85,24 @@ int ns_readdir(
 /* 0 and the bytes of a file or the target of a symlink. -EISDIR, -EINVAL for the wrong type. */
 int ns_content(Namespace *ns, const NsCall *call, uint64_t id, ObjectRef *ret);
 
+/* A file that the kernel knows; content is NULL where it is larger than was asked for. False:
+ * enough.
+ */
+typedef bool (*NsFileFn)(uint64_t id, const ObjectRef *content, void *userdata);
+/* Shows the contents of a directory's regular files, in the order of its listing, from the one
+ * behind `after` on (0: from the first), up to the first that is not on this machine. Asks nobody
+ * for anything; may read the disk. 1: up to the last one; 0: to one that is not here, that fn() did
+ * not want, or none at all, as the listing is not here; -ESTALE and other errnos. */
+int ns_resident_files(
+        Namespace *ns,
+        uint64_t dir,
+        uint64_t after,
+        uint64_t max_size,
+        NsFileFn fn,
+        void *userdata);
+/* The id of the directory it is in; 0 for the root and for ids that are not known. */
+uint64_t ns_parent(Namespace *ns, uint64_t id);
+
 /* Appends the node's path, relative to the root, as it was looked up: for people. 0, -ESTALE,
  * -ENOMEM. */
 int ns_path(Namespace *ns, uint64_t id, Buf *ret);

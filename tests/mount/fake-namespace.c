@@ -291,21 +291,61 @@ int ns_readdir(
         return 0;
 }
 
-int ns_content(Namespace *ns, const NsCall *call, uint64_t id, ObjectRef *ret) {
-        int r = ask(ns, call, id);
-        if (r < 0)
-                return r;
-        lock(ns);
+static ObjectRef content_locked(Namespace *ns, uint64_t id) {
         const Node *node = &ns->nodes[id];
-        *ret = (ObjectRef){
+
+        atomic_fetch_add(&contents_in_use, 1);
+        return (ObjectRef){
                 .type = OBJECT_BLOB,
                 .data = (const uint8_t *) node->content,
                 .size = strlen(node->content),
                 .owner = ns,
         };
+}
+
+int ns_content(Namespace *ns, const NsCall *call, uint64_t id, ObjectRef *ret) {
+        int r = ask(ns, call, id);
+        if (r < 0)
+                return r;
+        lock(ns);
+        *ret = content_locked(ns, id);
         unlock(ns);
-        atomic_fetch_add(&contents_in_use, 1);
         return 0;
+}
+
+int ns_resident_files(
+        Namespace *ns,
+        uint64_t dir,
+        uint64_t after,
+        uint64_t max_size,
+        NsFileFn fn,
+        void *userdata) {
+        bool more = true;
+
+        lock(ns);
+        uint64_t i = after ? after + 1 : NS_ROOT_ID + 1;
+        for (; more && i < ns->n_nodes; i++) {
+                const Node *node = &ns->nodes[i];
+                if (node->gone || node->parent != dir || !S_ISREG(node->mode))
+                        continue;
+                if (node->fake_mode != FAKE_RESIDENT)
+                        break;
+                ObjectRef content = content_locked(ns, i);
+                unlock(ns);
+                more = fn(i, content.size > max_size ? NULL : &content, userdata);
+                object_ref_done(&content);
+                lock(ns);
+        }
+        bool whole = more && i == ns->n_nodes;
+        unlock(ns);
+        return whole;
+}
+
+uint64_t ns_parent(Namespace *ns, uint64_t id) {
+        lock(ns);
+        uint64_t parent = ns->nodes[id].parent;
+        unlock(ns);
+        return parent;
 }
 
 /* The store's, which is not linked here: contents belong to the nodes. */

@@ -35,6 +35,7 @@ MountConfig fixture_config(void) {
                 .max_pending = 1000,
                 .spin_usec = MOUNT_SPIN_USEC_DEFAULT,
                 .kernel_dir_cache = true,
+                .push_limit = 4096,
         };
 }
 

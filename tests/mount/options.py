@@ -331,6 +331,23 @@ def sizes_after_a_listing(t):
 
 
 @harness.case()
+def files_that_are_pushed(t):
+    """[Prefetch] PushLimit= is the largest file that is put into the page cache before it is read."""
+    sizes = {"f0": 10, "f1": 10, "f2": 4096, "f3": 4097}
+    root = t.path("repos")
+    os.mkdir(root)
+    repo.simple_repo(os.path.join(root, "r.git"), {name: name[1] * size for name, size in sizes.items()})
+    for limit, pushed in ("0", 0), ("4K", 1), ("64K", 2):
+        t.start_org("git", root, config=f"[Prefetch]\nPushLimit={limit}\n")
+        t.ctl("prefetch", "o/r", "--contents", "--wait")
+        assert [len(t.read(f"o/r/{name}")) for name in t.names("o/r")[:2]] == [10, 10]
+        harness.wait_until(lambda n=pushed: t.stats()["push-files"] == n, f"{pushed} files")
+        assert {name: len(t.read(f"o/r/{name}")) for name in sizes} == sizes
+        assert t.stats()["fuse-read"] == len(sizes) - pushed
+        t.stop()
+
+
+@harness.case()
 def log_level(t):
     root = many_repos(t, 1)
     sizes = {}

@@ -1,0 +1,271 @@
+#include "fuse/push.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <string.h>
+#include <sys/eventfd.h>
+
+#include "fuse/lowlevel.h"
+#include "fuse/wait-fd.h"
+#include "util/fd.h"
+#include "util/log.h"
+#include "util/mutex.h"
+#include "util/stats.h"
+
+/* Who walks a tree to read it (tar, grep -r) lists a directory, and then reads its files. Who walks
+ * it for names (find, ls -R) lists, too, and nothing should be pushed for him. What tells them
+ * apart are READs: the second one in a directory that was listed pushes the rest of it, and from
+ * then on directories are pushed when they have been listed.
+ *
+ * What was pushed is not READ any more, so success looks like the end of the walk. Therefore the
+ * walk has a credit, which each READ in a listed directory fills up, and pushing uses up. Where
+ * half of it is gone, the first file of each directory is left out: its READ says that the walk
+ * goes on. When none comes there is an end: what was pushed in vain is bounded by the credit.
+ *
+ * A directory is pushed when its last READDIRPLUS finds nothing more: the kernel has made the nodes
+ * of all entries by then, and would not take the contents of unknown ones. A walk over what is
+ * still being fetched reads the first file that is not here yet by itself; its READ has the files
+ * behind it looked at again.
+ *
+ * A node's content never changes, so nothing pushed can be wrong, however late it comes. */
+
+#define RECENT_MAX 16 /* directories that were listed, and may be read now */
+#define QUEUE_MAX 64
+#define CREDIT_DIRS 16
+#define CREDIT_BYTES (UINT64_C(8) << 20)
+
+typedef struct RecentDir {
+        uint64_t id;      /* 0: none */
+        uint64_t read_at; /* the file that was READ last */
+        unsigned n_reads; /* of different files, as far as that tells */
+        bool tried;       /* queued at least once */
+        bool queued;
+        bool pushed; /* to the end */
+} RecentDir;
+
+struct Pusher {
+        struct fuse_session *se;
+        Namespace *ns;
+        uint64_t limit;
+        pthread_t thread;
+        bool started;  /* by the thread that starts and frees */
+        int exited_fd; /* eventfd, written by the thread when it ends */
+        atomic_bool stop;
+
+        Mutex mutex;
+        pthread_cond_t changed; /* with mutex: something was queued, or stop was set */
+        /* all guarded by mutex */
+        RecentDir recent[RECENT_MAX];
+        unsigned next_recent;
+        uint64_t queue[QUEUE_MAX]; /* ids of directories, a ring */
+        unsigned first, n_queued;
+        unsigned credit_dirs;
+        uint64_t credit_bytes;
+};
+
+static RecentDir *find_locked(Pusher *p, uint64_t dir) {
+        for (size_t i = 0; i < RECENT_MAX; i++)
+                if (p->recent[i].id == dir)
+                        return &p->recent[i];
+        return NULL;
+}
+
+static void enqueue_locked(Pusher *p, RecentDir *recent) {
+        if (recent->queued || recent->pushed || atomic_load(&p->stop))
+                return;
+        if (p->n_queued == QUEUE_MAX) {
+                stat_add(STAT_PUSH_DROPPED, 1);
+                return;
+        }
+        p->queue[(p->first + p->n_queued++) % QUEUE_MAX] = recent->id;
+        recent->queued = recent->tried = true;
+        (void) pthread_cond_signal(&p->changed); /* cannot fail */
+}
+
+void pusher_listed(Pusher *p, uint64_t dir) {
+        if (!p)
+                return;
+        MUTEX_GUARD(&p->mutex);
+        RecentDir *recent = find_locked(p, dir);
+        if (!recent)
+                recent = &p->recent[p->next_recent++ % RECENT_MAX];
+        else if (recent->queued)
+                return;
+        *recent = (RecentDir){.id = dir};
+        if (p->credit_dirs == 0 || p->credit_bytes == 0)
+                return;
+        p->credit_dirs--;
+        enqueue_locked(p, recent);
+}
+
+void pusher_read(Pusher *p, uint64_t file, uint64_t size) {
+        if (!p)
+                return;
+        uint64_t dir = ns_parent(p->ns, file);
+
+        MUTEX_GUARD(&p->mutex);
+        RecentDir *recent = dir == 0 ? NULL : find_locked(p, dir);
+        if (!recent || recent->read_at == file)
+                return;
+        recent->read_at = file;
+        if (recent->tried && size <= p->limit)
+                stat_add(STAT_PUSH_LATE, 1);
+        if (++recent->n_reads < 2 && !recent->tried)
+                return;
+        p->credit_dirs = CREDIT_DIRS;
+        p->credit_bytes = CREDIT_BYTES;
+        enqueue_locked(p, recent);
+}
+
+/* --- the thread --- */
+
+typedef struct Push {
+        Pusher *pusher;
+        uint64_t dir;
+        uint64_t after; /* the file that was READ last when this began */
+        bool leave_one;
+} Push;
+
+/* Whether to go on with this directory. */
+static bool may_push(Push *push, uint64_t size) {
+        Pusher *p = push->pusher;
+
+        MUTEX_GUARD(&p->mutex);
+        const RecentDir *recent = find_locked(p, push->dir);
+        if (atomic_load(&p->stop) || p->credit_bytes == 0 ||
+            (recent && recent->read_at != push->after)) /* the reader is further on than we knew */
+                return false;
+        p->credit_bytes -= MIN(size, p->credit_bytes);
+        return true;
+}
+
+static bool push_file(uint64_t id, const ObjectRef *content, void *userdata) {
+        Push *push = userdata;
+
+        /* Too large: its READ will tell as well. */
+        if (!content || push->leave_one) {
+                push->leave_one = false;
+                return true;
+        }
+        if (content->size == 0)
+                return true;
+        if (!may_push(push, content->size))
+                return false;
+        struct fuse_bufvec buf = FUSE_BUFVEC_INIT(content->size);
+        buf.buf[0].mem = (void *) content->data;
+        int r = fuse_lowlevel_notify_store(push->pusher->se, id, 0, &buf, 0);
+        if (r == 0) {
+                stat_add(STAT_PUSH_FILES, 1);
+                stat_add(STAT_PUSH_BYTES, (int64_t) content->size);
+        } else if (r != -ENOENT) /* forgotten meanwhile; else a connection that ends */
+                log_debug("Pushing a file into the page cache failed: %s", strerrordesc_np(-r));
+        return true;
+}
+
+/* Takes the next directory: what to push of it, or false at the end. */
+static bool next_push(Pusher *p, Push *ret) {
+        MUTEX_GUARD(&p->mutex);
+        while (p->n_queued == 0 && !atomic_load(&p->stop))
+                mutex_wait(&p->mutex, &p->changed);
+        if (atomic_load(&p->stop))
+                return false;
+        *ret = (Push){.pusher = p, .dir = p->queue[p->first]};
+        p->first = (p->first + 1) % QUEUE_MAX;
+        p->n_queued--;
+        const RecentDir *recent = find_locked(p, ret->dir);
+        if (recent)
+                ret->after = recent->read_at;
+        ret->leave_one = ret->after == 0 && p->credit_dirs < CREDIT_DIRS / 2;
+        return true;
+}
+
+/* True when the reader has moved on while we pushed: then from there. */
+static bool finish_push(Pusher *p, Push *push, bool whole) {
+        MUTEX_GUARD(&p->mutex);
+        RecentDir *recent = find_locked(p, push->dir);
+        if (!recent)
+                return false;
+        if (!whole && recent->read_at != push->after && !atomic_load(&p->stop)) {
+                push->after = recent->read_at;
+                return true;
+        }
+        recent->queued = false;
+        recent->pushed = whole;
+        return false;
+}
+
+static void *pusher_main(void *userdata) {
+        Pusher *p = userdata;
+        Push push;
+        int r;
+
+        while (next_push(p, &push))
+                do
+                        r = ns_resident_files(
+                                p->ns, push.dir, push.after, p->limit, push_file, &push);
+                while (finish_push(p, &push, r > 0));
+        (void) eventfd_write(p->exited_fd, 1); /* once: cannot overflow */
+        return NULL;
+}
+
+/* --- life --- */
+
+int pusher_new(struct fuse_session *se, Namespace *ns, uint64_t limit, Pusher **ret) {
+        _cleanup_(pusher_freep) Pusher *p = calloc(1, sizeof(*p));
+        if (!p)
+                return -ENOMEM;
+        p->se = se;
+        p->ns = ns;
+        p->limit = limit;
+        mutex_init(&p->mutex, LOCK_RANK_NOTIFY);
+        (void) pthread_cond_init(&p->changed, NULL); /* cannot fail on Linux */
+        p->exited_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+        if (p->exited_fd < 0)
+                return -errno;
+        *ret = TAKE_PTR(p);
+        return 0;
+}
+
+int pusher_start(Pusher *p) {
+        sigset_t all, before;
+
+        if (!p)
+                return 0;
+        /* Signals are the main thread's. */
+        (void) sigfillset(&all); /* cannot fail, nor can setting a valid mask */
+        (void) pthread_sigmask(SIG_SETMASK, &all, &before);
+        int e = pthread_create(&p->thread, NULL, pusher_main, p);
+        (void) pthread_sigmask(SIG_SETMASK, &before, NULL);
+        if (e != 0)
+                return -e;
+        p->started = true;
+        (void) pthread_setname_np(p->thread, "gitfs-push"); /* a name is only for people */
+        return 0;
+}
+
+void pusher_stop(Pusher *p) {
+        if (!p)
+                return;
+        MUTEX_GUARD(&p->mutex);
+        atomic_store(&p->stop, true);
+        (void) pthread_cond_signal(&p->changed); /* cannot fail */
+}
+
+bool pusher_wait(Pusher *p, uint64_t deadline_usec) {
+        return !p || !p->started || wait_readable(p->exited_fd, deadline_usec);
+}
+
+Pusher *pusher_free(Pusher *p) {
+        if (!p)
+                return NULL;
+        if (p->started)
+                (void) pthread_join(p->thread, NULL); /* ours and not detached */
+        (void) pthread_cond_destroy(&p->changed);     /* nobody waits: cannot fail */
+        mutex_destroy(&p->mutex);
+        (void) safe_close(p->exited_fd);
+        free(p);
+        return NULL;
+}
