@@ -46,6 +46,7 @@ Checkout *checkout_unref(Checkout *c) {
         mutex_destroy(&c->lock);
         free(c->refspec);
         free(c->resolved);
+        free(c->awaited);
         free(c);
         return NULL;
 }
@@ -63,6 +64,37 @@ uint64_t checkout_checked(Checkout *c) {
 void checkout_set_checked(Checkout *c, uint64_t now) {
         MUTEX_GUARD(&c->lock);
         c->checked_usec = now;
+}
+
+void checkout_trees_begin(Checkout *c) {
+        MUTEX_GUARD(&c->lock);
+        c->trees_coming = true;
+}
+
+size_t checkout_trees_end(Checkout *c, Oid **ret) {
+        MUTEX_GUARD(&c->lock);
+        size_t n = c->n_awaited;
+        *ret = TAKE_PTR(c->awaited);
+        c->n_awaited = 0;
+        c->trees_coming = false;
+        return n;
+}
+
+bool checkout_trees_coming(Checkout *c) {
+        MUTEX_GUARD(&c->lock);
+        return c->trees_coming;
+}
+
+bool checkout_await_tree(Checkout *c, const Oid *tree) {
+        MUTEX_GUARD(&c->lock);
+        if (!c->trees_coming)
+                return false;
+        Oid *awaited = reallocarray(c->awaited, c->n_awaited + 1, sizeof(*awaited));
+        if (!awaited)
+                return false;
+        c->awaited = awaited;
+        awaited[c->n_awaited++] = *tree;
+        return true;
 }
 
 static void remember_past(Node *dir) {

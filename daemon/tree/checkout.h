@@ -26,6 +26,9 @@ struct Checkout {
         uint64_t checked_usec; /* when the ref was last resolved */
         uint64_t n_root_nodes; /* NODE_CHECKOUT nodes made so far: tells whether one came meanwhile
                                 */
+        bool trees_coming; /* the fetch that brought the root is still bringing what is below it */
+        Oid *awaited;      /* trees that somebody waits for and expects of that fetch; owned */
+        size_t n_awaited;
 
         struct SizesOperation *sizes; /* those under way (demand-sizes.c) */
         uint64_t sizes_pause_usec;    /* nobody asks for sizes ahead until then */
@@ -56,6 +59,14 @@ void checkout_get_state(Checkout *c, CheckoutState *ret);
 /* When the ref was last resolved. */
 uint64_t checkout_checked(Checkout *c);
 void checkout_set_checked(Checkout *c, uint64_t now);
+
+/* Between these two, the checkout is shown while its trees are still arriving. The second hands
+ * over the trees that were awaited, an allocated array: they are here by now, or will not come. */
+void checkout_trees_begin(Checkout *c);
+size_t checkout_trees_end(Checkout *c, Oid **ret);
+bool checkout_trees_coming(Checkout *c);
+/* True if a tree that is not here is to be expected; then checkout_trees_end() hands it over. */
+bool checkout_await_tree(Checkout *c, const Oid *tree);
 
 /* The tree that a directory shows now; none for an empty one. */
 Oid checkout_dir_tree(Checkout *c, const Node *dir);

@@ -3,7 +3,10 @@
  *
  *      resolve the ref -> fetch the commit unless it is here -> look-up: make the checkout
  *                                                            -> refresh: move it, fetching trees
- * that the comparison needs until none is missing */
+ * that the comparison needs until none is missing
+ *
+ * A look-up makes the checkout as soon as the root tree is here: the trees below it are used as
+ * they arrive. */
 
 #include <errno.h>
 #include <stdio.h>
@@ -22,6 +25,7 @@ typedef struct CheckoutOperation {
         Namespace *ns;
         Repo *repo;
         Checkout *checkout; /* the one being refreshed; NULL in a look-up */
+        Checkout *early;    /* of a look-up: made while its trees are still coming */
         FlightKey key;
         CheckoutState state; /* where the ref points now */
         bool moves;
@@ -52,14 +56,16 @@ static void operation_end(CheckoutOperation *op, int result, const Failure *fail
                  * and until then the last known commit is served. */
                 checkout_set_checked(op->checkout, now_usec());
         }
-        if (result == -ENOENT && (!op->checkout || op->stale_ok)) {
+        if (result == -ENOENT && !op->early && (!op->checkout || op->stale_ok)) {
                 remember_negative(op);
                 if (op->checkout)
                         repo_remove_checkout(op->repo, op->checkout);
         }
         ns_report(ns, op->repo->org, result, failure);
-        flight_land(ns->flights, &op->key, op->stale_ok ? 0 : result, failure);
+        if (!op->early) /* else it has landed, and there may be another one of that name */
+                flight_land(ns->flights, &op->key, op->stale_ok ? 0 : result, failure);
         checkout_unref(op->checkout);
+        checkout_unref(op->early);
         repo_unref(op->repo);
         free(op->oids);
         free(op);
@@ -135,6 +141,17 @@ static void publish(CheckoutOperation *op) {
         operation_end(op, r, NULL);
 }
 
+/* The commit is here, and its root tree: what is below it can wait for its trees one by one. */
+static void publish_early(CheckoutOperation *op) {
+        _cleanup_(checkout_unrefp) Checkout *c = NULL;
+
+        if (checkout_new(op->repo, op->refspec, op->resolved, op->moves, &op->state, &c) < 0)
+                return; /* tried again when all is here */
+        checkout_trees_begin(c);
+        op->early = repo_add_checkout(op->repo, c);
+        flight_land(op->ns->flights, &op->key, 0, NULL);
+}
+
 static int fetch_commit(CheckoutOperation *op, const Oid *commit) {
         Oid *oid = malloc(sizeof(*oid));
         if (!oid)
@@ -170,6 +187,9 @@ static void ref_resolved(CheckoutOperation *op) {
 static void fetched(Fetch *fetch, int result, const Failure *failure) {
         CheckoutOperation *op = container_of(fetch, CheckoutOperation, fetch);
 
+        if (op->early)
+                demand_trees_came(op->ns, op->early);
+
         /* The branch was rewritten, and its server has no use for what we compare with. */
         if (result == -ENOENT && fetch->kind == FETCH_TREES && !op->blindly) {
                 op->blindly = true;
@@ -182,6 +202,10 @@ static void fetched(Fetch *fetch, int result, const Failure *failure) {
         }
         if (fetch->kind == FETCH_REF) {
                 ref_resolved(op);
+                return;
+        }
+        if (op->early) {
+                operation_end(op, 0, NULL);
                 return;
         }
         if (fetch->kind == FETCH_COMMIT) {
@@ -199,6 +223,15 @@ static void object_arrived(Fetch *fetch, const Oid *oid, ObjectType type, uint64
         CheckoutOperation *op = container_of(fetch, CheckoutOperation, fetch);
 
         demand_object_arrived(op->ns, op->repo, oid, type, size);
+        if (fetch->kind != FETCH_COMMIT || op->checkout || op->early)
+                return;
+        if (type == OBJECT_COMMIT) {
+                Oid commit = op->oids[0];
+                if (read_commit(op->ns->context->store, &commit, &op->state) <= 0)
+                        op->state =
+                                (CheckoutState){0}; /* another one, or damage: seen at the end */
+        } else if (type == OBJECT_TREE && oid_equal(oid, &op->state.root))
+                publish_early(op);
 }
 
 static void operation_start(

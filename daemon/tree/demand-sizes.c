@@ -28,6 +28,7 @@ typedef struct SizesOperation SizesOperation;
 struct SizesOperation {
         Fetch fetch;
         Task task;
+        FlightWaiter trees; /* of those that are still on their way */
         Namespace *ns;
         Checkout *checkout;
         SizesOperation
@@ -265,13 +266,23 @@ static int prepare(SizesOperation *op) {
         return list_oids(op);
 }
 
+/* One question for all, not one for the trees that have come so far. */
 static void start(SizesOperation *op) {
-        int r = prepare(op);
+        const NsCall call = {.flags = NS_MAY_BLOCK, .waiter = &op->trees};
 
+        int r = demand_trees(op->ns, &call, op->checkout);
+        if (r == NS_PARKED)
+                return; /* trees_landed() goes on */
+        if (r > 0)
+                r = prepare(op);
         if (r != 0)
                 end(op, MIN(r, 0), NULL);
         else
                 send_batch(op);
+}
+
+static void trees_landed(FlightWaiter *waiter, int result, const Failure *failure) {
+        start(container_of(waiter, SizesOperation, trees));
 }
 
 static void start_task(Task *task) {
@@ -335,6 +346,7 @@ join_or_begin(Namespace *ns, FlightWaiter *waiter, Checkout *c, Listing *l, Size
         op->ahead = !waiter;
         op->blobs = atomic_load(&c->repo->sizes_refused);
         op->task.run = start_task;
+        op->trees.landed = trees_landed;
         r = join(op, waiter);
         if (r > 0) {
                 *ret = op;

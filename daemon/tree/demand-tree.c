@@ -48,6 +48,33 @@ static void tree_done(Fetch *fetch, int result, const Failure *failure) {
         ns_operation_end(ns);
 }
 
+void demand_trees_came(Namespace *ns, Checkout *c) {
+        const FlightKey all = {.scope = c, .kind = DEMAND_TREES};
+        Oid *awaited;
+        size_t n = checkout_trees_end(c, &awaited);
+
+        /* Also what did not come: whoever waits looks again, and then asks for it. */
+        for (size_t i = 0; i < n; i++) {
+                FlightKey key = demand_key_oid(c->repo, DEMAND_TREE, &awaited[i]);
+                flight_land(ns->flights, &key, 0, NULL);
+        }
+        flight_land(ns->flights, &all, 0, NULL);
+        free(awaited);
+}
+
+int demand_trees(Namespace *ns, const NsCall *call, Checkout *c) {
+        const FlightKey key = {.scope = c, .kind = DEMAND_TREES};
+
+        if (!checkout_trees_coming(c))
+                return 1;
+        int r = demand_join(ns, call, &key);
+        if (r <= 0)
+                return r;
+        if (!checkout_trees_coming(c)) /* the last came just now, before there was a flight */
+                flight_land(ns->flights, &key, 0, NULL);
+        return NS_PARKED;
+}
+
 int demand_tree(Namespace *ns, const NsCall *call, Checkout *c, const Oid *tree) {
         FlightKey key = demand_key_oid(c->repo, DEMAND_TREE, tree);
 
@@ -58,6 +85,8 @@ int demand_tree(Namespace *ns, const NsCall *call, Checkout *c, const Oid *tree)
                 flight_land(ns->flights, &key, 0, NULL);
                 return NS_PARKED;
         }
+        if (checkout_await_tree(c, tree))
+                return NS_PARKED;
         TreeOperation *op = demand_start(ns, &key, sizeof(*op));
         if (!op)
                 return NS_PARKED;

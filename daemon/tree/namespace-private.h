@@ -32,7 +32,8 @@ struct Namespace {
         bool stopping;
 };
 
-/* Kinds of flight. The scope is the owner for the first three, the repository for the others. */
+/* Kinds of flight. The scope is the owner for the first three, the repository for the others
+ * but one. */
 typedef enum DemandKind {
         DEMAND_LIST, /* the whole of it */
         DEMAND_NEWS, /* of a listing: some more of it can be shown, or it has ended */
@@ -40,6 +41,7 @@ typedef enum DemandKind {
         DEMAND_CHECKOUT,
         DEMAND_REFRESH,
         DEMAND_TREE,
+        DEMAND_TREES, /* all that come with the commit; the scope is the checkout */
         DEMAND_SIZES,
         DEMAND_BLOB,
 } DemandKind;
@@ -112,6 +114,11 @@ int demand_refresh(Namespace *ns, const NsCall *call, Checkout *c);
  * known will do. A ref that is gone takes the checkout with it. */
 int demand_check(Namespace *ns, const NsCall *call, Checkout *c);
 int demand_tree(Namespace *ns, const NsCall *call, Checkout *c, const Oid *tree);
+/* 1 unless trees of the checkout are still on their way: who wants to know what lies below a
+ * directory waits for them. */
+int demand_trees(Namespace *ns, const NsCall *call, Checkout *c);
+/* They came, or the fetch that was to bring them has failed. */
+void demand_trees_came(Namespace *ns, Checkout *c);
 /* Sizes of the entries of this directory, and of what lies below it where that costs no more
  * requests. */
 int demand_sizes(Namespace *ns, const NsCall *call, Checkout *c, Listing *l);

@@ -288,6 +288,9 @@ static int next(Prefetch *p) {
                         p, NULL); /* in the middle of a list: no need to look at trees again */
         if (++p->rounds > MAX_ROUNDS)
                 return -EIO;
+        const NsCall call = {.flags = NS_MAY_BLOCK, .waiter = &p->waiter};
+        if (demand_trees(p->ns, &call, p->target.checkout) == NS_PARKED)
+                return 1;
         int r = fetch_trees(p, &l);
         if (r == 0)
                 r = fetch_sizes(p, l);
