@@ -16,6 +16,8 @@ void demand_object_arrived(
         Namespace *ns, Repo *repo, const Oid *oid, ObjectType type, uint64_t size) {
         if (type != OBJECT_TREE && type != OBJECT_BLOB)
                 return;
+        if (type == OBJECT_BLOB)
+                fetch_queue_forget(repo, oid);
         FlightKey key = demand_key_oid(repo, type == OBJECT_TREE ? DEMAND_TREE : DEMAND_BLOB, oid);
         flight_land(ns->flights, &key, 0, NULL);
 }

@@ -1,249 +1,519 @@
-/* Wants for single blobs, merged: the first goes out at once; what is wanted while requests are on
- * their way goes out together with the next.
+/* Which blobs of a repository are wanted, and which request asks for which.
  *
- * Read-ahead works with two requests, so that the server prepares the second while the first one's
- * answer comes. The second has to be worth it: a reader that follows closely adds a few files at a
- * time, which are collected until they make a batch, or until the reader has caught up. */
+ * Every blob on its way is one Want, and belongs to one FetchBatch: what goes out, or has gone out,
+ * as one request. There are three lanes of batches: for readers, read-ahead and prefetch jobs.
+ *
+ *  - What a reader wants goes out at once when no request for readers is under way. Else the others
+ *    are likely to come in a burst: they are gathered for a fraction of the round trip, which is
+ *    nothing where the server is near. They never wait for requests of the lanes below, which leave
+ *    them two of the four that a repository has.
+ *  - Read-ahead and prefetch share two, so that the server prepares one answer while the other one
+ *    comes. The second has to be worth it: a reader that follows closely adds a few files at a
+ * time, which are collected until they make a batch.
+ *  - A lane whose turn has not come for LANE_AGE_USEC, and that has nothing on the wire, is next,
+ *    before any other and beyond those two: nobody starves.
+ *
+ * A reader who wants what is only queued takes it along into the first lane, and a little of what
+ * follows, which he is likely to read next: he has caught up. When it is on the wire already, it is
+ * asked for again where its answer would come far too late (is_far()); whichever comes first is
+ * good.
+ *
+ * A batch that names a tree is as large as the tree. Others are cut by number and by bytes when
+ * they are sent. */
+
+#include "tree/fetch-queue.h"
 
 #include <errno.h>
 #include <string.h>
 
-#include "tree/namespace-private.h"
+#include "util/clock.h"
 #include "util/stats.h"
 
-#define MAX_ACTIVE 3   /* requests per repository */
-#define MAX_BATCH 2000 /* blobs per request */
-#define MIN_BATCH 1000 /* of read-ahead, beside another request */
+#define MAX_ACTIVE 4
+#define MAX_BACKGROUND 2
+#define LANE_AGE_USEC USEC_PER_SEC
+
+#define MAX_BATCH 2000
+#define MAX_BATCH_BYTES (UINT64_C(32) << 20)
+/* Of read-ahead, beside another request of it. */
+#define MIN_BATCH 1000
+#define MIN_BATCH_BYTES (UINT64_C(8) << 20)
+/* With what a reader waits for. */
 #define CAUGHT_UP_BATCH 500
-#define MAX_QUEUED 100000 /* read-ahead over this is dropped */
+#define CAUGHT_UP_BYTES (UINT64_C(1) << 20)
+#define UNKNOWN_BYTES 8192 /* a file of unknown size, about */
+
+/* Gathering: this part of the round trip, if that makes any difference. */
+#define GATHER_PART 8
+#define GATHER_MIN_USEC 500
+#define GATHER_MAX_USEC (25 * USEC_PER_MSEC)
+
+/* What a server takes to prepare an answer and to send it, for a guess. */
+#define PREPARE_USEC_PER_WANT 100
+#define PREPARE_USEC (15 * USEC_PER_MSEC)
+#define BYTES_PER_USEC 50
+/* A walker comes upon its own read-ahead all the time. */
+#define WANTS_PER_REPEAT 4000
+
+/* In all repositories together, beyond which nothing is read ahead. About 150 bytes each. */
+#define MAX_WANTS 200000
+
+static atomic_size_t n_wants_now;
+
+static uint64_t blob_bytes(const BlobWant *blob) {
+        return blob->size == SIZE_UNKNOWN ? UNKNOWN_BYTES : blob->size;
+}
+
+static uint64_t oid_hash(const Oid *oid) {
+        return hash_bytes(oid->id, OID_RAW_MAX, 0);
+}
+
+void fetch_queue_init(FetchQueue *q) {
+        *q = (FetchQueue){0};
+        for (FetchLane lane = 0; lane < _LANE_MAX; lane++)
+                TAILQ_INIT(&q->lanes[lane].queued);
+        TAILQ_INIT(&q->feeds);
+}
 
 void fetch_queue_done(FetchQueue *q) {
-        assert(q->n_active == 0);
-        for (size_t i = 0; i < ELEMENTSOF(q->wants); i++)
-                free(q->wants[i]);
-        *q = (FetchQueue){0};
+        assert(fetch_queue_is_idle_locked(q));
+        htable_done(&q->wants);
 }
 
-typedef struct BlobOperation {
-        Fetch fetch;
-        Namespace *ns;
-        Repo *repo;
-        Oid oids[];
-} BlobOperation;
-
-static void kick(Namespace *ns, Repo *repo);
-
-static void on_object(Fetch *fetch, const Oid *oid, ObjectType type, uint64_t size) {
-        BlobOperation *op = container_of(fetch, BlobOperation, fetch);
-
-        demand_object_arrived(op->ns, op->repo, oid, type, size);
+bool fetch_queue_is_idle_locked(const FetchQueue *q) {
+        return q->n_active == 0 && q->wants.n_entries == 0 && !q->timer_armed &&
+               TAILQ_EMPTY(&q->feeds);
 }
 
-static void
-land_all(Namespace *ns, Repo *repo, const Oid *oids, size_t n, int r, const Failure *f) {
-        for (size_t i = 0; i < n; i++) {
-                FlightKey key = demand_key_oid(repo, DEMAND_BLOB, &oids[i]);
-                flight_land(ns->flights, &key, r, f);
-        }
+/* --- batches --- */
+
+FetchBatch *fetch_batch_new(FetchLane lane, const Oid *tree, FetchFeed *feed) {
+        FetchBatch *b = calloc(1, sizeof(*b));
+
+        if (!b)
+                return NULL;
+        b->lane = lane;
+        TAILQ_INIT(&b->wants);
+        b->tree = tree ? *tree : (Oid){0};
+        b->closed = tree || feed;
+        b->feed = feed;
+        return b;
 }
 
-static void on_done(Fetch *fetch, int result, const Failure *failure) {
-        BlobOperation *op = container_of(fetch, BlobOperation, fetch);
-        Namespace *ns = op->ns;
-        Repo *repo = op->repo;
-
-        Failure why;
-
-        result = demand_object_result(result, failure, &why);
-        ns_report(ns, repo->org, result, &why);
-        land_all(ns, repo, fetch->oids, fetch->n_oids, result, &why);
-        free(op);
-
-        mutex_lock(&repo->lock);
-        repo->queue.n_active--;
-        mutex_unlock(&repo->lock);
-        kick(ns, repo);
-        repo_unref(repo);
-        ns_operation_end(ns);
-}
-
-static size_t take_locked(FetchQueue *q, unsigned lane, Oid *out, size_t max) {
-        size_t n = MIN(q->n[lane], max);
-
-        if (n == 0)
-                return 0;
-        memcpy(out, q->wants[lane], n * sizeof(*out));
-        memmove(q->wants[lane], q->wants[lane] + n, (q->n[lane] - n) * sizeof(*out));
-        q->n[lane] -= n;
-        return n;
-}
-
-/* Without memory for a request. Another one that is under way will send what waits; where there is
- * none, nobody would. */
-static void fail_queued(Namespace *ns, Repo *repo) {
-        for (;;) {
-                Oid oid;
-                mutex_lock(&repo->lock);
-                FetchQueue *q = &repo->queue;
-                size_t n = q->n_active > 0 ? 0 : take_locked(q, q->n[0] > 0 ? 0 : 1, &oid, 1);
-                mutex_unlock(&repo->lock);
-                if (n == 0)
-                        return;
-                land_all(ns, repo, &oid, 1, -ENOMEM, NULL);
-        }
-}
-
-/* Decides what goes into the next request. Those who wait go alone when there are any: their answer
- * must not be made longer by what nobody waits for. 0 if nothing is to be sent now. */
-static size_t next_locked(FetchQueue *q, Oid *out, bool *ret_waiting) {
-        *ret_waiting = q->n[0] > 0 || q->caught_up;
-        if (q->n_active >= (*ret_waiting ? MAX_ACTIVE : MAX_ACTIVE - 1))
-                return 0;
-        if (q->n[0] > 0)
-                return take_locked(q, 0, out, MAX_BATCH);
-        if (q->caught_up) {
-                q->caught_up = false;
-                return take_locked(q, 1, out, CAUGHT_UP_BATCH);
-        }
-        if (q->n_active > 0 && q->n[1] < MIN_BATCH)
-                return 0;
-        return take_locked(q, 1, out, MAX_BATCH);
-}
-
-static void abandon(BlobOperation *op, size_t n) {
-        land_all(op->ns, op->repo, op->oids, n, -ECANCELED, NULL);
-        mutex_lock(&op->repo->lock);
-        op->repo->queue.n_active--;
-        mutex_unlock(&op->repo->lock);
-        repo_unref(op->repo);
-        free(op);
-}
-
-/* Sends what is queued, if a request more is allowed. */
-static void kick(Namespace *ns, Repo *repo) {
-        for (;;) {
-                BlobOperation *op = malloc(sizeof(*op) + MAX_BATCH * sizeof(Oid));
-                bool waiting;
-                if (!op) {
-                        fail_queued(ns, repo);
-                        return;
-                }
-                memset(op, 0, sizeof(*op));
-
-                mutex_lock(&repo->lock);
-                size_t n = next_locked(&repo->queue, op->oids, &waiting);
-                repo->queue.n_active += n > 0;
-                mutex_unlock(&repo->lock);
-                if (n == 0) {
-                        free(op);
-                        return;
-                }
-
-                op->ns = ns;
-                op->repo = repo_ref(repo);
-                op->fetch = (Fetch){
-                        .kind = FETCH_BLOBS,
-                        .priority = waiting ? FETCH_WAITING : FETCH_READAHEAD,
-                        .deadline_usec = ns_transfer_deadline(ns),
-                        .oids = op->oids,
-                        .n_oids = n,
-                        .object = on_object,
-                        .done = on_done,
-                };
-                if (ns_operation_begin(ns) < 0)
-                        abandon(op, n);
-                else
-                        source_fetch(repo->source, &op->fetch);
-        }
-}
-
-static int push_locked(FetchQueue *q, unsigned lane, const Oid *oid) {
-        if (q->n[lane] == q->cap[lane]) {
-                size_t cap = q->cap[lane] ? q->cap[lane] * 2 : 64;
-                Oid *wants = realloc(q->wants[lane], cap * sizeof(*wants));
-                if (!wants)
-                        return -ENOMEM;
-                q->wants[lane] = wants;
-                q->cap[lane] = cap;
-        }
-        q->wants[lane][q->n[lane]++] = *oid;
-        return 0;
-}
-
-/* Somebody waits now for what was only read ahead. If that was not sent yet, the reader has caught
- * up: it goes out next, with what will be read after it. */
-static void promote(Repo *repo, const Oid *oid) {
-        MUTEX_GUARD(&repo->lock);
-        FetchQueue *q = &repo->queue;
-
-        for (size_t i = 0; i < q->n[1]; i++) {
-                if (!oid_equal(&q->wants[1][i], oid))
-                        continue;
-                q->wants[1][i] = q->wants[1][0];
-                q->wants[1][0] = *oid;
-                q->caught_up = true;
+void fetch_batch_free(FetchBatch *b) {
+        if (!b)
                 return;
-        }
+        assert(TAILQ_EMPTY(&b->wants));
+        free(b->oids);
+        free(b);
 }
 
-/* Puts a blob whose flight is new into its lane. */
-static int enqueue(Repo *repo, unsigned lane, const Oid *oid) {
-        MUTEX_GUARD(&repo->lock);
+void fetch_queue_append_locked(FetchQueue *q, FetchBatch *b) {
+        b->state = BATCH_QUEUED;
+        b->queued_usec = now_usec();
+        b->n_all = b->n;
+        TAILQ_INSERT_TAIL(&q->lanes[b->lane].queued, b, entry);
+}
 
-        if (lane == 1 && repo->queue.n[1] >= MAX_QUEUED)
+static void unqueue(FetchQueue *q, FetchBatch *b) {
+        TAILQ_REMOVE(&q->lanes[b->lane].queued, b, entry);
+}
+
+/* Nothing is left to send. That of a feed is still counted by it, and ends in its turn. */
+static void free_if_pointless(FetchQueue *q, FetchBatch *b) {
+        if (b->n > 0 || b->state != BATCH_QUEUED || b->feed)
+                return;
+        unqueue(q, b);
+        fetch_batch_free(b);
+}
+
+/* The last batch of a lane if it takes more, else a new one; NULL without memory. */
+static FetchBatch *open_batch(FetchQueue *q, FetchLane lane) {
+        FetchBatch *b = TAILQ_LAST(&q->lanes[lane].queued, FetchBatchList);
+
+        if (b && !b->closed)
+                return b;
+        b = fetch_batch_new(lane, NULL, NULL);
+        if (b)
+                fetch_queue_append_locked(q, b);
+        return b;
+}
+
+/* --- wants --- */
+
+static void link_want(FetchBatch *b, Want *want) {
+        want->batch = b;
+        TAILQ_INSERT_TAIL(&b->wants, want, entry);
+        b->n++;
+        b->bytes += blob_bytes(&want->blob);
+}
+
+static void unlink_want(Want *want) {
+        FetchBatch *b = want->batch;
+
+        TAILQ_REMOVE(&b->wants, want, entry);
+        b->n--;
+        b->bytes -= blob_bytes(&want->blob);
+}
+
+static void move_want(FetchQueue *q, Want *want, FetchBatch *to) {
+        FetchBatch *from = want->batch;
+
+        unlink_want(want);
+        link_want(to, want);
+        free_if_pointless(q, from);
+}
+
+/* Out of the table; still in its batch. */
+static void forget_want(FetchQueue *q, Want *want) {
+        htable_remove(&q->wants, &want->link);
+        atomic_fetch_sub_explicit(&n_wants_now, 1, memory_order_relaxed);
+}
+
+Want *fetch_queue_find_locked(FetchQueue *q, const Oid *oid) {
+        HTABLE_FOREACH (l, &q->wants, oid_hash(oid)) {
+                Want *want = container_of(l, Want, link);
+                if (oid_equal(&want->blob.oid, oid))
+                        return want;
+        }
+        return NULL;
+}
+
+int fetch_batch_add_locked(FetchQueue *q, FetchBatch *b, const BlobWant *blob) {
+        if (fetch_queue_find_locked(q, &blob->oid))
+                return 0;
+        if (b->lane == LANE_READAHEAD &&
+            atomic_load_explicit(&n_wants_now, memory_order_relaxed) >= MAX_WANTS)
                 return -ENOBUFS;
-        return push_locked(&repo->queue, lane, oid);
+        Want *want = calloc(1, sizeof(*want));
+        if (!want)
+                return -ENOMEM;
+        want->blob = *blob;
+        int r = htable_add(&q->wants, &want->link, oid_hash(&blob->oid));
+        if (r < 0) {
+                free(want);
+                return r;
+        }
+        atomic_fetch_add_explicit(&n_wants_now, 1, memory_order_relaxed);
+        link_want(b, want);
+        return 1;
 }
 
-int demand_blob(Namespace *ns, const NsCall *call, Repo *repo, const Oid *oid) {
-        FlightKey key = demand_key_oid(repo, DEMAND_BLOB, oid);
+int fetch_queue_add_locked(FetchQueue *q, FetchLane lane, const BlobWant *blob, bool waited) {
+        FetchBatch *b = open_batch(q, lane);
 
-        if (!call->waiter)
-                return NS_PARKED;
-        int r = flight_join(ns->flights, &key, call->waiter);
-        if (r < 0)
-                return r;
-        if (r == 0)
-                promote(repo, oid);
-        else if (store_has(ns->context->store, STORE_OBJECT, oid)) {
-                flight_land(ns->flights, &key, 0, NULL);
-                return NS_PARKED;
+        if (!b)
+                return -ENOMEM;
+        int r = fetch_batch_add_locked(q, b, blob);
+        if (r > 0)
+                TAILQ_LAST(&b->wants, WantList)->waited = waited;
+        free_if_pointless(q, b);
+        return r;
+}
+
+void fetch_queue_drop_locked(FetchQueue *q, Want *want) {
+        FetchBatch *b = want->batch;
+
+        forget_want(q, want);
+        unlink_want(want);
+        free(want);
+        free_if_pointless(q, b);
+}
+
+/* --- readers who wait --- */
+
+/* Whether its answer is far off, compared to that of a request for it alone: by the bytes that come
+ * before it, or, while the server is still preparing, by how much it has to prepare. */
+static bool is_far(const FetchBatch *b, const Want *want, uint64_t now, uint64_t rtt) {
+        uint64_t alone = rtt + PREPARE_USEC + blob_bytes(&want->blob) / BYTES_PER_USEC;
+        uint64_t expected;
+
+        if (b->first_usec == 0) {
+                uint64_t elapsed = now - b->sent_usec;
+                uint64_t prepare = rtt + PREPARE_USEC + b->n_sent * PREPARE_USEC_PER_WANT;
+                /* What has taken long already may well take longer. */
+                expected = MAX(prepare > elapsed ? prepare - elapsed : 0, elapsed / 4) +
+                           want->offset / BYTES_PER_USEC;
         } else {
-                r = enqueue(repo, 0, oid);
-                if (r < 0) {
-                        flight_land(ns->flights, &key, r, NULL);
-                        return NS_PARKED;
+                uint64_t before = want->offset > b->bytes_in ? want->offset - b->bytes_in : 0;
+                expected = before * (now - b->first_usec) / MAX(b->bytes_in, UINT64_C(1));
+        }
+        return expected > 2 * alone;
+}
+
+static bool may_repeat(const FetchBatch *b) {
+        return b->lane == LANE_PREFETCH || b->n_repeated < b->n_sent / WANTS_PER_REPEAT;
+}
+
+/* To those that wait: alone where others take care of what follows. */
+static void overtake(FetchQueue *q, Want *want) {
+        FetchBatch *to = open_batch(q, LANE_WAITING);
+
+        if (to)
+                move_want(q, want, to);
+}
+
+static void catch_up(FetchQueue *q, Want *want) {
+        FetchBatch *to = fetch_batch_new(LANE_WAITING, NULL, NULL);
+        Want *next;
+
+        if (!to)
+                return; /* it comes all the same */
+        for (; want && to->n < CAUGHT_UP_BATCH && to->bytes < CAUGHT_UP_BYTES; want = next) {
+                next = TAILQ_NEXT(want, entry);
+                move_want(q, want, to);
+        }
+        fetch_queue_append_locked(q, to);
+        to->closed = true;
+}
+
+void fetch_queue_promote_locked(FetchQueue *q, Want *want, uint64_t rtt_usec) {
+        FetchBatch *b = want->batch;
+
+        want->waited = true;
+        if (b->lane == LANE_WAITING)
+                return;
+        if (b->state == BATCH_SENT) {
+                if (!may_repeat(b) || !is_far(b, want, now_usec(), rtt_usec))
+                        return;
+                b->n_repeated++;
+                stat_add(STAT_FETCH_REPEATED, 1);
+                overtake(q, want);
+                return;
+        }
+        stat_add(STAT_FETCH_PROMOTED, 1);
+        if (b->state == BATCH_NEW || b->closed)
+                overtake(q, want);
+        else
+                catch_up(q, want);
+}
+
+/* --- whose turn it is --- */
+
+static bool feed_has_more(const FetchFeed *feed) {
+        return feed->at < feed->n && feed->result >= 0 && !atomic_load(&feed->cancelled);
+}
+
+static FetchFeed *hungry_feed(FetchQueue *q) {
+        FetchFeed *feed;
+
+        TAILQ_FOREACH (feed, &q->feeds, entry)
+                if (feed_has_more(feed))
+                        return feed;
+        return NULL;
+}
+
+static uint64_t gather_usec(uint64_t rtt_usec) {
+        uint64_t usec = MIN(rtt_usec / GATHER_PART, GATHER_MAX_USEC);
+
+        return usec < GATHER_MIN_USEC ? 0 : usec;
+}
+
+static bool waiting_is_ready(FetchQueue *q, uint64_t now, uint64_t gather, uint64_t *ret_when) {
+        const FetchBatch *first = TAILQ_FIRST(&q->lanes[LANE_WAITING].queued);
+
+        if (!first)
+                return false;
+        if (q->lanes[LANE_WAITING].n_active == 0 || first->closed || first->n >= MAX_BATCH ||
+            now - first->queued_usec >= gather)
+                return true;
+        *ret_when = first->queued_usec + gather;
+        return false;
+}
+
+static bool readahead_is_ready(FetchQueue *q) {
+        const FetchBatch *first = TAILQ_FIRST(&q->lanes[LANE_READAHEAD].queued);
+
+        return first && (q->lanes[LANE_READAHEAD].n_active == 0 || !oid_is_none(&first->tree) ||
+                         first->n >= MIN_BATCH || first->bytes >= MIN_BATCH_BYTES);
+}
+
+static bool prefetch_is_ready(FetchQueue *q) {
+        /* One tree at a time: it may be everything. */
+        if (!TAILQ_EMPTY(&q->lanes[LANE_PREFETCH].queued))
+                return q->lanes[LANE_PREFETCH].n_active == 0;
+        return hungry_feed(q) != NULL;
+}
+
+/* -1: nobody's. */
+static int choose_lane(FetchQueue *q, const bool ready[_LANE_MAX], uint64_t now) {
+        unsigned background = q->lanes[LANE_READAHEAD].n_active + q->lanes[LANE_PREFETCH].n_active;
+
+        if (q->n_active >= MAX_ACTIVE)
+                return -1;
+        for (int lane = _LANE_MAX - 1; lane > LANE_WAITING; lane--)
+                if (ready[lane] && q->lanes[lane].n_active == 0 &&
+                    now - q->lanes[lane].since_usec > LANE_AGE_USEC)
+                        return lane;
+        for (int lane = LANE_WAITING; lane < _LANE_MAX; lane++)
+                if (ready[lane] && (lane == LANE_WAITING || background < MAX_BACKGROUND))
+                        return lane;
+        return -1;
+}
+
+/* --- what goes out --- */
+
+/* The first part of a batch that is too large for one request. Without memory all of it. */
+static FetchBatch *cut(FetchQueue *q, FetchBatch *b) {
+        if (b->n <= MAX_BATCH && (b->bytes <= MAX_BATCH_BYTES || b->n == 1))
+                return b;
+        FetchBatch *part = fetch_batch_new(b->lane, NULL, b->feed);
+        if (!part)
+                return b;
+        do
+                move_want(q, TAILQ_FIRST(&b->wants), part);
+        while (b->n > 1 && part->n < MAX_BATCH && part->bytes < MAX_BATCH_BYTES);
+        if (b->feed)
+                b->feed->n_batches++;
+        part->queued_usec = b->queued_usec;
+        return part;
+}
+
+static FetchBatch *take_queued(FetchQueue *q, FetchLane lane) {
+        FetchBatch *b = TAILQ_FIRST(&q->lanes[lane].queued);
+
+        /* Readers may have taken much of it meanwhile. */
+        if (q->trees_refused || b->n < b->n_all - b->n_all / 4)
+                b->tree = (Oid){0};
+        if (!oid_is_none(&b->tree)) {
+                unqueue(q, b);
+                return b;
+        }
+        FetchBatch *part = cut(q, b);
+        if (part == b)
+                unqueue(q, b);
+        return part;
+}
+
+/* NULL where all that the feed still wants is under way already, or without memory for more. */
+static FetchBatch *take_of_feed(FetchQueue *q, FetchFeed *feed) {
+        FetchBatch *b = fetch_batch_new(LANE_PREFETCH, NULL, feed);
+
+        if (!b) {
+                feed->result = -ENOMEM;
+                return NULL;
+        }
+        for (; feed->at < feed->n && b->n < MAX_BATCH && b->bytes < MAX_BATCH_BYTES; feed->at++) {
+                Want *want = fetch_queue_find_locked(q, &feed->wants[feed->at].oid);
+                if (want && want->batch->state == BATCH_QUEUED &&
+                    want->batch->lane == LANE_READAHEAD)
+                        move_want(q, want, b);
+                else if (!want) {
+                        feed->result = fetch_batch_add_locked(q, b, &feed->wants[feed->at]);
+                        if (feed->result < 0)
+                                break;
                 }
         }
-        kick(ns, repo);
-        return NS_PARKED;
-}
-
-static void want_ahead(Namespace *ns, Repo *repo, const Oid *oid) {
-        FlightKey key = demand_key_oid(repo, DEMAND_BLOB, oid);
-
-        if (flight_join(ns->flights, &key, NULL) <= 0)
-                return;
-        int r = 0;
-        if (!store_has(ns->context->store, STORE_OBJECT, oid)) {
-                r = enqueue(repo, 1, oid);
-                stat_add(r < 0 ? STAT_PREFETCH_DROPPED : STAT_PREFETCH_QUEUED, 1);
-                if (r >= 0)
-                        return;
+        feed->result = MIN(feed->result, 0);
+        if (b->n == 0) {
+                fetch_batch_free(b);
+                return NULL;
         }
-        flight_land(ns->flights, &key, r, NULL);
+        feed->n_batches++;
+        /* Its turn comes again after the others'. */
+        TAILQ_REMOVE(&q->feeds, feed, entry);
+        TAILQ_INSERT_TAIL(&q->feeds, feed, entry);
+        return b;
 }
 
-void fetch_queue_ahead(
-        Namespace *ns,
-        Repo *repo,
-        const Oid *tree,
-        const BlobWant *wants,
-        size_t n,
-        FetchPriority priority) {
-        (void) tree;     /* blob by blob, so far */
-        (void) priority; /* there is one lane behind those who wait, so far */
-        for (size_t i = 0; i < n; i++)
-                want_ahead(ns, repo, &wants[i].oid);
-        kick(ns, repo);
+static FetchBatch *take(FetchQueue *q, FetchLane lane) {
+        FetchFeed *feed;
+
+        if (!TAILQ_EMPTY(&q->lanes[lane].queued))
+                return take_queued(q, lane);
+        while ((feed = hungry_feed(q))) {
+                FetchBatch *b = take_of_feed(q, feed);
+                if (b)
+                        return b;
+        }
+        return NULL;
+}
+
+static void mark_sent(FetchQueue *q, FetchBatch *b, uint64_t now) {
+        uint64_t offset = 0;
+        Want *want;
+
+        TAILQ_FOREACH (want, &b->wants, entry) {
+                want->offset = offset;
+                offset += blob_bytes(&want->blob);
+        }
+        b->state = BATCH_SENT;
+        b->sent_usec = now;
+        b->n_sent = b->n;
+        q->lanes[b->lane].n_active++;
+        q->n_active++;
+        if (b->lane == LANE_WAITING)
+                stat_add(STAT_FETCH_MERGED, (int64_t) b->n - 1);
+}
+
+FetchBatch *fetch_queue_next_locked(FetchQueue *q, uint64_t rtt_usec, uint64_t *ret_when) {
+        uint64_t now = now_usec();
+
+        *ret_when = USEC_INFINITY;
+        const bool ready[_LANE_MAX] = {
+                [LANE_WAITING] = waiting_is_ready(q, now, gather_usec(rtt_usec), ret_when),
+                [LANE_READAHEAD] = readahead_is_ready(q),
+                [LANE_PREFETCH] = prefetch_is_ready(q),
+        };
+        for (FetchLane lane = 0; lane < _LANE_MAX; lane++)
+                if (!ready[lane])
+                        q->lanes[lane].since_usec = 0;
+                else if (q->lanes[lane].since_usec == 0)
+                        q->lanes[lane].since_usec = now;
+        int lane = choose_lane(q, ready, now);
+        if (lane < 0)
+                return NULL;
+        FetchBatch *b = take(q, (FetchLane) lane);
+        if (b)
+                mark_sent(q, b, now);
+        return b;
+}
+
+/* --- how it ends --- */
+
+void fetch_queue_ended_locked(FetchQueue *q, FetchBatch *b) {
+        assert(b->state == BATCH_SENT && q->n_active > 0);
+        q->n_active--;
+        q->lanes[b->lane].n_active--;
+        q->lanes[b->lane].since_usec = 0;
+}
+
+void fetch_queue_requeue_locked(FetchQueue *q, FetchBatch *b) {
+        free(b->oids);
+        b->oids = NULL;
+        b->tree = (Oid){0};
+        b->first_usec = b->bytes_in = 0;
+        b->state = BATCH_QUEUED;
+        TAILQ_INSERT_HEAD(&q->lanes[b->lane].queued, b, entry);
+}
+
+void fetch_queue_retry_waited_locked(FetchQueue *q, FetchBatch *b) {
+        Want *next;
+
+        for (Want *want = TAILQ_FIRST(&b->wants); want; want = next) {
+                next = TAILQ_NEXT(want, entry);
+                if (want->waited)
+                        overtake(q, want);
+        }
+}
+
+void fetch_queue_detach_locked(FetchQueue *q, FetchBatch *b, WantList *ret) {
+        Want *want;
+
+        TAILQ_FOREACH (want, &b->wants, entry)
+                forget_want(q, want);
+        TAILQ_CONCAT(ret, &b->wants, entry);
+        b->n = 0;
+        b->bytes = 0;
+}
+
+FetchFeed *fetch_queue_finished_feed_locked(FetchQueue *q) {
+        FetchFeed *feed;
+
+        TAILQ_FOREACH (feed, &q->feeds, entry)
+                if (feed->n_batches == 0 && !feed_has_more(feed)) {
+                        TAILQ_REMOVE(&q->feeds, feed, entry);
+                        return feed;
+                }
+        return NULL;
 }

@@ -1,34 +1,135 @@
 #pragma once
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/queue.h>
 
 #include "forge/forge.h"
 #include "tree/listing.h"
 #include "tree/tree-forward.h"
+#include "util/htable.h"
+#include "work/timer.h"
 
-/* The queue in which wants for blobs of one repository are merged into requests. Embedded in its
- * Repo, and guarded by its lock. */
-typedef struct FetchQueue {
-        Oid *wants[2]; /* waiting, read-ahead; rings would save a move, but queues are short */
-        size_t n[2], cap[2];
-        unsigned n_active; /* requests on their way */
-        bool caught_up;    /* somebody waits for one of the read-ahead wants: the first of them */
-} FetchQueue;
+/* What is wanted of one repository, and in which requests: see fetch-queue.c for the rules.
+ * Embedded in its Repo, whose lock guards it: functions that end in _locked want it held and do
+ * nothing but change the queue. Those that send are in demand-blob.c. */
 
-void fetch_queue_done(FetchQueue *q);
+typedef struct FetchBatch FetchBatch;
+typedef struct FetchFeed FetchFeed;
+typedef TAILQ_HEAD(WantList, Want) WantList;
+typedef TAILQ_HEAD(FetchBatchList, FetchBatch) FetchBatchList;
+typedef TAILQ_HEAD(FetchFeedList, FetchFeed) FetchFeedList;
 
+typedef enum FetchLane {
+        LANE_WAITING,
+        LANE_READAHEAD,
+        LANE_PREFETCH,
+        _LANE_MAX,
+} FetchLane;
+
+/* A blob as it is asked for. */
 typedef struct BlobWant {
         Oid oid;
         uint64_t size; /* bytes; SIZE_UNKNOWN where nobody knows */
 } BlobWant;
 
-/* Fetches these blobs ahead, in this order, sending at once. Each gets a flight of its own, so that
- * a reader who comes joins it. `tree` says that these are nearly all blobs below that tree which
- * are not here, so that a request may name the tree instead; NULL: they are of no tree in
- * particular. Nothing waits: what the queue has no room for is dropped and counted. Any thread that
- * may block; no lock held. */
+/* A blob on its way, from when it is queued until it is here or its request has ended. */
+typedef struct Want {
+        HTableLink link; /* in FetchQueue.wants */
+        TAILQ_ENTRY(Want) entry;
+        FetchBatch *batch; /* whose end ends it */
+        BlobWant blob;
+        uint64_t offset; /* once sent: bytes that the batch asked for before it */
+        bool waited;     /* a reader has joined its flight */
+} Want;
+
+/* One request. */
+struct FetchBatch {
+        TAILQ_ENTRY(FetchBatch) entry; /* in its lane while it is queued */
+        enum {
+                BATCH_NEW, /* whoever made it adds wants */
+                BATCH_QUEUED,
+                BATCH_SENT,
+        } state;
+        FetchLane lane;
+        WantList wants; /* that are not here yet; in the order of asking */
+        size_t n;
+        uint64_t bytes;
+        Oid tree;        /* below which they are nearly all blobs; none: wanted one by one */
+        size_t n_all;    /* tree: of its blobs, those that were missing */
+        bool closed;     /* nothing is added any more */
+        FetchFeed *feed; /* that it is for; NULL: readers and read-ahead */
+        uint64_t queued_usec;
+
+        /* Once sent: */
+        Fetch fetch;
+        Namespace *ns;
+        Repo *repo;                     /* a reference */
+        Oid *oids;                      /* owned */
+        uint64_t sent_usec, first_usec; /* the request, the first object; 0: not yet */
+        uint64_t bytes_in;
+        size_t n_sent, n_repeated; /* wants at first; of them, asked for again beside it */
+};
+
+typedef struct FetchQueue {
+        HTable wants; /* Want by id: queued, or on the wire */
+        struct {
+                FetchBatchList queued;
+                unsigned n_active;   /* of its requests are on the wire */
+                uint64_t since_usec; /* it has been waiting for its turn; 0: it has not */
+        } lanes[_LANE_MAX];
+        unsigned n_active;
+        FetchFeedList feeds;
+        bool trees_refused; /* the server takes no trees instead of their blobs */
+        bool timer_armed;
+        Timer timer;   /* sends what was gathered; holds the repository while armed */
+        Namespace *ns; /* for the timer */
+} FetchQueue;
+
+void fetch_queue_init(FetchQueue *q);
+/* Nothing is queued or on the wire. */
+void fetch_queue_done(FetchQueue *q);
+bool fetch_queue_is_idle_locked(const FetchQueue *q);
+
+Want *fetch_queue_find_locked(FetchQueue *q, const Oid *oid);
+/* At the end of a lane: 1; 0 where it is wanted already; -ENOMEM; -ENOBUFS for read-ahead where too
+ * much is wanted in all repositories together. */
+int fetch_queue_add_locked(FetchQueue *q, FetchLane lane, const BlobWant *blob, bool waited);
+
+/* A batch to be filled and appended; NULL without memory. */
+FetchBatch *fetch_batch_new(FetchLane lane, const Oid *tree, FetchFeed *feed);
+/* It has no wants. NULL-safe. */
+void fetch_batch_free(FetchBatch *b);
+/* As fetch_queue_add_locked(). */
+int fetch_batch_add_locked(FetchQueue *q, FetchBatch *b, const BlobWant *blob);
+void fetch_queue_append_locked(FetchQueue *q, FetchBatch *b);
+
+/* A reader waits for what is on its way: sees to it that it comes soon. */
+void fetch_queue_promote_locked(FetchQueue *q, Want *want, uint64_t rtt_usec);
+/* It is here. */
+void fetch_queue_drop_locked(FetchQueue *q, Want *want);
+/* The next request to send, which counts as on the wire from now on; or NULL, then *ret_when is
+ * when to look again even if nothing happens, or USEC_INFINITY. rtt_usec 0: nothing is gathered. */
+FetchBatch *fetch_queue_next_locked(FetchQueue *q, uint64_t rtt_usec, uint64_t *ret_when);
+/* A request has ended; what has not come is still in its list. */
+void fetch_queue_ended_locked(FetchQueue *q, FetchBatch *b);
+/* Then: all of it is to be sent again, blob by blob; */
+void fetch_queue_requeue_locked(FetchQueue *q, FetchBatch *b);
+/* or what readers wait for; */
+void fetch_queue_retry_waited_locked(FetchQueue *q, FetchBatch *b);
+/* or it is wanted no more: the caller frees the wants. */
+void fetch_queue_detach_locked(FetchQueue *q, FetchBatch *b, WantList *ret);
+/* A feed that has ended, and is the queue's no more; or NULL. */
+FetchFeed *fetch_queue_finished_feed_locked(FetchQueue *q);
+
+/* --- sending --- */
+
+/* Fetches these blobs ahead, in this order, sending at once. A reader who comes joins what is under
+ * way. `tree` says that they are at least three quarters of all blobs below that tree, so that a
+ * request may name the tree instead; NULL: they are of no tree in particular. Nothing waits: what
+ * there is no room for is dropped and counted. Any thread that may block; no lock held. */
 void fetch_queue_ahead(
         Namespace *ns,
         Repo *repo,
@@ -36,3 +137,29 @@ void fetch_queue_ahead(
         const BlobWant *wants,
         size_t n,
         FetchPriority priority);
+
+/* Many blobs for one who takes his time: the queue takes them batch by batch as there is room. What
+ * others have under way already is left to them. */
+struct FetchFeed {
+        /* Set by its owner, unchanged until done: */
+        const BlobWant *wants; /* each id once */
+        size_t n;
+        Oid tree;              /* as in fetch_queue_ahead(); none: of no tree in particular */
+        atomic_bool cancelled; /* may be set at any time: done(-ECANCELED) comes soon */
+        /* One of them is here. Pool threads, several at a time. */
+        void (*object)(FetchFeed *feed, uint64_t size);
+        /* Exactly once, last; pool threads. 0: all were asked for, and came; those left out are the
+         * business of others. */
+        void (*done)(FetchFeed *feed, int result, const Failure *failure);
+
+        /* private */
+        TAILQ_ENTRY(FetchFeed) entry;
+        size_t at;
+        unsigned n_batches; /* queued or on the wire */
+        int result;
+        Failure failure;
+};
+void fetch_queue_feed(Namespace *ns, Repo *repo, FetchFeed *feed);
+
+/* An object of this repository is here, however it came. */
+void fetch_queue_forget(Repo *repo, const Oid *oid);

@@ -26,6 +26,8 @@ int ns_new(
         r = node_table_new(&ns->nodes);
         if (r >= 0)
                 r = listing_cache_new(config->listing_limit, &ns->listings);
+        if (r >= 0)
+                r = timers_new(context->pool, &ns->timers);
         if (r < 0)
                 return r;
         *ret = TAKE_PTR(ns);
@@ -49,6 +51,7 @@ Namespace *ns_free(Namespace *ns) {
                 org_unref(ns->orgs[i]);
         free(ns->orgs);
         listing_cache_free(ns->listings);
+        timers_free(ns->timers);
         (void) pthread_cond_destroy(&ns->idle); /* nobody waits */
         mutex_destroy(&ns->lock);
         free(ns);

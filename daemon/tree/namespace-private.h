@@ -12,6 +12,7 @@
 #include "tree/repo.h"
 #include "util/clock.h"
 #include "work/flight.h"
+#include "work/timer.h"
 
 /* What the files of this layer share. */
 
@@ -21,6 +22,7 @@ struct Namespace {
         FlightTable *flights;
         NodeTable *nodes;
         ListingCache *listings;
+        Timers *timers;
 
         Mutex lock; /* guards what follows */
         Org **orgs; /* sorted by name; references */

@@ -20,6 +20,7 @@ int repo_new(Owner *owner, const char *name, Source *source, Repo **ret) {
         repo->org = owner->org;
         repo->source = source_ref(source);
         mutex_init(&repo->lock, LOCK_RANK_REPO);
+        fetch_queue_init(&repo->queue);
         *ret = repo;
         return 0;
 }
@@ -126,7 +127,7 @@ bool repo_close_unused(Repo *repo) {
 
         mutex_lock(&repo->lock);
         htable_each(&repo->checkouts, count_users, &n_users);
-        bool unused = n_users == 0 && repo->queue.n_active == 0;
+        bool unused = n_users == 0 && fetch_queue_is_idle_locked(&repo->queue);
         if (unused)
                 repo->closed = true;
         CheckoutList list = unused ? list_checkouts_locked(repo) : (CheckoutList){0};

@@ -66,6 +66,11 @@
         X(FETCH_OBJECTS_IN, "fetch-objects-in")                                                    \
         X(FETCH_CORRUPT, "fetch-corrupt")                                                          \
         X(FETCH_MISSING, "fetch-missing")                                                          \
+        X(FETCH_MERGED, "fetch-merged")                                                            \
+        X(FETCH_PROMOTED, "fetch-promoted")                                                        \
+        X(FETCH_REPEATED, "fetch-repeated")                                                        \
+        X(FETCH_CANCELLED, "fetch-cancelled")                                                      \
+        X(FETCH_CLOSURES, "fetch-closures")                                                        \
         X(PREFETCH_QUEUED, "prefetch-queued")                                                      \
         X(PREFETCH_DROPPED, "prefetch-dropped")                                                    \
         X(REFRESH_RUNS, "refresh-runs")                                                            \

@@ -1,0 +1,376 @@
+/* Asking for things, part five: blobs. What is wanted and when it goes out is decided by the queue
+ * of the repository (fetch-queue.c); here it is sent, and its answers are received.
+ *
+ * A reader joins the flight of his blob, and sees to it that the blob is in the queue, whose
+ * requests land the flights of all that they ask for, at the latest when they end. Nothing else
+ * makes a flight: most of what is read ahead is here before anybody asks. */
+
+#include <errno.h>
+#include <string.h>
+
+#include "tree/namespace-private.h"
+#include "util/stats.h"
+
+#define CHUNK 256 /* wants to look for, or to queue, in one go */
+/* Of a tree that is wanted by a feed: beyond this it comes in batches. */
+#define MAX_TREE_WANTS 100000
+
+static void kick(Namespace *ns, Repo *repo);
+
+static void land(Namespace *ns, Repo *repo, const Oid *oid, int result, const Failure *failure) {
+        FlightKey key = demand_key_oid(repo, DEMAND_BLOB, oid);
+
+        flight_land(ns->flights, &key, result, failure);
+}
+
+static uint64_t rtt_usec(const Repo *repo) {
+        return atomic_load_explicit(&repo->source->rtt_usec, memory_order_relaxed);
+}
+
+/* --- answers --- */
+
+static void on_object(Fetch *fetch, const Oid *oid, ObjectType type, uint64_t size) {
+        FetchBatch *b = container_of(fetch, FetchBatch, fetch);
+
+        if (type == OBJECT_BLOB) {
+                MUTEX_GUARD(&b->repo->lock);
+                if (b->first_usec == 0)
+                        b->first_usec = now_usec();
+                b->bytes_in += size;
+        }
+        demand_object_arrived(b->ns, b->repo, oid, type, size);
+        if (type == OBJECT_BLOB && b->feed)
+                b->feed->object(b->feed, size);
+}
+
+void fetch_queue_forget(Repo *repo, const Oid *oid) {
+        MUTEX_GUARD(&repo->lock);
+        Want *want = fetch_queue_find_locked(&repo->queue, oid);
+
+        if (want)
+                fetch_queue_drop_locked(&repo->queue, want);
+}
+
+static void feed_ended_locked(FetchBatch *b, int result, const Failure *failure) {
+        FetchFeed *feed = b->feed;
+
+        if (!feed)
+                return;
+        feed->n_batches--;
+        if (result >= 0 || feed->result < 0)
+                return;
+        feed->result = result;
+        if (failure)
+                feed->failure = *failure;
+}
+
+/* The request is over. What readers wait for is asked for again, unless it failed. */
+static void conclude(FetchBatch *b, int result, const Failure *failure) {
+        WantList rest = TAILQ_HEAD_INITIALIZER(rest);
+        Namespace *ns = b->ns;
+        Repo *repo = b->repo;
+        bool cancelled = fetch_is_cancelled(&b->fetch);
+
+        mutex_lock(&repo->lock);
+        fetch_queue_ended_locked(&repo->queue, b);
+        if (cancelled || (result >= 0 && !oid_is_none(&b->tree)))
+                fetch_queue_retry_waited_locked(&repo->queue, b);
+        if (cancelled)
+                stat_add(STAT_FETCH_CANCELLED, (int64_t) b->n);
+        fetch_queue_detach_locked(&repo->queue, b, &rest);
+        feed_ended_locked(b, cancelled ? -ECANCELED : result, failure);
+        mutex_unlock(&repo->lock);
+
+        for (Want *want = TAILQ_FIRST(&rest), *next; want; want = next) {
+                next = TAILQ_NEXT(want, entry);
+                land(ns, repo, &want->blob.oid, result, failure);
+                free(want);
+        }
+        fetch_batch_free(b);
+        kick(ns, repo);
+        repo_unref(repo);
+}
+
+/* True if the server takes no trees, and the batch is queued as blobs. */
+static bool refuses_trees(FetchBatch *b, int result) {
+        if (result != -EOPNOTSUPP || oid_is_none(&b->tree))
+                return false;
+        MUTEX_GUARD(&b->repo->lock);
+        b->repo->queue.trees_refused = true;
+        fetch_queue_ended_locked(&b->repo->queue, b);
+        fetch_queue_requeue_locked(&b->repo->queue, b);
+        return true;
+}
+
+static void on_done(Fetch *fetch, int result, const Failure *failure) {
+        FetchBatch *b = container_of(fetch, FetchBatch, fetch);
+        Namespace *ns = b->ns;
+        Repo *repo = b->repo;
+        Failure why;
+
+        if (refuses_trees(b, result)) {
+                kick(ns, repo);
+                repo_unref(repo);
+        } else {
+                result = demand_object_result(result, failure, &why);
+                if (!fetch_is_cancelled(fetch))
+                        ns_report(ns, repo->org, result, &why);
+                conclude(b, result, &why);
+        }
+        ns_operation_end(ns);
+}
+
+/* --- sending --- */
+
+static int list_oids(FetchBatch *b) {
+        bool tree = !oid_is_none(&b->tree);
+        size_t n = 0;
+        Want *want;
+
+        b->oids = calloc(tree ? 1 : b->n_sent + 1, sizeof(Oid));
+        if (!b->oids)
+                return -ENOMEM;
+        /* A reader may take some away meanwhile: what is asked for is decided now. */
+        MUTEX_GUARD(&b->repo->lock);
+        if (tree)
+                b->oids[n++] = b->tree;
+        else
+                TAILQ_FOREACH (want, &b->wants, entry)
+                        b->oids[n++] = want->blob.oid;
+        b->fetch.oids = b->oids;
+        b->fetch.n_oids = n;
+        return 0;
+}
+
+static FetchPriority lane_priority(FetchLane lane) {
+        static const FetchPriority priorities[] = {
+                [LANE_WAITING] = FETCH_WAITING,
+                [LANE_READAHEAD] = FETCH_READAHEAD,
+                [LANE_PREFETCH] = FETCH_PREFETCH,
+        };
+
+        return priorities[lane];
+}
+
+static void send(Namespace *ns, Repo *repo, FetchBatch *b) {
+        bool tree = !oid_is_none(&b->tree);
+
+        b->ns = ns;
+        b->repo = repo_ref(repo);
+        b->fetch = (Fetch){
+                .kind = tree ? FETCH_CLOSURE : FETCH_BLOBS,
+                .priority = lane_priority(b->lane),
+                /* What may be large, and is not waited for, may take as long as bytes come. */
+                .deadline_usec = tree || b->feed ? USEC_INFINITY : ns_transfer_deadline(ns),
+                .cancelled = b->feed ? &b->feed->cancelled : NULL,
+                .object = on_object,
+                .done = on_done,
+        };
+        int r = fetch_is_cancelled(&b->fetch) ? -ECANCELED : list_oids(b);
+        if (r >= 0 && b->fetch.n_oids > 0)
+                r = ns_operation_begin(ns);
+        if (r < 0 || b->fetch.n_oids == 0) {
+                conclude(b, r, NULL);
+                return;
+        }
+        if (tree)
+                stat_add(STAT_FETCH_CLOSURES, 1);
+        source_fetch(repo->source, &b->fetch);
+}
+
+/* What was gathered goes out. */
+static void on_timer(Task *task) {
+        FetchQueue *q = container_of(task, FetchQueue, timer.task);
+        Repo *repo = container_of(q, Repo, queue);
+        Namespace *ns = q->ns;
+
+        mutex_lock(&repo->lock);
+        q->timer_armed = false;
+        mutex_unlock(&repo->lock);
+        kick(ns, repo);
+        repo_unref(repo);
+        ns_operation_end(ns);
+}
+
+/* The timer is ours to arm. False once the name space stops. */
+static bool arm(Namespace *ns, Repo *repo, uint64_t when_usec) {
+        FetchQueue *q = &repo->queue;
+
+        if (ns_operation_begin(ns) < 0) {
+                MUTEX_GUARD(&repo->lock);
+                q->timer_armed = false;
+                return false;
+        }
+        (void) repo_ref(repo);
+        q->ns = ns;
+        q->timer.task.run = on_timer;
+        timers_arm(ns->timers, &q->timer, when_usec);
+        return true;
+}
+
+/* One step of what there is to do; false if there was nothing. */
+static bool kick_once(Namespace *ns, Repo *repo, uint64_t *rtt) {
+        FetchQueue *q = &repo->queue;
+        uint64_t when;
+
+        mutex_lock(&repo->lock);
+        FetchBatch *b = fetch_queue_next_locked(q, *rtt, &when);
+        FetchFeed *feed = b ? NULL : fetch_queue_finished_feed_locked(q);
+        bool timed = !b && !feed && when != USEC_INFINITY && !q->timer_armed;
+        if (timed)
+                q->timer_armed = true;
+        mutex_unlock(&repo->lock);
+
+        if (b)
+                send(ns, repo, b);
+        else if (feed) {
+                bool cancelled = atomic_load(&feed->cancelled);
+                feed->done(feed, cancelled ? -ECANCELED : feed->result, &feed->failure);
+        } else if (timed && !arm(ns, repo, when))
+                *rtt = 0; /* nothing is gathered any more */
+        else
+                return false;
+        return true;
+}
+
+/* Sends what is queued, as far as it is its turn. */
+static void kick(Namespace *ns, Repo *repo) {
+        uint64_t rtt = rtt_usec(repo);
+
+        while (kick_once(ns, repo, &rtt))
+                ;
+}
+
+/* --- wanting --- */
+
+/* The flight is the caller's. True if nothing has to be sent. */
+static int want_now(Namespace *ns, Repo *repo, const Oid *oid) {
+        const BlobWant blob = {.oid = *oid, .size = SIZE_UNKNOWN};
+        FetchQueue *q = &repo->queue;
+
+        MUTEX_GUARD(&repo->lock);
+        Want *want = fetch_queue_find_locked(q, oid);
+        if (!want)
+                return fetch_queue_add_locked(q, LANE_WAITING, &blob, true);
+        fetch_queue_promote_locked(q, want, rtt_usec(repo));
+        return 1;
+}
+
+int demand_blob(Namespace *ns, const NsCall *call, Repo *repo, const Oid *oid) {
+        FlightKey key = demand_key_oid(repo, DEMAND_BLOB, oid);
+
+        int r = demand_join(ns, call, &key);
+        if (r <= 0)
+                return r;
+        if (store_has(ns->context->store, STORE_OBJECT, oid)) {
+                land(ns, repo, oid, 0, NULL);
+                return NS_PARKED;
+        }
+        r = want_now(ns, repo, oid);
+        if (r < 0)
+                land(ns, repo, oid, r, NULL);
+        else
+                kick(ns, repo);
+        return NS_PARKED;
+}
+
+/* Of a few wants, those that are not here. */
+static size_t missing(Namespace *ns, const BlobWant *wants, size_t n, const BlobWant **ret) {
+        size_t n_missing = 0;
+
+        for (size_t i = 0; i < n; i++)
+                if (!store_has(ns->context->store, STORE_OBJECT, &wants[i].oid))
+                        ret[n_missing++] = &wants[i];
+        return n_missing;
+}
+
+/* Into this batch, or where there is none at the end of the lane. Returns how many were added. */
+static size_t
+add_all(Namespace *ns, Repo *repo, FetchLane lane, FetchBatch *b, const BlobWant *wants, size_t n) {
+        FetchQueue *q = &repo->queue;
+        size_t n_added = 0, n_dropped = 0;
+
+        for (size_t at = 0; at < n; at += CHUNK) {
+                const BlobWant *chunk[CHUNK];
+                size_t n_chunk = missing(ns, wants + at, MIN(n - at, (size_t) CHUNK), chunk);
+                MUTEX_GUARD(&repo->lock);
+                for (size_t i = 0; i < n_chunk; i++) {
+                        int r = b ? fetch_batch_add_locked(q, b, chunk[i])
+                                  : fetch_queue_add_locked(q, lane, chunk[i], false);
+                        n_added += r > 0;
+                        n_dropped += r < 0;
+                }
+        }
+        if (lane == LANE_READAHEAD) {
+                stat_add(STAT_PREFETCH_QUEUED, (int64_t) n_added);
+                stat_add(STAT_PREFETCH_DROPPED, (int64_t) n_dropped);
+        }
+        return n_added;
+}
+
+/* A batch that names the tree. False where it has nothing to bring, or there is no memory for it.
+ */
+static bool add_tree(
+        Namespace *ns,
+        Repo *repo,
+        FetchLane lane,
+        const Oid *tree,
+        FetchFeed *feed,
+        const BlobWant *wants,
+        size_t n) {
+        FetchBatch *b = fetch_batch_new(lane, tree, feed);
+
+        if (!b)
+                return false;
+        (void) add_all(ns, repo, lane, b, wants, n); /* what was dropped comes with the tree */
+        MUTEX_GUARD(&repo->lock);
+        if (b->n == 0) {
+                fetch_batch_free(b);
+                return false;
+        }
+        if (feed) {
+                feed->n_batches = 1;
+                feed->at = feed->n;
+        }
+        fetch_queue_append_locked(&repo->queue, b);
+        b->n_all = n;
+        return true;
+}
+
+void fetch_queue_ahead(
+        Namespace *ns,
+        Repo *repo,
+        const Oid *tree,
+        const BlobWant *wants,
+        size_t n,
+        FetchPriority priority) {
+        FetchLane lane = priority == FETCH_WAITING     ? LANE_WAITING
+                         : priority == FETCH_READAHEAD ? LANE_READAHEAD
+                                                       : LANE_PREFETCH;
+
+        if (!tree)
+                (void) add_all(ns, repo, lane, NULL, wants, n); /* the rest is under way */
+        else
+                (void) add_tree(ns, repo, lane, tree, NULL, wants, n); /* nobody waits for it */
+        kick(ns, repo);
+}
+
+void fetch_queue_feed(Namespace *ns, Repo *repo, FetchFeed *feed) {
+        feed->at = 0;
+        feed->n_batches = 0;
+        feed->result = 0;
+        feed->failure = (Failure){0};
+        if (!oid_is_none(&feed->tree) && feed->n <= MAX_TREE_WANTS)
+                (void) add_tree(/* else in batches */
+                                ns,
+                                repo,
+                                LANE_PREFETCH,
+                                &feed->tree,
+                                feed,
+                                feed->wants,
+                                feed->n);
+        mutex_lock(&repo->lock);
+        TAILQ_INSERT_TAIL(&repo->queue.feeds, feed, entry);
+        mutex_unlock(&repo->lock);
+        kick(ns, repo);
+}
