@@ -181,6 +181,8 @@ static int parse_log_level(const OptionRow *row, const char *value, void *field,
           "How many threads unpack and verify objects; 0 means by the number of processors.")      \
         X("Daemon", "FuseThreads", "3", parse_uint, fuse_threads, 1, 64,                           \
           "How many threads take requests from the kernel.")                                       \
+        X("Daemon", "SpinSec", "50us", parse_usec, spin_usec, 0, USEC_PER_SEC,                     \
+          "How long a thread looks for the next request before it sleeps; 0 is not at all.")       \
         X("Daemon", "LogLevel", "info", parse_log_level, log_level, 0, 0,                          \
           "The least severe messages to log: err, warning, notice, info or debug.")                \
         X("Daemon", "PollIntervalSec", "60", parse_usec, poll_interval_usec, 0, CONFIG_POLL_MAX,   \

@@ -44,6 +44,7 @@ typedef struct Config {
         /* [Daemon] */
         unsigned workers;            /* Workers=: 0 means by the number of processors */
         unsigned fuse_threads;       /* FuseThreads= */
+        uint64_t spin_usec;          /* SpinSec= */
         int log_level;               /* LogLevel= */
         uint64_t poll_interval_usec; /* PollIntervalSec=: default of the orgs; 0 never */
 } Config;

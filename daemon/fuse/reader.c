@@ -6,6 +6,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "fuse/lowlevel.h"
@@ -20,16 +21,19 @@
  *
  * A wake-up costs more than most requests, and the kernel wakes everybody who polls the descriptor.
  * So one thread leads: only it waits for requests, and before it sleeps it looks again for a
- * bounded time. As a rule it answers them all. When it finds requests without a pause between them,
- * it calls a follower, who helps until there are none and then goes back to sleep, away from the
- * descriptor. That is right because no operation waits on a reader: what would is parked
- * (request.c).
+ * bounded time, unless that has not paid of late. As a rule it answers them all. When it finds
+ * requests without a pause between them, it calls a follower, who helps until there are none and
+ * then goes back to sleep, away from the descriptor. That is right because no operation waits on a
+ * reader: what would is parked (request.c).
  *
  * libfuse reads into a buffer that belongs to the thread: arguments are copied into a Request where
  * a request outlives this loop. */
 
 /* Requests in a row after which the leader is not enough. */
 #define HELP_AFTER 4
+#define SOON_MAX 8u
+#define SOON_ENOUGH 4
+#define REST 64
 #define NEGOTIATE_TIMEOUT_MSEC 10000
 
 /* Sleeps until fd is readable or the threads are to end. EINTR and errors show in the next read. */
@@ -46,7 +50,42 @@ typedef struct Reader {
         bool leads;
         unsigned n_in_a_row; /* requests since there were none */
         uint64_t since_usec; /* when the last one was answered */
+        unsigned n_soon;     /* how often, of late, the next one came so soon that looking paid */
+        unsigned n_rest;     /* requests to sleep for */
+        long n_switches;     /* times that others got this processor from us */
 } Reader;
+
+/* Times that somebody else was let run although this thread could have gone on. */
+static long switches_so_far(void) {
+        struct rusage usage;
+
+        return getrusage(RUSAGE_THREAD, &usage) < 0 ? 0 : usage.ru_nivcsw; /* cannot fail */
+}
+
+/* A request has come after there was none. Looking for it is worth its while where requests follow
+ * each other closely, and where the processor is wanted by nobody else: then the looking would make
+ * them late. Who sleeps hears of a request later than who looks. */
+static void learn(MountSession *s, Reader *reader) {
+        uint64_t spin = s->config.spin_usec;
+
+        if (spin == 0 || reader->n_in_a_row > 0)
+                return;
+        if (now_usec() - reader->since_usec < 2 * spin)
+                reader->n_soon = MIN(reader->n_soon + 1, SOON_MAX);
+        else
+                reader->n_soon /= 2;
+        if (reader->n_rest > 0 && --reader->n_rest > 0)
+                return;
+        long n = switches_so_far();
+        if (n != reader->n_switches)
+                reader->n_rest = REST;
+        reader->n_switches = n;
+}
+
+static bool looks_on(const MountSession *s, const Reader *reader) {
+        return reader->n_rest == 0 && reader->n_soon >= SOON_ENOUGH &&
+               now_usec() - reader->since_usec < s->config.spin_usec;
+}
 
 /* Called with a request in hand: others wait only if there is more than that one. */
 static void call_help(MountSession *s) {
@@ -75,7 +114,7 @@ static void wait_for_request(MountSession *s, Reader *reader) {
                 reader->leads = !atomic_exchange(&r->led, true);
         if (!reader->leads)
                 wait_for_call(s);
-        else if (s->config.spin_usec > 0 && now_usec() - reader->since_usec < s->config.spin_usec)
+        else if (looks_on(s, reader))
                 (void) sched_yield(); /* the caller may need this processor to go on */
         else
                 sleep_on(s, fuse_session_fd(s->se));
@@ -102,6 +141,7 @@ static void *reader_main(void *userdata) {
         while (!atomic_load(&r->stop)) {
                 int n = fuse_session_receive_buf(s->se, &buf);
                 if (n > 0) {
+                        learn(s, &reader);
                         if (++reader.n_in_a_row % HELP_AFTER == 0)
                                 call_help(s);
                         fuse_session_process_buf(s->se, &buf);

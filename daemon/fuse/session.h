@@ -26,7 +26,6 @@ typedef struct MountConfig {
 } MountConfig;
 
 #define MOUNT_THREADS_DEFAULT 3
-#define MOUNT_SPIN_USEC_DEFAULT 50
 
 /* The session ended although nobody called mount_session_stop(): unmounted or aborted from outside.
  * Called at most once, on a reader thread; must not block and must not stop or free the session

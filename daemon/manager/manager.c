@@ -227,7 +227,7 @@ static int start_mount(Manager *m) {
                 .n_threads = m->config->fuse_threads,
                 .request_timeout_usec = m->config->request_timeout_usec,
                 .max_pending = m->config->max_pending_requests,
-                .spin_usec = MOUNT_SPIN_USEC_DEFAULT,
+                .spin_usec = m->config->spin_usec,
                 .kernel_dir_cache = m->config->kernel_dir_cache,
                 .push_limit = m->config->push_limit,
         };

@@ -1,10 +1,10 @@
 /* As little as a FUSE server can do: a directory tree that is read into memory once and then served
  * from there, by one thread, with what gitfs tells the kernel (no open, everything believed for
- * ever, listings with attributes) and as gitfs waits for requests. What gitfs costs above this is
- * its own; what this costs is FUSE.
+ * ever, listings with attributes). What gitfs costs above this is its own; what this costs is FUSE.
  *
- *      floor TREE MOUNTPOINT
+ *      floor TREE MOUNTPOINT [MICROSECONDS]
  *
+ * After a request it looks for the next one for so long before it sleeps; not at all unless told.
  * Prints "ready" once it is mounted. For each line on standard input it prints how many requests it
  * has answered; with the end of standard input it unmounts and ends. What is called .git is left
  * out.
@@ -33,7 +33,6 @@
 
 #include "util/clock.h"
 
-#define SPIN_USEC 50
 #define FOREVER 1e9
 #define REPLY_MAX ((size_t) 64 << 10)
 
@@ -316,7 +315,7 @@ static bool answer_input(void) {
         return true;
 }
 
-static void serve(struct fuse_session *se) {
+static void serve(struct fuse_session *se, uint64_t spin_usec) {
         struct pollfd fds[] = {
                 {.fd = fuse_session_fd(se), .events = POLLIN},
                 {.fd = STDIN_FILENO, .events = POLLIN},
@@ -332,7 +331,7 @@ static void serve(struct fuse_session *se) {
                         fuse_session_process_buf(se, &buf);
                         n_requests++;
                         since = now_usec();
-                } else if (n == -EAGAIN && now_usec() - since < SPIN_USEC) {
+                } else if (n == -EAGAIN && now_usec() - since < spin_usec) {
                         (void) sched_yield();
                 } else if (n == -EAGAIN) {
                         (void) poll(fds, ELEMENTSOF(fds), -1); /* EINTR shows as nothing to read */
@@ -349,8 +348,8 @@ int main(int argc, char **argv) {
         struct fuse_args args = FUSE_ARGS_INIT(3, options);
         _cleanup_free_ char *mount_point = NULL;
 
-        if (argc != 3) {
-                (void) fprintf(stderr, "Usage: floor TREE MOUNTPOINT\n");
+        if (argc != 3 && argc != 4) {
+                (void) fprintf(stderr, "Usage: floor TREE MOUNTPOINT [MICROSECONDS]\n");
                 return EXIT_FAILURE;
         }
         mount_point = realpath(argv[2], NULL);
@@ -363,7 +362,7 @@ int main(int argc, char **argv) {
                 die("cannot mount");
         puts("ready");
         (void) fflush(stdout);
-        serve(se);
+        serve(se, argc == 4 ? strtoul(argv[3], NULL, 10) : 0);
         fuse_session_unmount(se);
         fuse_session_destroy(se);
         return EXIT_SUCCESS;

@@ -33,7 +33,7 @@ MountConfig fixture_config(void) {
                 .n_threads = MOUNT_THREADS_DEFAULT,
                 .request_timeout_usec = 3600 * USEC_PER_SEC,
                 .max_pending = 1000,
-                .spin_usec = MOUNT_SPIN_USEC_DEFAULT,
+                .spin_usec = 50,
                 .kernel_dir_cache = true,
                 .push_limit = 4096,
         };

@@ -64,6 +64,17 @@ def threads_named(pid):
     return sorted(names)
 
 
+def cpu_of(pid, name):
+    """Seconds of processor time of the thread of this name."""
+    for task in os.listdir(f"/proc/{pid}/task"):
+        with open(f"/proc/{pid}/task/{task}/comm", encoding="ascii") as f, open(
+            f"/proc/{pid}/task/{task}/schedstat", encoding="ascii"
+        ) as g:
+            if f.read().strip() == name:
+                return int(g.read().split()[0]) / 1e9
+    raise AssertionError(f"no thread {name}")
+
+
 @harness.case()
 def where_things_go(t):
     """MountPoint= and Directory=, and the defaults of the runtime directory and of ~/.config."""
@@ -313,6 +324,22 @@ def numbers_of_threads(t):
         t.stop()
     assert counts[5, 1] - counts[2, 1] == 3, counts
     assert counts[2, 4] - counts[2, 1] == 3, counts
+
+
+@harness.case()
+def looking_for_the_next_request(t):
+    """[Daemon] SpinSec= is how long a thread looks for the next request: processor time without requests."""
+    root = many_repos(t, 1)
+    t.start_org("local", root, config="[Daemon]\nSpinSec=1s\nFuseThreads=1\n")
+    before = cpu_of(t.pid, "gitfs-fuse")
+
+    def has_looked():
+        # Several have to come soon after each other before it pays to look for more.
+        for _ in range(100):
+            os.listxattr(t.at("o"))
+        return cpu_of(t.pid, "gitfs-fuse") - before > 0.1
+
+    harness.wait_until(has_looked, "a tenth of a second of looking")
 
 
 @harness.case()
