@@ -13,9 +13,11 @@ typedef struct PrefetchJob {
 static void prefetch_job_cancel(Job *job) {
         PrefetchJob *p = container_of(job, PrefetchJob, job);
 
-        MUTEX_GUARD(&job->lock);
-        if (p->prefetch)
-                prefetch_cancel(p->prefetch);
+        mutex_lock(&job->lock);
+        Prefetch *prefetch = p->prefetch; /* stays until the job is freed, on this thread */
+        mutex_unlock(&job->lock);
+        if (prefetch)
+                prefetch_cancel(prefetch);
 }
 
 static void prefetch_job_free(Job *job) {
@@ -68,9 +70,11 @@ on_resolved(int result, const NsTarget *target, const Failure *failure, void *us
                 job_end(&p->job, result, failure);
                 return;
         }
-        MUTEX_GUARD(&p->job.lock);
+        mutex_lock(&p->job.lock);
         p->prefetch = prefetch;
-        if (p->job.cancelled)
+        bool cancelled = p->job.cancelled;
+        mutex_unlock(&p->job.lock);
+        if (cancelled)
                 prefetch_cancel(prefetch);
 }
 

@@ -322,7 +322,8 @@ static bool add_tree(
 
         if (!b)
                 return false;
-        (void) add_all(ns, repo, lane, b, wants, n); /* what was dropped comes with the tree */
+        /* What there was no room for comes with the tree. */
+        size_t n_left = n - add_all(ns, repo, lane, b, wants, n);
         MUTEX_GUARD(&repo->lock);
         if (b->n == 0) {
                 fetch_batch_free(b);
@@ -331,6 +332,7 @@ static bool add_tree(
         if (feed) {
                 feed->n_batches = 1;
                 feed->at = feed->n;
+                feed->n_left = n_left;
         }
         fetch_queue_append_locked(&repo->queue, b);
         b->n_all = n;
@@ -358,6 +360,7 @@ void fetch_queue_ahead(
 void fetch_queue_feed(Namespace *ns, Repo *repo, FetchFeed *feed) {
         feed->at = 0;
         feed->n_batches = 0;
+        feed->n_left = 0;
         feed->result = 0;
         feed->failure = (Failure){0};
         if (!oid_is_none(&feed->tree) && feed->n <= MAX_TREE_WANTS)

@@ -402,7 +402,8 @@ static FetchBatch *take_of_feed(FetchQueue *q, FetchFeed *feed) {
                         feed->result = fetch_batch_add_locked(q, b, &feed->wants[feed->at]);
                         if (feed->result < 0)
                                 break;
-                }
+                } else
+                        feed->n_left++;
         }
         feed->result = MIN(feed->result, 0);
         if (b->n == 0) {

@@ -149,12 +149,13 @@ struct FetchFeed {
         /* One of them is here. Pool threads, several at a time. */
         void (*object)(FetchFeed *feed, uint64_t size);
         /* Exactly once, last; pool threads. 0: all were asked for, and came; those left out are the
-         * business of others. */
+         * business of others: there were n_left of them. */
         void (*done)(FetchFeed *feed, int result, const Failure *failure);
 
         /* private */
         TAILQ_ENTRY(FetchFeed) entry;
         size_t at;
+        size_t n_left;
         unsigned n_batches; /* queued or on the wire */
         int result;
         Failure failure;

@@ -7,32 +7,33 @@
 #include "tree/prefetch.h"
 
 #include <errno.h>
-#include <string.h>
+#include <inttypes.h>
 
 #include "tree/namespace-private.h"
 #include "tree/walk.h"
 
-#define BLOBS_PER_FETCH 2000
 #define TREES_PER_FETCH 500
 /* Looking again after a fetch that brought nothing new ends the job. */
 #define MAX_ROUNDS 4096
+#define MAX_LOST 3 /* rounds after which files that came are not here */
 
 struct Prefetch {
         Ref ref;
         FlightWaiter waiter;
         Task task;
-        Fetch fetch;
+        Fetch fetch;    /* of trees */
+        FetchFeed feed; /* of files; whether all is cancelled is said there */
         Namespace *ns;
         NsTarget target; /* a reference */
         bool contents;
         PrefetchObserver observer;
-        atomic_bool cancelled;
-        PrefetchProgress progress;
-        bool closure_tried;
-        unsigned rounds;
-        size_t last_missing; /* of the phase that runs, to see that it gets less */
+        atomic_uint_least64_t done, bytes; /* files that are here, bytes that came */
+        uint64_t total;                    /* files; 0 until the trees are known */
+        unsigned rounds, n_lost;
+        size_t last_missing; /* sizes, to see that it gets less */
         Oid *oids;           /* what fetch.oids points to */
-        size_t n_oids, at;   /* the blobs that were missing; the next one to ask for */
+        BlobWant *wants;     /* likewise feed.wants */
+        Failure failure;     /* that was found out here */
 };
 
 static void step(Prefetch *p);
@@ -42,12 +43,20 @@ Prefetch *prefetch_unref(Prefetch *p) {
                 return NULL;
         ns_target_unref(p->ns, &p->target);
         free(p->oids);
+        free(p->wants);
         free(p);
         return NULL;
 }
 
+static bool is_cancelled(const Prefetch *p) {
+        return atomic_load(&p->feed.cancelled);
+}
+
 void prefetch_cancel(Prefetch *p) {
-        atomic_store(&p->cancelled, true);
+        atomic_store(&p->feed.cancelled, true);
+        /* If it waits for what others do, it waits no more. */
+        if (flight_leave(p->ns->flights, &p->waiter))
+                pool_submit(p->ns->context->pool, &p->task, TASK_NORMAL);
 }
 
 static void finish(Prefetch *p, int result, const Failure *failure) {
@@ -59,27 +68,27 @@ static void finish(Prefetch *p, int result, const Failure *failure) {
 }
 
 static void report(Prefetch *p) {
-        p->observer.progress(&p->progress, p->observer.userdata);
+        const PrefetchProgress progress = {
+                .done = MIN(atomic_load(&p->done), p->total),
+                .total = p->total,
+                .bytes = atomic_load(&p->bytes),
+        };
+
+        p->observer.progress(&progress, p->observer.userdata);
 }
 
 static void on_object(Fetch *fetch, const Oid *oid, ObjectType type, uint64_t size) {
         Prefetch *p = container_of(fetch, Prefetch, fetch);
 
         demand_object_arrived(p->ns, p->target.checkout->repo, oid, type, size);
-        if (type != OBJECT_BLOB)
-                return;
-        p->progress.done = MIN(p->progress.done + 1, p->progress.total);
-        p->progress.bytes += size;
-        report(p);
 }
 
 static void on_fetched(Fetch *fetch, int result, const Failure *failure) {
         Prefetch *p = container_of(fetch, Prefetch, fetch);
 
-        if (result != -EOPNOTSUPP)
+        if (result != -EOPNOTSUPP && !is_cancelled(p))
                 ns_report(p->ns, p->target.org, result, failure);
-        /* A server that sends no trees, or no closures, by id is asked for the commit or the files.
-         */
+        /* A server that sends no trees by id is asked for the commit. */
         if (result == -EOPNOTSUPP && fetch->kind == FETCH_TREES) {
                 CheckoutState state;
                 checkout_get_state(p->target.checkout, &state);
@@ -89,20 +98,20 @@ static void on_fetched(Fetch *fetch, int result, const Failure *failure) {
                 source_fetch(p->target.checkout->repo->source, fetch);
                 return;
         }
-        if (result < 0 && !(result == -EOPNOTSUPP && fetch->kind == FETCH_CLOSURE)) {
+        if (result < 0)
                 finish(p, result, failure);
-                return;
-        }
-        step(p);
+        else
+                step(p);
 }
 
-static void start_fetch(Prefetch *p, FetchKind kind, const Oid *oids, size_t n) {
+static void start_fetch(Prefetch *p, size_t n) {
         p->fetch = (Fetch){
-                .kind = kind,
+                .kind = FETCH_TREES,
                 .priority = FETCH_PREFETCH,
                 .deadline_usec =
                         USEC_INFINITY, /* as long as bytes come: stalls are noticed below */
-                .oids = oids,
+                .cancelled = &p->feed.cancelled,
+                .oids = p->oids,
                 .n_oids = n,
                 .object = on_object,
                 .done = on_fetched,
@@ -166,8 +175,7 @@ static int fetch_trees(Prefetch *p, Listing **ret) {
         }
         free(p->oids);
         p->oids = missing.oids;
-        p->n_oids = 0;
-        start_fetch(p, FETCH_TREES, p->oids, missing.n);
+        start_fetch(p, missing.n);
         return 1;
 }
 
@@ -194,98 +202,139 @@ static int fetch_sizes(Prefetch *p, Listing *l) {
 
 /* --- contents --- */
 
-static int compare_oids(const void *a, const void *b) {
-        return memcmp(((const Oid *) a)->id, ((const Oid *) b)->id, OID_RAW_MAX);
+/* Whether what is below can be here as a whole: else it would only push out what is in use, and
+ * then itself. */
+static int check_room(Prefetch *p, uint64_t bytes) {
+        uint64_t limit = p->ns->context->config->disk_limit;
+
+        if (bytes <= limit)
+                return 0;
+        return failure_set(
+                &p->failure,
+                FAILURE_TOO_LARGE,
+                "the files are %" PRIu64 " MiB or more, and the cache holds %" PRIu64
+                " MiB (DiskLimit=)",
+                bytes >> 20,
+                limit >> 20);
 }
 
-/* Lists the blobs that are not here, each once, in p->oids. */
+/* Lists the blobs of the walk that are not here, each once and in the order of a walk. */
+static int list_walk(Prefetch *p, const Walk *walk) {
+        Store *store = p->ns->context->store;
+        OidSet seen = {0};
+        uint64_t bytes = 0;
+        size_t n_here = 0, n = 0;
+        int r = 0;
+
+        free(p->wants);
+        p->wants = calloc(walk->n_items + 1, sizeof(*p->wants));
+        if (!p->wants)
+                return -ENOMEM;
+        for (size_t i = 0; i < walk->n_items && r >= 0; i++) {
+                const ListingEntry *e = walk->items[i].entry;
+                uint64_t size = listing_size(e);
+                bool here = store_has(store, STORE_OBJECT, &e->oid);
+                n_here += here;
+                r = oid_set_add(&seen, &e->oid);
+                if (r <= 0)
+                        continue;
+                bytes += size == SIZE_UNKNOWN ? 0 : size;
+                if (!here)
+                        p->wants[n++] = (BlobWant){.oid = e->oid, .size = size};
+        }
+        oid_set_done(&seen);
+        if (r < 0)
+                return r;
+        p->total = walk->n_items;
+        atomic_store(&p->done, n_here);
+        p->feed.n = n;
+        return check_room(p, bytes);
+}
+
 static int list_missing(Prefetch *p, Listing *l) {
         const WalkLimits everything = {.max_items = SIZE_MAX, .all = true};
-        Store *store = p->ns->context->store;
         Walk walk = {0};
 
         int r = walk_below(p->ns, l, &everything, &walk);
-        free(p->oids);
-        p->oids = calloc(walk.n_items + 1, sizeof(Oid));
-        if (r >= 0 && !p->oids)
-                r = -ENOMEM;
-        size_t n = 0;
-        for (size_t i = 0; r >= 0 && i < walk.n_items; i++)
-                if (!store_has(store, STORE_OBJECT, &walk.items[i].entry->oid))
-                        p->oids[n++] = walk.items[i].entry->oid;
-        p->progress.total = walk.n_items;
-        p->progress.done = walk.n_items - n;
+        if (r >= 0)
+                r = list_walk(p, &walk);
         walk_done(&walk);
-        if (r < 0)
-                return r;
-
-        qsort(p->oids, n, sizeof(Oid), compare_oids);
-        p->n_oids = 0;
-        for (size_t i = 0; i < n; i++)
-                if (p->n_oids == 0 || !oid_equal(&p->oids[p->n_oids - 1], &p->oids[i]))
-                        p->oids[p->n_oids++] = p->oids[i];
-        p->at = 0;
-        report(p);
-        return 0;
-}
-
-/* 1: a fetch is on its way; 0: done; < 0. */
-static int fetch_contents(Prefetch *p, Listing *l) {
-        if (p->target.checkout->repo->source->objects_in_memory)
-                return 0; /* they are on this machine: copying them into memory would bring nothing
-                             nearer */
-        if (p->n_oids == 0 || p->at >= p->n_oids) {
-                size_t before = p->n_oids;
-                int r = list_missing(p, l);
-                if (r < 0 || p->n_oids == 0)
-                        return r;
-                if (p->n_oids == before)
-                        return -ENOSPC; /* all were asked for and none stayed: the cache cannot hold
-                                           them */
-        }
-        /* Wanting one tree is cheaper for the server, and packs better, than wanting its files one
-         * by one. */
-        if (!p->closure_tried && p->progress.done * 2 < p->progress.total) {
-                p->closure_tried = true;
-                p->at = p->n_oids;
-                p->n_oids = 0; /* what is still missing afterwards is listed anew */
-                start_fetch(p, FETCH_CLOSURE, &p->target.oid, 1);
-                return 1;
-        }
-        size_t n = MIN(p->n_oids - p->at, (size_t) BLOBS_PER_FETCH);
-        const Oid *from = p->oids + p->at;
-        p->at += n;
-        start_fetch(p, FETCH_BLOBS, from, n);
-        return 1;
+        return r;
 }
 
 /* The target is one file. */
-static int fetch_file(Prefetch *p) {
+static int list_file(Prefetch *p) {
         bool here = store_has(p->ns->context->store, STORE_OBJECT, &p->target.oid);
 
-        p->progress.total = 1;
-        p->progress.done = here;
+        free(p->wants);
+        p->wants = calloc(1, sizeof(*p->wants));
+        if (!p->wants)
+                return -ENOMEM;
+        p->wants[0] = (BlobWant){.oid = p->target.oid, .size = SIZE_UNKNOWN};
+        p->total = 1;
+        atomic_store(&p->done, here);
+        p->feed.n = here ? 0 : 1;
+        return 0;
+}
+
+/* Pool threads, several at a time. */
+static void on_blob(FetchFeed *feed, uint64_t size) {
+        Prefetch *p = container_of(feed, Prefetch, feed);
+
+        (void) atomic_fetch_add(&p->done, 1);
+        (void) atomic_fetch_add(&p->bytes, size);
         report(p);
-        if (here || !p->contents || p->target.checkout->repo->source->objects_in_memory)
-                return 0;
-        if (++p->rounds > 1)
-                return -ENOSPC; /* it came and did not stay */
-        start_fetch(p, FETCH_BLOBS, &p->target.oid, 1);
+}
+
+static void on_fed(FetchFeed *feed, int result, const Failure *failure) {
+        Prefetch *p = container_of(feed, Prefetch, feed);
+
+        if (result < 0)
+                finish(p, result, failure);
+        else
+                step(p);
+}
+
+/* 1: more is on its way; 0: all is here; < 0. */
+static int fetch_contents(Prefetch *p, Listing *l) {
+        Repo *repo = p->target.checkout->repo;
+        const NsCall call = {.flags = NS_MAY_BLOCK, .waiter = &p->waiter};
+
+        if (repo->source->objects_in_memory)
+                return 0; /* they are on this machine: copying them into memory would bring nothing
+                             nearer */
+        bool fed = p->feed.wants != NULL;
+        int r = l ? list_missing(p, l) : list_file(p);
+        p->feed.wants = p->wants;
+        report(p);
+        if (r < 0 || p->feed.n == 0)
+                return r;
+        /* Others have it under way. */
+        if (fed && p->feed.n_left > 0) {
+                p->feed.wants = NULL;
+                return demand_blob(p->ns, &call, repo, &p->wants[0].oid) == NS_PARKED ? 1 : -ENOMEM;
+        }
+        if (fed && ++p->n_lost > MAX_LOST)
+                return failure_set(
+                        &p->failure,
+                        FAILURE_TOO_LARGE,
+                        "the cache does not keep all files: DiskLimit= or the disk is too small");
+        /* Wanting one tree is cheaper for the server, and packs better, than wanting its files one
+         * by one. */
+        p->feed.tree = l && p->feed.n >= p->total - p->total / 4 ? p->target.oid : (Oid){0};
+        fetch_queue_feed(p->ns, repo, &p->feed);
         return 1;
 }
 
 static int next(Prefetch *p) {
         _cleanup_(listing_unrefp) Listing *l = NULL;
 
-        if (atomic_load(&p->cancelled))
+        if (is_cancelled(p))
                 return -ECANCELED;
         if (oid_is_none(&p->target.oid) || p->target.node->kind == NODE_SUBMODULE)
                 return 0; /* nothing is shown below it */
         if (!node_is_dir(p->target.node))
-                return fetch_file(p);
-        if (p->n_oids > p->at)
-                return fetch_contents(
-                        p, NULL); /* in the middle of a list: no need to look at trees again */
+                return p->contents ? fetch_contents(p, NULL) : 0;
         if (++p->rounds > MAX_ROUNDS)
                 return -EIO;
         const NsCall call = {.flags = NS_MAY_BLOCK, .waiter = &p->waiter};
@@ -303,13 +352,13 @@ static void step(Prefetch *p) {
         int r = next(p);
 
         if (r <= 0)
-                finish(p, r, NULL);
+                finish(p, r, p->failure.class != FAILURE_NONE ? &p->failure : NULL);
 }
 
 static void landed(FlightWaiter *waiter, int result, const Failure *failure) {
         Prefetch *p = container_of(waiter, Prefetch, waiter);
 
-        if (result < 0)
+        if (result < 0 && !is_cancelled(p))
                 finish(p, result, failure);
         else
                 step(p);
@@ -338,6 +387,8 @@ int prefetch_start(
         p->ref = REF_INIT;
         ref_get(&p->ref); /* one for the caller, one until finish() */
         p->waiter.landed = landed;
+        p->feed.object = on_blob;
+        p->feed.done = on_fed;
         p->task.run = run;
         p->ns = ns;
         p->target = *target;

@@ -11,7 +11,7 @@ typedef struct Prefetch Prefetch;
 
 typedef struct PrefetchProgress {
         uint64_t done, total; /* files; total is 0 until the trees are known */
-        uint64_t bytes;       /* that came so far */
+        uint64_t bytes;       /* of files that came so far */
 } PrefetchProgress;
 
 typedef struct PrefetchObserver {
@@ -21,7 +21,8 @@ typedef struct PrefetchObserver {
         void *userdata;
 } PrefetchObserver;
 
-/* Starts; both callbacks run on pool threads, never two at a time. *ret is a reference for
+/* Starts. Callbacks run on pool threads; progress() on several at a time, so that what it tells may
+ * come out of order. *ret is a reference for
  * prefetch_cancel(), to be dropped with prefetch_unref(). -EINVAL where the path names no part of a
  * repository. */
 int prefetch_start(
@@ -30,7 +31,7 @@ int prefetch_start(
         bool contents,
         const PrefetchObserver *observer,
         Prefetch **ret);
-/* Ends it at the next step; what is on its way still arrives. Any thread. */
+/* Ends it soon, also in the middle of a transfer. Any thread; no lock held. */
 void prefetch_cancel(Prefetch *p);
 Prefetch *prefetch_unref(Prefetch *p);
 DEFINE_CLEANUP(Prefetch *, prefetch_unref)

@@ -1,0 +1,403 @@
+#include <errno.h>
+#include <pthread.h>
+#include <semaphore.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "component/fake-forge.h"
+#include "component/tree-fixture.h"
+#include "lib/check-main.h"
+#include "tree/namespace-private.h"
+#include "tree/prefetch.h"
+
+/* Which requests for contents reach a source, and what becomes of them: a repository "f/r" of the
+ * fake forge whose objects come from the local one, when the test says so. */
+
+#define N_FILES 40
+#define MAX_FETCHES 128
+
+typedef struct HeldSource {
+        Source source;
+        Source *inner;         /* of "o/work" */
+        pthread_mutex_t mutex; /* guards what follows */
+        pthread_cond_t cond;
+        bool holds;
+        Fetch *held[MAX_FETCHES]; /* each that is not let go yet */
+        struct {
+                FetchKind kind;
+                FetchPriority priority;
+                size_t n_oids;
+        } seen[MAX_FETCHES]; /* fetches of contents */
+        unsigned n_seen, n_held;
+} HeldSource;
+
+static void held_free(Source *source) {
+        (void) source; /* the test's */
+}
+
+static void held_fetch(Source *source, Fetch *fetch) {
+        HeldSource *s = container_of(source, HeldSource, source);
+        bool hold = false;
+
+        if (fetch->kind == FETCH_BLOBS || fetch->kind == FETCH_CLOSURE) {
+                (void) pthread_mutex_lock(&s->mutex);
+                if (s->n_seen == MAX_FETCHES)
+                        abort();
+                s->seen[s->n_seen].kind = fetch->kind;
+                s->seen[s->n_seen].priority = fetch->priority;
+                s->seen[s->n_seen++].n_oids = fetch->n_oids;
+                hold = s->holds;
+                if (hold)
+                        s->held[s->n_held++] = fetch;
+                (void) pthread_cond_broadcast(&s->cond);
+                (void) pthread_mutex_unlock(&s->mutex);
+        }
+        if (!hold)
+                source_fetch(s->inner, fetch);
+}
+
+static const SourceOps held_ops = {.free = held_free, .fetch = held_fetch};
+
+/* Waits until so many fetches are held; the last of them. */
+static Fetch *expect_held(HeldSource *s, unsigned n) {
+        (void) pthread_mutex_lock(&s->mutex);
+        while (s->n_held < n)
+                (void) pthread_cond_wait(&s->cond, &s->mutex);
+        Fetch *last = s->held[s->n_held - 1];
+        ck_assert_uint_eq(s->n_held, n);
+        (void) pthread_mutex_unlock(&s->mutex);
+        return last;
+}
+
+/* Lets all go that are held, and all that come. */
+static void let_go(HeldSource *s) {
+        (void) pthread_mutex_lock(&s->mutex);
+        s->holds = false;
+        unsigned n = s->n_held;
+        s->n_held = 0;
+        (void) pthread_mutex_unlock(&s->mutex);
+        for (unsigned i = 0; i < n; i++)
+                source_fetch(s->inner, s->held[i]);
+}
+
+typedef struct Fixture {
+        TreeFixture f;
+        FakeForge fake;
+        HeldSource source;
+        Org *org;
+        NsTarget target; /* "f/r"; references */
+        sem_t resolved, done;
+        Prefetch *prefetch;
+        PrefetchProgress progress;
+        int result;
+        Failure failure;
+} Fixture;
+
+static void
+on_resolved(int result, const NsTarget *target, const Failure *failure, void *userdata) {
+        Fixture *x = userdata;
+
+        if (result >= 0) {
+                x->target = *target;
+                ns_target_ref(target);
+        }
+        (void) sem_post(&x->resolved); /* cannot overflow; likewise below */
+}
+
+static void wait_for(sem_t *sem) {
+        while (sem_wait(sem) < 0)
+                ck_assert_int_eq(errno, EINTR);
+}
+
+static void fixture_init(Fixture *x) {
+        static const FakeName names[] = {{"", "r", FORGE_REPO, false, 0}, {0}};
+        HeldSource *s = &x->source;
+
+        memset(x, 0, sizeof(*x));
+        tree_fixture_init(&x->f);
+        x->f.config.disk_limit = 1 << 30;
+        for (unsigned i = 0; i < N_FILES; i++) {
+                char name[32];
+                (void) snprintf(name, sizeof(name), "d%u/f%02u", i % 4, i);
+                git_fixture_write(&x->f.repo, name, name, strlen(name));
+        }
+        git_fixture_commit(&x->f.repo, "files");
+        x->org = fake_forge_init(&x->fake, &x->f, NULL);
+        ck_assert_int_gt(fs_walk(&x->f, "o/work"), 0);
+        _cleanup_(checkout_unrefp) Checkout *c = tree_fixture_checkout(&x->f, "");
+        s->inner = source_ref(c->repo->source);
+        s->source.ops = &held_ops;
+        s->source.ref = REF_INIT;
+        s->source.algo = s->inner->algo;
+        s->source.url = s->inner->url;
+        (void) pthread_mutex_init(&s->mutex, NULL); /* cannot fail on Linux, nor can the next */
+        (void) pthread_cond_init(&s->cond, NULL);
+        x->fake.names = names;
+        x->fake.source = &s->source;
+        ck_assert_int_eq(sem_init(&x->resolved, 0, 0), 0);
+        ck_assert_int_eq(sem_init(&x->done, 0, 0), 0);
+        ck_assert_int_eq(ns_resolve(x->f.ns, "f/r", on_resolved, x), 0);
+        wait_for(&x->resolved);
+        ck_assert_ptr_nonnull(x->target.checkout);
+        s->holds = true;
+}
+
+static void fixture_done(Fixture *x) {
+        ns_stop(x->f.ns); /* whoever called back still uses what is here */
+        prefetch_unref(x->prefetch);
+        ns_target_unref(x->f.ns, &x->target);
+        org_unref(x->org);
+        tree_fixture_done(&x->f);
+        source_unref(x->source.inner);
+        (void) pthread_cond_destroy(&x->source.cond); /* nobody waits */
+        (void) pthread_mutex_destroy(&x->source.mutex);
+        fake_forge_done(&x->fake);
+        (void) sem_destroy(&x->resolved);
+        (void) sem_destroy(&x->done);
+}
+
+/* --- prefetch --- */
+
+static void on_progress(const PrefetchProgress *progress, void *userdata) {
+        Fixture *x = userdata;
+
+        (void) pthread_mutex_lock(&x->source.mutex);
+        x->progress.total = progress->total;
+        x->progress.done = MAX(x->progress.done, progress->done);
+        (void) pthread_mutex_unlock(&x->source.mutex);
+}
+
+static void on_done(int result, const Failure *failure, void *userdata) {
+        Fixture *x = userdata;
+
+        x->result = result;
+        if (failure)
+                x->failure = *failure;
+        (void) sem_post(&x->done);
+}
+
+static void start_prefetch(Fixture *x) {
+        const PrefetchObserver observer = {on_progress, on_done, x};
+
+        ck_assert_int_eq(prefetch_start(x->f.ns, &x->target, true, &observer, &x->prefetch), 0);
+}
+
+static int end_prefetch(Fixture *x) {
+        wait_for(&x->done);
+        return x->result;
+}
+
+/* --- readers --- */
+
+typedef struct Reader {
+        FlightWaiter waiter;
+        sem_t landed;
+        int result;
+} Reader;
+
+static void on_landed(FlightWaiter *waiter, int result, const Failure *failure) {
+        Reader *r = container_of(waiter, Reader, waiter);
+
+        r->result = result;
+        (void) sem_post(&r->landed);
+}
+
+static Oid file_oid(Fixture *x, unsigned i) {
+        char rev[48];
+
+        (void) snprintf(rev, sizeof(rev), "HEAD:d%u/f%02u", i % 4, i);
+        _cleanup_free_ char *hex = git_fixture_line(&x->f.repo, "rev-parse", rev, NULL);
+        Oid oid;
+        ck_assert_int_eq(oid_from_hex(&oid, hex, strlen(hex)), 0);
+        return oid;
+}
+
+static void reader_want(Fixture *x, Reader *r, const Oid *oid) {
+        const NsCall call = {.waiter = &r->waiter};
+
+        *r = (Reader){.waiter.landed = on_landed};
+        ck_assert_int_eq(sem_init(&r->landed, 0, 0), 0);
+        ck_assert_int_eq(demand_blob(x->f.ns, &call, x->target.checkout->repo, oid), NS_PARKED);
+}
+
+static void reader_start(Fixture *x, Reader *r, unsigned i) {
+        const Oid oid = file_oid(x, i);
+
+        reader_want(x, r, &oid);
+}
+
+static int reader_end(Reader *r) {
+        wait_for(&r->landed);
+        (void) sem_destroy(&r->landed);
+        return r->result;
+}
+
+static bool is_here(Fixture *x, unsigned i) {
+        const Oid oid = file_oid(x, i);
+
+        return store_has(x->f.context.store, STORE_OBJECT, &oid);
+}
+
+START_TEST(little_is_here_so_the_tree_is_wanted) {
+        Fixture x;
+
+        fixture_init(&x);
+        start_prefetch(&x);
+        Fetch *fetch = expect_held(&x.source, 1);
+        ck_assert_int_eq(fetch->kind, FETCH_CLOSURE);
+        ck_assert(oid_equal(&fetch->oids[0], &x.target.oid));
+        ck_assert_int_eq(fetch->priority, FETCH_PREFETCH);
+        let_go(&x.source);
+        ck_assert_int_eq(end_prefetch(&x), 0);
+        ck_assert_uint_eq(x.source.n_seen, 1);
+        ck_assert_uint_eq(x.progress.done, N_FILES);
+        ck_assert_uint_eq(x.progress.total, N_FILES);
+        for (unsigned i = 0; i < N_FILES; i++)
+                ck_assert(is_here(&x, i));
+        fixture_done(&x);
+}
+END_TEST
+
+START_TEST(the_rest_is_wanted_file_by_file) {
+        enum { N_HERE = N_FILES / 2 };
+        Fixture x;
+        Reader readers[N_HERE];
+
+        fixture_init(&x);
+        x.source.holds = false;
+        for (unsigned i = 0; i < N_HERE; i++)
+                reader_start(&x, &readers[i], i);
+        for (unsigned i = 0; i < N_HERE; i++)
+                ck_assert_int_eq(reader_end(&readers[i]), 0);
+        x.source.holds = true;
+        start_prefetch(&x);
+        Fetch *fetch = expect_held(&x.source, 1);
+        ck_assert_int_eq(fetch->kind, FETCH_BLOBS);
+        ck_assert_uint_eq(fetch->n_oids, N_FILES - N_HERE);
+        let_go(&x.source);
+        ck_assert_int_eq(end_prefetch(&x), 0);
+        ck_assert_uint_eq(x.progress.done, N_FILES);
+        fixture_done(&x);
+}
+END_TEST
+
+/* R32: whoever comes meanwhile joins. */
+START_TEST(readers_join_a_prefetch) {
+        Fixture x;
+        Reader readers[4];
+
+        fixture_init(&x);
+        start_prefetch(&x);
+        expect_held(&x.source, 1);
+        for (unsigned i = 0; i < ELEMENTSOF(readers); i++)
+                reader_start(&x, &readers[i], 7 + i / 2);
+        let_go(&x.source);
+        for (unsigned i = 0; i < ELEMENTSOF(readers); i++)
+                ck_assert_int_eq(reader_end(&readers[i]), 0);
+        ck_assert_int_eq(end_prefetch(&x), 0);
+        ck_assert_uint_eq(x.source.n_seen, 1);
+        fixture_done(&x);
+}
+END_TEST
+
+/* And a prefetch leaves to readers what they have under way. */
+START_TEST(a_prefetch_waits_for_readers) {
+        Fixture x;
+        Reader reader;
+
+        fixture_init(&x);
+        reader_start(&x, &reader, 3);
+        expect_held(&x.source, 1);
+        start_prefetch(&x);
+        expect_held(&x.source, 2);
+        let_go(&x.source);
+        ck_assert_int_eq(reader_end(&reader), 0);
+        ck_assert_int_eq(end_prefetch(&x), 0);
+        ck_assert_uint_eq(x.progress.done, N_FILES);
+        ck_assert_uint_eq(x.source.n_seen, 2);
+        fixture_done(&x);
+}
+END_TEST
+
+/* Cancelled in the middle of a transfer, which hurts no reader. */
+START_TEST(a_prefetch_is_cancelled) {
+        Failure failure;
+        Fixture x;
+        Reader reader;
+
+        fixture_init(&x);
+        start_prefetch(&x);
+        Fetch *fetch = expect_held(&x.source, 1);
+        reader_start(&x, &reader, 11);
+        ck_assert(!fetch_is_cancelled(fetch));
+        prefetch_cancel(x.prefetch);
+        ck_assert(fetch_is_cancelled(fetch));
+        x.source.n_held = 0;
+        (void) failure_set(&failure, FAILURE_CANCELLED, "cancelled");
+        fetch->done(fetch, -ECANCELED, &failure);
+        ck_assert_int_eq(end_prefetch(&x), -ECANCELED);
+        fetch = expect_held(&x.source, 1);
+        ck_assert_int_eq(fetch->kind, FETCH_BLOBS);
+        ck_assert_int_eq(fetch->priority, FETCH_WAITING);
+        ck_assert_uint_eq(fetch->n_oids, 1);
+        let_go(&x.source);
+        ck_assert_int_eq(reader_end(&reader), 0);
+        ck_assert(is_here(&x, 11));
+        ck_assert(!is_here(&x, 12));
+        fixture_done(&x);
+}
+END_TEST
+
+/* R35: what cannot fit is not begun. */
+START_TEST(a_repository_larger_than_the_cache) {
+        Fixture x;
+
+        fixture_init(&x);
+        x.f.config.disk_limit = 100; /* bytes; the files have 240 */
+        start_prefetch(&x);
+        ck_assert_int_eq(end_prefetch(&x), -EFBIG);
+        ck_assert_int_eq(x.failure.class, FAILURE_TOO_LARGE);
+        ck_assert_ptr_nonnull(strstr(x.failure.text, "DiskLimit="));
+        ck_assert_uint_eq(x.source.n_seen, 0);
+        fixture_done(&x);
+}
+END_TEST
+
+/* 40 readers of 40 files: the first is not kept waiting, the others go together while it is on its
+ * way: in two requests, and a few more where this machine is slower than the round trip. */
+START_TEST(a_burst_of_readers_is_gathered) {
+        Reader readers[N_FILES];
+        Oid oids[N_FILES];
+        Fixture x;
+
+        fixture_init(&x);
+        atomic_store(&x.source.source.rtt_usec, 200 * USEC_PER_MSEC);
+        for (unsigned i = 0; i < N_FILES; i++)
+                oids[i] = file_oid(&x, i); /* before, as git takes its time */
+        for (unsigned i = 0; i < N_FILES; i++)
+                reader_want(&x, &readers[i], &oids[i]);
+        (void) pthread_mutex_lock(&x.source.mutex);
+        while (x.source.n_held < 2) /* the timer sends it: nothing has ended yet */
+                (void) pthread_cond_wait(&x.source.cond, &x.source.mutex);
+        (void) pthread_mutex_unlock(&x.source.mutex);
+        let_go(&x.source);
+        for (unsigned i = 0; i < N_FILES; i++)
+                ck_assert_int_eq(reader_end(&readers[i]), 0);
+        ck_assert_uint_eq(x.source.seen[0].n_oids, 1);
+        ck_assert_uint_le(x.source.n_seen, 4);
+        fixture_done(&x);
+}
+END_TEST
+
+static void add_tests(TCase *tc) {
+        tcase_add_test(tc, little_is_here_so_the_tree_is_wanted);
+        tcase_add_test(tc, the_rest_is_wanted_file_by_file);
+        tcase_add_test(tc, readers_join_a_prefetch);
+        tcase_add_test(tc, a_prefetch_waits_for_readers);
+        tcase_add_test(tc, a_prefetch_is_cancelled);
+        tcase_add_test(tc, a_repository_larger_than_the_cache);
+        tcase_add_test(tc, a_burst_of_readers_is_gathered);
+}
+
+CHECK_MAIN("tree/fetch", add_tests)
