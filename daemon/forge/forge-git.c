@@ -96,15 +96,24 @@ static void git_list(Forge *forge, ForgeList *list) {
 
 /* --- lookup --- */
 
-/* One question, or two: the name as it is, then with ".git" behind. */
+/* The name as it is, then with ".git" behind. Each is asked for its advertisement, and for its
+ * default branch in the same breath. On a host that is known the branch alone is asked for at
+ * first: an answer to that says it all, and anything else nothing. */
 typedef struct LookupOp {
+        Task task;
         GitInquiry inquiry;
         GitForge *forge; /* a reference */
         ForgeLookup *lookup;
         bool with_suffix;
+        bool known; /* what the host can do: */
+        GitCapabilities kept;
+        char *base; /* while its branch is asked for; owned */
+        GitEarlyRefs *early;
 } LookupOp;
 
 static void lookup_op_free(LookupOp *op) {
+        op->early = git_early_refs_abandon(op->early);
+        free(op->base);
         git_inquiry_done(&op->inquiry);
         (void) forge_unref(&op->forge->forge);
         free(op);
@@ -122,14 +131,20 @@ static int make_base(const char *url, const char *name, char **ret) {
         return *ret ? 0 : -ENOMEM;
 }
 
-static int lookup_start(LookupOp *op) {
-        _cleanup_free_ char *base = NULL, *name = NULL;
+static int lookup_base(const LookupOp *op, char **ret) {
+        _cleanup_free_ char *name = NULL;
 
         if (asprintf(&name, "%s%s", op->lookup->name, op->with_suffix ? ".git" : "") < 0) {
                 name = NULL; /* undefined after a failure */
                 return -ENOMEM;
         }
-        int r = make_base(op->forge->org->url, name, &base);
+        return make_base(op->forge->org->url, name, ret);
+}
+
+static int lookup_start(LookupOp *op) {
+        _cleanup_free_ char *base = NULL;
+
+        int r = lookup_base(op, &base);
         return r < 0 ? r : git_inquiry_start(&op->inquiry, base);
 }
 
@@ -150,8 +165,14 @@ static int make_source(LookupOp *op, Source **ret, Failure *failure) {
 
         if (context->git_hosts)
                 git_hosts_learn(context->git_hosts, x->origin, &a->capabilities);
-        int r = git_source_new_advertised(
-                context, x->base, x->auth.strayed ? NULL : x->auth.secrets, a, ret);
+        int r = git_source_new_known(
+                context,
+                x->base,
+                x->auth.strayed ? NULL : x->auth.secrets,
+                GIT_PROVEN,
+                &a->capabilities,
+                &a->refs,
+                ret);
         if (r < 0)
                 (void) failure_set(failure, FAILURE_LOCAL, "out of memory");
         return r;
@@ -169,6 +190,7 @@ static void lookup_done(GitInquiry *inquiry, int result, const Failure *failure)
 
         if (result == -ENOENT && !op->with_suffix && !has_suffix(op->lookup->name)) {
                 op->with_suffix = true;
+                op->inquiry.with_refs = !op->known || op->kept.version == 2;
                 result = lookup_start(op);
                 if (result >= 0)
                         return;
@@ -176,6 +198,79 @@ static void lookup_done(GitInquiry *inquiry, int result, const Failure *failure)
         } else if (result >= 0)
                 result = make_source(op, &source, &copy);
         lookup_end(op, result, source, &copy);
+}
+
+static void lookup_ask(LookupOp *op) {
+        Failure failure;
+
+        int r = lookup_start(op);
+        if (r < 0) {
+                (void) failure_set(
+                        &failure, FAILURE_LOCAL, "cannot look for \"%s\"", op->lookup->name);
+                lookup_end(op, r, NULL, &failure);
+        }
+}
+
+/* --- on a host that is known --- */
+
+static void on_early_refs(void *userdata) {
+        LookupOp *op = userdata;
+        Failure failure = {0};
+        Source *source = NULL;
+        GitRefs refs = {0};
+
+        int r = git_early_refs_take(TAKE_PTR(op->early), op->base, &refs, &failure);
+        if (r == -EAGAIN) {
+                lookup_ask(op);
+                return;
+        }
+        if (r >= 0)
+                r = git_source_new_known(
+                        op->forge->context,
+                        op->base,
+                        op->forge->secrets,
+                        GIT_KEPT,
+                        &op->kept,
+                        &refs,
+                        &source);
+        git_refs_done(&refs);
+        if (r < 0 && failure.class == FAILURE_NONE)
+                (void) failure_set(&failure, FAILURE_LOCAL, "out of memory");
+        lookup_end(op, r, source, &failure);
+}
+
+/* True if the answer comes to on_early_refs(). */
+static bool ask_known_host(LookupOp *op) {
+        const ForgeContext *context = op->forge->context;
+        _cleanup_free_ char *origin = NULL;
+
+        if (!context->git_hosts || ssh_url_is(op->forge->org->url) ||
+            lookup_base(op, &op->base) < 0 || http_url_origin(op->base, &origin) < 0)
+                return false;
+        op->known = git_hosts_get(context->git_hosts, origin, &op->kept) > 0;
+        if (!op->known || op->kept.version != 2)
+                return false;
+        const GitEarlyQuestion question = {
+                .context = context,
+                .secrets = op->forge->secrets,
+                .ask_git = true,
+                .base = op->base,
+                .capabilities = &op->kept,
+                .deadline_usec = op->inquiry.exchange.deadline_usec,
+        };
+        return git_early_refs_start(&question, &op->early) >= 0;
+}
+
+/* A task, because what is known of hosts lies on the disk. */
+static void lookup_run(Task *task) {
+        LookupOp *op = container_of(task, LookupOp, task);
+
+        if (ask_known_host(op)) {
+                git_early_refs_then(op->early, on_early_refs, op);
+                return;
+        }
+        op->inquiry.with_refs = !op->known;
+        lookup_ask(op);
 }
 
 static void git_lookup(Forge *forge, ForgeLookup *lookup) {
@@ -189,6 +284,7 @@ static void git_lookup(Forge *forge, ForgeLookup *lookup) {
                 return;
         }
         *op = (LookupOp){
+                .task.run = lookup_run,
                 .forge = f,
                 .lookup = lookup,
                 .inquiry =
@@ -206,11 +302,7 @@ static void git_lookup(Forge *forge, ForgeLookup *lookup) {
         };
         git_auth_init(&op->inquiry.exchange.auth, f->secrets, true);
         (void) forge_ref(forge);
-        int r = lookup_start(op);
-        if (r < 0) {
-                (void) failure_set(&failure, FAILURE_LOCAL, "cannot look for \"%s\"", lookup->name);
-                lookup_end(op, r, NULL, &failure);
-        }
+        pool_submit(f->context->pool, &op->task, TASK_NORMAL);
 }
 
 const ForgeOps forge_git_ops = {

@@ -37,7 +37,7 @@ int git_capabilities_parse(const char *text, GitCapabilities *ret);
 /* Reads an advertisement packet by packet. Zeroed is the start. */
 typedef struct GitAdvertisement {
         GitCapabilities capabilities;
-        GitRefs refs; /* owned; v0 only */
+        GitRefs refs; /* owned; v0: all that there are */
         bool complete;
         /* private */
         bool over_http; /* it said so */

@@ -7,7 +7,7 @@
  * or of a host that cannot be reached
  *
  * So whoever waited for another repository's answer in vain asks his own: nobody waits for more
- * than one question of his own. */
+ * than one question of his own. A question for the sake of a ref brings that along. */
 
 #include <errno.h>
 
@@ -73,15 +73,19 @@ static void on_answer(GitInquiry *inquiry, int result, const Failure *failure) {
         GitHosts *hosts = q->source->context->git_hosts;
 
         if (result >= 0) {
-                git_source_learn(q->source, GIT_PROVEN, &a->capabilities, &a->refs);
+                git_source_learn(
+                        q->source, GIT_PROVEN, &a->capabilities, &a->refs, inquiry->refname);
                 if (hosts)
                         git_hosts_learn(hosts, q->source->origin, &a->capabilities);
         }
         land(q, result, failure);
 }
 
-static void ask(GitSource *source, const void *scope, Discovery *only) {
+/* Puts the question for d; whoever waits for a ref, and doubts nothing, asks for that as well. */
+static void ask(Discovery *d, const void *scope) {
+        GitSource *source = d->source;
         const ForgeContext *context = source->context;
+        Discovery *only = context->git_hosts ? NULL : d;
         Failure failure;
         Question *q = calloc(1, sizeof(*q));
 
@@ -100,9 +104,12 @@ static void ask(GitSource *source, const void *scope, Discovery *only) {
                 .inquiry =
                         {
                                 .done = on_answer,
+                                .with_refs = d->fetch->kind == FETCH_REF && !d->doubted,
+                                .refname = d->fetch->refname,
                                 .exchange =
                                         {
                                                 .context = context,
+                                                .rtt_usec = &source->source.rtt_usec,
                                                 .priority = FETCH_WAITING,
                                                 .deadline_usec =
                                                         now_usec() +
@@ -128,7 +135,7 @@ static bool take(Discovery *d) {
         GitCapabilities c;
 
         if (!d->doubted && hosts && git_hosts_get(hosts, source->origin, &c) > 0)
-                git_source_learn(source, GIT_KEPT, &c, NULL);
+                git_source_learn(source, GIT_KEPT, &c, NULL, NULL);
         MUTEX_GUARD(&source->mutex);
         return source->knowledge >= (d->doubted ? GIT_PROVEN : GIT_KEPT);
 }
@@ -143,7 +150,7 @@ static void step(Discovery *d) {
         }
         if (!hosts) {
                 d->led = true;
-                ask(source, NULL, d);
+                ask(d, NULL);
                 return;
         }
         const void *scope = d->doubted ? source : git_hosts_scope(hosts, source->origin);
@@ -156,7 +163,7 @@ static void step(Discovery *d) {
                 end(d, r, &failure);
         } else if (r > 0) {
                 d->led = true;
-                ask(source, scope, NULL);
+                ask(d, scope);
         }
         (void) source_unref(&source->source);
 }

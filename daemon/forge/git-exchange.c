@@ -147,6 +147,14 @@ static void authenticate(GitExchange *x) {
                         &x->auth, x->context, x->base, refused, x->deadline_usec, on_authenticated);
 }
 
+static void leave(GitExchange *x, int outcome, const Failure *failure) {
+        Failure told = *failure;
+
+        if (x->aside && (told.class == FAILURE_OFFLINE || told.class == FAILURE_TIMEOUT))
+                told.class = FAILURE_CANCELLED;
+        host_gate_leave(&x->ticket, outcome, &told);
+}
+
 /* All that talk to a host measure for all. */
 static void measure(GitExchange *x) {
         GitHosts *hosts = x->context->git_hosts;
@@ -165,17 +173,17 @@ void git_exchange_ended(GitExchange *x, int result, const Failure *reason) {
         /* A server that has begun to answer is not down, even if it does not finish in time. */
         bool late = failure.class == FAILURE_TIMEOUT && (x->http_code != 0 || x->answered);
         measure(x);
-        host_gate_leave(&x->ticket, late ? 0 : r, &failure);
+        leave(x, late ? 0 : r, &failure);
         if (r >= 0) {
                 (void) git_http_follow(x); /* it answers at the old place, too */
                 conclude(x, 0, &failure);
                 return;
         }
-        if (x->http_code == 401) {
+        if (!x->once && x->http_code == 401) {
                 authenticate(x);
                 return;
         }
-        if (try_again(x, r, &failure))
+        if (!x->once && try_again(x, r, &failure))
                 return;
         if (r == -ECONNRESET || r == -ENODATA || r == -EBADMSG)
                 r = failure_errno(failure.class);

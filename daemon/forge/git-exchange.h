@@ -43,7 +43,12 @@ struct GitExchange {
         bool v2;            /* ask for protocol v2 */
         bool doubtful; /* made from what is believed of the server: an answer that makes no sense is
                           not asked for again */
-        GitAuth auth;  /* owned */
+        /* One attempt: nothing is tried again, asked for or followed. */
+        bool once;
+        /* Runs beside another exchange with the same host, which tells the gate whether that can be
+         * reached. */
+        bool aside;
+        GitAuth auth; /* owned */
         FetchPriority priority;
         uint64_t deadline_usec;
         atomic_uint_least64_t *rtt_usec; /* kept up to date: Source.rtt_usec; NULL: nobody's */

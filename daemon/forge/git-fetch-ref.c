@@ -1,6 +1,7 @@
 /* Resolving a name. A full commit id means itself, without a request. A v2 server is asked for just
- * the refs that the name can mean. A v0 server tells all its refs in its advertisement, and the one
- * that came with its capabilities is good for the first question. */
+ * the refs that the name can mean. A v0 server tells all its refs in its advertisement. What came
+ * with the capabilities (of a v2 server: git-early-refs.h) is good for the question that follows.
+ */
 
 #include <errno.h>
 #include <stdio.h>
@@ -110,16 +111,35 @@ static const GitExchangeOps exchange_ops = {
         .done = ref_done,
 };
 
-/* True if the refs that a v0 server told with its capabilities answer the question. They are used
- * once: later they are old. */
-static bool answer_from_advertisement(GitSource *source, Fetch *fetch) {
+static bool same_name(const char *a, const char *b) {
+        return a && b ? strcmp(a, b) == 0 : a == b;
+}
+
+/* Takes the refs that came with the capabilities. They are for one question: later they are old. */
+static GitRefs take_first_refs(GitSource *source, const char *refname) {
+        GitRefs none = {0}, refs;
+
+        MUTEX_GUARD(&source->mutex);
+        bool answer = source->capabilities.version != 2 || same_name(source->first_name, refname);
+        bool fresh = now_usec() - source->first_usec <= GIT_FIRST_REFS_USEC;
+        if (fresh && !answer)
+                return none;
+        refs = source->first_refs;
+        source->first_refs = none;
+        if (fresh)
+                return refs;
+        git_refs_done(&refs);
+        return none;
+}
+
+/* True if what the server told already answers the question. */
+static bool answer_from_first_refs(GitSource *source, Fetch *fetch) {
         Failure failure = {0};
         GitRefs refs;
 
-        mutex_lock(&source->mutex);
-        refs = source->first_refs;
-        source->first_refs = (GitRefs){0};
-        mutex_unlock(&source->mutex);
+        if (fetch->priority == FETCH_REFRESH)
+                return false;
+        refs = take_first_refs(source, fetch->refname);
         if (refs.n == 0)
                 return false;
         int r = git_refs_resolve(&refs, fetch, &failure);
@@ -152,7 +172,7 @@ bool git_fetch_ref_by_name(GitSource *source, Fetch *fetch) {
 }
 
 void git_fetch_ref(GitSource *source, Fetch *fetch) {
-        if (answer_from_advertisement(source, fetch))
+        if (answer_from_first_refs(source, fetch))
                 return;
 
         RefOp *op = calloc(1, sizeof(*op));

@@ -149,6 +149,7 @@ static int send_request(GitExchange *x) {
                 .body = x->advertisement ? NULL : x->body.data,
                 .body_len = x->body.len,
                 .gzip_body = true,
+                .no_redirects = x->once,
                 .deadline_usec = x->deadline_usec,
         };
         TaskPriority priority = x->priority == FETCH_WAITING ? TASK_NORMAL : TASK_BACKGROUND;

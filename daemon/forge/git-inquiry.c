@@ -2,6 +2,8 @@
 
 #include <errno.h>
 
+#include "config/ssh-url.h"
+
 static int on_packet(PktType type, const char *data, size_t len, void *userdata) {
         GitInquiry *q = userdata;
 
@@ -11,9 +13,29 @@ static int on_packet(PktType type, const char *data, size_t len, void *userdata)
 
 static const GitResponseHandler response_handler = {.packet = on_packet};
 
+/* From prepare(), so that the inquiry has its place before the bet takes one. */
+static void bet(GitInquiry *q) {
+        const GitExchange *x = &q->exchange;
+        const GitEarlyQuestion question = {
+                .context = x->context,
+                .secrets = x->auth.strayed ? NULL : x->auth.secrets,
+                .ask_git = x->auth.ask_git,
+                .base = x->base,
+                .refname = q->refname,
+                .deadline_usec = x->deadline_usec,
+        };
+
+        /* Without it the refs are asked for later. */
+        if (git_early_refs_start(&question, &q->early) < 0)
+                q->early = NULL;
+}
+
 static int inquiry_prepare(GitExchange *x) {
         GitInquiry *q = container_of(x, GitInquiry, exchange);
 
+        if (q->with_refs)
+                bet(q);
+        q->with_refs = false; /* one bet, whatever the inquiry takes */
         git_advertisement_done(&q->advertisement);
         q->advertisement = (GitAdvertisement){0};
         git_response_done(&q->response);
@@ -46,6 +68,18 @@ static int inquiry_verdict(GitExchange *x, int result, Failure *failure) {
         return result;
 }
 
+/* The bet is decided, and the inquiry has ended well. */
+static void on_early_refs(void *userdata) {
+        GitInquiry *q = userdata;
+        Failure none = {0};
+        GitRefs refs;
+
+        if (git_early_refs_take(TAKE_PTR(q->early), q->exchange.base, &refs, &none) >= 0)
+                q->advertisement.refs = refs;
+        none = (Failure){0};
+        q->done(q, 0, &none);
+}
+
 static void inquiry_ended(GitExchange *x, int result, const Failure *failure) {
         GitInquiry *q = container_of(x, GitInquiry, exchange);
         Failure copy = *failure;
@@ -56,6 +90,11 @@ static void inquiry_ended(GitExchange *x, int result, const Failure *failure) {
                         FAILURE_UNSUPPORTED,
                         "%s: SHA-256 repositories are not supported yet",
                         x->base);
+        if (result >= 0 && q->early && q->advertisement.capabilities.version == 2) {
+                git_early_refs_then(q->early, on_early_refs, q);
+                return;
+        }
+        q->early = git_early_refs_abandon(q->early);
         q->done(q, result, &copy);
 }
 
@@ -69,6 +108,7 @@ static const GitExchangeOps exchange_ops = {
 int git_inquiry_start(GitInquiry *q, const char *base) {
         q->exchange.ops = &exchange_ops;
         q->exchange.advertisement = q->exchange.v2 = true;
+        q->with_refs = q->with_refs && !ssh_url_is(base);
         return git_exchange_start(&q->exchange, base);
 }
 

@@ -2,6 +2,7 @@
 
 #include "forge/forge.h"
 #include "forge/git-capabilities.h"
+#include "forge/git-early-refs.h"
 #include "forge/git-exchange.h"
 #include "forge/git-response.h"
 
@@ -13,9 +14,14 @@ struct GitInquiry {
         /* Exactly once per start, on a pool thread; may start it again or free it. A SHA-256
          * repository is a failure. */
         void (*done)(GitInquiry *inquiry, int result, const Failure *failure);
+        /* Asks for the refs that refname can mean in the same breath (git-early-refs.h), if it can.
+         * When that works out they are in the advertisement as if it had told them. */
+        bool with_refs;
+        const char *refname;            /* borrowed until done(); NULL: the default branch */
         GitAdvertisement advertisement; /* complete in done(0); may be taken over */
         /* private */
         GitResponse response;
+        GitEarlyRefs *early;
 };
 
 /* As git_exchange_start(). */

@@ -80,15 +80,21 @@ void git_source_learn(
         GitSource *source,
         GitKnowledge knowledge,
         const GitCapabilities *capabilities,
-        GitRefs *refs) {
+        GitRefs *refs,
+        const char *refname) {
         MUTEX_GUARD(&source->mutex);
         if (source->knowledge >= knowledge)
                 return; /* another fetch has found it out meanwhile */
         source->knowledge = knowledge;
         source->capabilities = *capabilities;
         source->source.cheap_sizes = capabilities->object_info && !source->object_info_failed;
-        if (refs) {
+        char *name = refs && refname ? strdup(refname) : NULL;
+        if (refs && (name || !refname)) { /* else they are asked for again */
+                git_refs_done(&source->first_refs);
+                free(source->first_name);
                 source->first_refs = *refs;
+                source->first_name = name;
+                source->first_usec = now_usec();
                 *refs = (GitRefs){0};
         }
 }
@@ -97,6 +103,7 @@ static void git_source_free(Source *s) {
         GitSource *source = container_of(s, GitSource, source);
 
         git_refs_done(&source->first_refs);
+        free(source->first_name);
         mutex_destroy(&source->mutex);
         (void) secrets_unref(source->secrets);
         free(source->origin);
@@ -150,11 +157,13 @@ int git_source_new(const ForgeContext *context, const char *url, Secrets *secret
         return 0;
 }
 
-int git_source_new_advertised(
+int git_source_new_known(
         const ForgeContext *context,
         const char *url,
         Secrets *secrets,
-        GitAdvertisement *advertisement,
+        GitKnowledge knowledge,
+        const GitCapabilities *capabilities,
+        GitRefs *refs,
         Source **ret) {
         GitSource *source;
 
@@ -163,7 +172,7 @@ int git_source_new_advertised(
                 return r;
         source->secrets = secrets ? secrets_ref(secrets) : NULL;
         source->ask_git = true;
-        git_source_learn(source, GIT_PROVEN, &advertisement->capabilities, &advertisement->refs);
+        git_source_learn(source, knowledge, capabilities, refs, NULL);
         *ret = &source->source;
         return 0;
 }

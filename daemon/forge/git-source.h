@@ -6,6 +6,7 @@
 #include "forge/git-capabilities.h"
 #include "forge/git-exchange.h"
 #include "forge/secret.h"
+#include "util/clock.h"
 #include "util/mutex.h"
 
 /* One repository on a git server, over smart HTTP or ssh. Private to the forges and git-*.c: the
@@ -15,6 +16,9 @@
 /* In one object-info request: 46 bytes each, about 25 when compressed; below the usual limit of 1
  * MB for a request. */
 #define GIT_SIZES_MAX 20000
+
+/* Refs that came unasked are the truth for that long. */
+#define GIT_FIRST_REFS_USEC (2 * USEC_PER_SEC)
 
 typedef enum GitKnowledge {
         GIT_UNKNOWN, /* nothing yet: the first fetch finds out (git-discovery.c) */
@@ -35,20 +39,27 @@ typedef struct GitSource {
         GitCapabilities capabilities;
         bool object_info_failed; /* advertised, but it does not work */
         bool types_refused;      /* filters, but not by the type of objects */
-        GitRefs first_refs;      /* v0: told with the capabilities, good for the first FETCH_REF */
+        /* Told with the capabilities, and good for one FETCH_REF that follows: v0: all refs; v2:
+         * what first_name can mean, NULL being the default branch. */
+        GitRefs first_refs;
+        char *first_name;    /* owned */
+        uint64_t first_usec; /* when they came */
 } GitSource;
 
 /* Sends nothing: what the server can do is what another repository of the host told, else it is
  * found out when the first fetch needs it. secrets may be NULL; a token is sent at once, and to
  * this host only. -EINVAL where the URL has no host; -ENOMEM. */
 int git_source_new(const ForgeContext *context, const char *url, Secrets *secrets, Source **ret);
-/* After the repository was asked, and has told this; the refs of a v0 advertisement are taken over.
- * Asks without a secret first, and `git credential` for what the secrets lack. */
-int git_source_new_advertised(
+/* After the repository was asked, and has told this, or is taken to be like others of the host; the
+ * refs, all or those of the default branch, are taken over. Asks without a secret first, and `git
+ * credential` for what the secrets lack. */
+int git_source_new_known(
         const ForgeContext *context,
         const char *url,
         Secrets *secrets,
-        GitAdvertisement *advertisement,
+        GitKnowledge knowledge,
+        const GitCapabilities *capabilities,
+        GitRefs *refs,
         Source **ret);
 
 /* What a fetch goes by from its beginning to its end, whatever is found out meanwhile. */
@@ -82,9 +93,11 @@ void git_source_dispatch(GitSource *source, Fetch *fetch);
 /* Fetches once it is known what the server can do: what is kept of its host will do, or, when that
  * is doubted, only what this repository says. */
 void git_source_discover(GitSource *source, Fetch *fetch, bool doubted);
-/* What an advertisement, or the host's, says. */
+/* What an advertisement, or the host's, says. refs: those that came with it, taken over; may be
+ * NULL; from a v2 server those that refname (NULL: the default branch) can mean. */
 void git_source_learn(
         GitSource *source,
         GitKnowledge knowledge,
         const GitCapabilities *capabilities,
-        GitRefs *refs);
+        GitRefs *refs,
+        const char *refname);

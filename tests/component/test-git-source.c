@@ -122,6 +122,114 @@ START_TEST(the_round_trip_is_measured_for_all_of_a_host) {
 }
 END_TEST
 
+/* The budget of first contact: one round trip for the capabilities and the head (R1 of issue 4). */
+START_TEST(the_first_ref_comes_with_the_capabilities) {
+        _cleanup_forge_fixture_ ForgeFixture f;
+
+        forge_fixture_init(&f);
+        _cleanup_free_ char *url = forge_fixture_serve(&f, FILTER, NULL);
+        _cleanup_source_ Source *source = source_at(&f, url, "work");
+        assert_head(&f, source);
+        ck_assert_uint_eq(forge_fixture_count(&f, false, "\n"), 2);
+        assert_head(&f, source); /* for the second time it is asked for */
+        ck_assert_uint_eq(forge_fixture_count(&f, false, "\n"), 3);
+}
+END_TEST
+
+static Source *looked_up(ForgeFixture *f, const char *url, const char *name) {
+        Source *source = NULL;
+        Failure failure;
+        int r = forge_fixture_lookup(f, url, name, &source, &failure);
+
+        ck_assert_msg(r == 0, "%s: %s", url, failure.text);
+        return source;
+}
+
+START_TEST(what_a_look_up_learnt_is_used_once) {
+        _cleanup_forge_fixture_ ForgeFixture f;
+
+        forge_fixture_init(&f);
+        _cleanup_free_ char *url = forge_fixture_serve(&f, FILTER, NULL);
+        _cleanup_source_ Source *first = looked_up(&f, url, "work");
+        ck_assert_uint_eq(forge_fixture_count(&f, false, "\n"), 2);
+
+        /* Another name is another question, and whoever polls wants to know what is there now. */
+        FetchRun run;
+        Oid v1 = forge_fixture_oid(&f, "v1^{commit}");
+        ck_assert_int_eq(fetch_ref(&f, first, "v1", &run), 0);
+        ck_assert(oid_equal(&run.fetch.commit, &v1));
+        ck_assert_uint_eq(forge_fixture_count(&f, false, "\n"), 3);
+        fetch_run_init(&run, FETCH_REF, NULL, 0);
+        run.fetch.priority = FETCH_REFRESH;
+        ck_assert_int_eq(fetch_run(&f, first, &run, NULL), 0);
+        ck_assert_uint_eq(forge_fixture_count(&f, false, "\n"), 4);
+        assert_head(&f, first);
+        ck_assert_uint_eq(forge_fixture_count(&f, false, "\n"), 4);
+        assert_head(&f, first);
+        ck_assert_uint_eq(forge_fixture_count(&f, false, "\n"), 5);
+
+        /* The next one on that host is looked up by its head alone. */
+        _cleanup_source_ Source *second = looked_up(&f, url, "work");
+        assert_head(&f, second);
+        ck_assert_uint_eq(forge_fixture_count(&f, false, "\n"), 6);
+        ck_assert_uint_eq(questions(&f), 1);
+        ck_assert(second->cheap_sizes);
+}
+END_TEST
+
+/* Whatever goes wrong with it, info/refs tells the truth. */
+START_TEST(a_lost_bet_costs_a_round_trip_and_nothing_else) {
+        static const char *const faults[] = {
+                "html",
+                "drop",
+                "truncate-10",
+                "unflushed",
+                "big-100000",
+                "redirect",
+                "status-400",
+                "status-401",
+                "status-403",
+                "status-404",
+                "status-415",
+                "status-500"};
+        _cleanup_forge_fixture_ ForgeFixture f;
+
+        forge_fixture_init(&f);
+        f.config.retries = 0;
+        _cleanup_free_ char *real = forge_fixture_serve(&f, FILTER, NULL);
+        _cleanup_free_ char *bad = forge_fixture_misbehave(&f, real);
+        for (size_t i = 0; i < 2 * ELEMENTSOF(faults); i++) {
+                char url[300];
+                bool known = i >= ELEMENTSOF(faults);
+                (void) snprintf(
+                        url,
+                        sizeof(url),
+                        "%s/ls-refs.%s.%s",
+                        bad,
+                        known ? "01" : "1", /* the server counts them apart */
+                        faults[i % ELEMENTSOF(faults)]);
+                if (!known)
+                        forge_fixture_forget(&f);
+                _cleanup_source_ Source *source = looked_up(&f, url, "work");
+                assert_head(&f, source);
+        }
+}
+END_TEST
+
+/* Also where it breaks the head that a source asks for. */
+START_TEST(a_source_that_lost_its_bet_asks_again) {
+        _cleanup_forge_fixture_ ForgeFixture f;
+
+        forge_fixture_init(&f);
+        f.config.retries = 0;
+        _cleanup_free_ char *real = forge_fixture_serve(&f, FILTER, NULL);
+        _cleanup_free_ char *bad = forge_fixture_misbehave(&f, real);
+        _cleanup_source_ Source *source = source_at(&f, bad, "ls-refs.1.unflushed/work");
+        assert_head(&f, source);
+        ck_assert_uint_eq(forge_fixture_count(&f, true, "\n"), 3);
+}
+END_TEST
+
 START_TEST(many_at_once_ask_once) {
         enum { N = 16 };
         _cleanup_forge_fixture_ ForgeFixture f;
@@ -329,7 +437,8 @@ START_TEST(a_refused_token_is_named_as_such) {
         ck_assert_int_eq(run.failure.class, FAILURE_TOKEN_REFUSED);
         ck_assert_int_eq(run.failure.http_code, 401);
         ck_assert_ptr_null(strstr(run.failure.text, "wr0ng"));
-        ck_assert_uint_eq(forge_fixture_count(&f, false, " 401 "), 1);
+        ck_assert_uint_eq(
+                forge_fixture_count(&f, false, " 401 "), 2); /* in two questions at once */
 
         /* A new one in the file needs no restart (R27). */
         ck_assert_int_eq(secret_file_write(f.dir.path, "o", "t0ken"), 0);
@@ -364,7 +473,7 @@ START_TEST(a_token_that_does_not_reach_that_far) {
         _cleanup_source_ Source *source = source_with(&f, bad, "any.99.status-403/work", secrets);
         ck_assert_int_eq(fetch_ref(&f, source, NULL, &run), -EACCES);
         ck_assert_int_eq(run.failure.class, FAILURE_FORBIDDEN);
-        ck_assert_uint_eq(forge_fixture_count(&f, true, "\n"), 1);
+        ck_assert_uint_eq(forge_fixture_count(&f, true, "/info/refs"), 1);
         ck_assert_int_eq(secrets_peek(secrets, &secret), 1);
         ck_assert_str_eq(secret.token, "t0ken");
 }
@@ -396,6 +505,10 @@ END_TEST
 static void add_tests(TCase *tc) {
         tcase_add_test(tc, the_second_repository_costs_no_question);
         tcase_add_test(tc, the_round_trip_is_measured_for_all_of_a_host);
+        tcase_add_test(tc, the_first_ref_comes_with_the_capabilities);
+        tcase_add_test(tc, what_a_look_up_learnt_is_used_once);
+        tcase_add_test(tc, a_lost_bet_costs_a_round_trip_and_nothing_else);
+        tcase_add_test(tc, a_source_that_lost_its_bet_asks_again);
         tcase_add_test(tc, many_at_once_ask_once);
         tcase_add_test(tc, a_missing_repository_is_no_answer_for_others);
         tcase_add_test(tc, a_host_that_is_down_fails_all);
