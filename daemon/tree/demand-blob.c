@@ -29,18 +29,39 @@ static uint64_t rtt_usec(const Repo *repo) {
 
 /* --- answers --- */
 
+/* Counted as a call: whoever cancels the feed meanwhile leaves its end to us. */
+static void tell_feed(Repo *repo, FetchFeed *feed, uint64_t size) {
+        feed->object(feed, size);
+        mutex_lock(&repo->lock);
+        bool last = --feed->n_calls == 0 && feed->cancelled;
+        mutex_unlock(&repo->lock);
+        if (last)
+                feed->done(feed, -ECANCELED, NULL);
+}
+
+static void free_wants(WantList *wants) {
+        for (Want *want = TAILQ_FIRST(wants), *next; want; want = next) {
+                next = TAILQ_NEXT(want, entry);
+                free(want);
+        }
+}
+
 static void on_object(Fetch *fetch, const Oid *oid, ObjectType type, uint64_t size) {
         FetchBatch *b = container_of(fetch, FetchBatch, fetch);
+        FetchFeed *feed = NULL;
 
         if (type == OBJECT_BLOB) {
                 MUTEX_GUARD(&b->repo->lock);
                 if (b->first_usec == 0)
                         b->first_usec = now_usec();
                 b->bytes_in += size;
+                feed = b->feed;
+                if (feed)
+                        feed->n_calls++;
         }
         demand_object_arrived(b->ns, b->repo, oid, type, size);
-        if (type == OBJECT_BLOB && b->feed)
-                b->feed->object(b->feed, size);
+        if (feed)
+                tell_feed(b->repo, feed, size);
 }
 
 void fetch_queue_forget(Repo *repo, const Oid *oid) {
@@ -64,28 +85,24 @@ static void feed_ended_locked(FetchBatch *b, int result, const Failure *failure)
                 feed->failure = *failure;
 }
 
-/* The request is over. What readers wait for is asked for again, unless it failed. */
+/* The request is over. What a tree did not bring is asked for again, if readers wait for it. */
 static void conclude(FetchBatch *b, int result, const Failure *failure) {
         WantList rest = TAILQ_HEAD_INITIALIZER(rest);
         Namespace *ns = b->ns;
         Repo *repo = b->repo;
-        bool cancelled = fetch_is_cancelled(&b->fetch);
+        Want *want;
 
         mutex_lock(&repo->lock);
         fetch_queue_ended_locked(&repo->queue, b);
-        if (cancelled || (result >= 0 && !oid_is_none(&b->tree)))
+        if (result >= 0 && !oid_is_none(&b->tree))
                 fetch_queue_retry_waited_locked(&repo->queue, b);
-        if (cancelled)
-                stat_add(STAT_FETCH_CANCELLED, (int64_t) b->n);
         fetch_queue_detach_locked(&repo->queue, b, &rest);
-        feed_ended_locked(b, cancelled ? -ECANCELED : result, failure);
+        feed_ended_locked(b, result, failure);
         mutex_unlock(&repo->lock);
 
-        for (Want *want = TAILQ_FIRST(&rest), *next; want; want = next) {
-                next = TAILQ_NEXT(want, entry);
+        TAILQ_FOREACH (want, &rest, entry)
                 land(ns, repo, &want->blob.oid, result, failure);
-                free(want);
-        }
+        free_wants(&rest);
         fetch_batch_free(b);
         kick(ns, repo);
         repo_unref(repo);
@@ -161,8 +178,9 @@ static void send(Namespace *ns, Repo *repo, FetchBatch *b) {
                 .kind = tree ? FETCH_CLOSURE : FETCH_BLOBS,
                 .priority = lane_priority(b->lane),
                 /* What may be large, and is not waited for, may take as long as bytes come. */
-                .deadline_usec = tree || b->feed ? USEC_INFINITY : ns_transfer_deadline(ns),
-                .cancelled = b->feed ? &b->feed->cancelled : NULL,
+                .deadline_usec =
+                        tree || b->lane == LANE_PREFETCH ? USEC_INFINITY : ns_transfer_deadline(ns),
+                .cancelled = &b->cancelled,
                 .object = on_object,
                 .done = on_done,
         };
@@ -223,10 +241,9 @@ static bool kick_once(Namespace *ns, Repo *repo, uint64_t *rtt) {
 
         if (b)
                 send(ns, repo, b);
-        else if (feed) {
-                bool cancelled = atomic_load(&feed->cancelled);
-                feed->done(feed, cancelled ? -ECANCELED : feed->result, &feed->failure);
-        } else if (timed && !arm(ns, repo, when))
+        else if (feed)
+                feed->done(feed, feed->result, &feed->failure);
+        else if (timed && !arm(ns, repo, when))
                 *rtt = 0; /* nothing is gathered any more */
         else
                 return false;
@@ -361,6 +378,8 @@ void fetch_queue_feed(Namespace *ns, Repo *repo, FetchFeed *feed) {
         feed->at = 0;
         feed->n_batches = 0;
         feed->n_left = 0;
+        feed->n_calls = 0;
+        feed->cancelled = false;
         feed->result = 0;
         feed->failure = (Failure){0};
         if (!oid_is_none(&feed->tree) && feed->n <= MAX_TREE_WANTS)
@@ -376,4 +395,16 @@ void fetch_queue_feed(Namespace *ns, Repo *repo, FetchFeed *feed) {
         TAILQ_INSERT_TAIL(&repo->queue.feeds, feed, entry);
         mutex_unlock(&repo->lock);
         kick(ns, repo);
+}
+
+bool fetch_queue_unfeed(Namespace *ns, Repo *repo, FetchFeed *feed) {
+        WantList rest = TAILQ_HEAD_INITIALIZER(rest);
+
+        mutex_lock(&repo->lock);
+        bool known = fetch_queue_cancel_feed_locked(&repo->queue, feed, &rest);
+        bool ours = known && feed->n_calls == 0;
+        mutex_unlock(&repo->lock);
+        free_wants(&rest); /* a reader who waits for one had it queued again */
+        kick(ns, repo);
+        return ours;
 }

@@ -72,6 +72,7 @@ void fetch_queue_init(FetchQueue *q) {
         *q = (FetchQueue){0};
         for (FetchLane lane = 0; lane < _LANE_MAX; lane++)
                 TAILQ_INIT(&q->lanes[lane].queued);
+        TAILQ_INIT(&q->active);
         TAILQ_INIT(&q->feeds);
 }
 
@@ -291,7 +292,7 @@ void fetch_queue_promote_locked(FetchQueue *q, Want *want, uint64_t rtt_usec) {
 /* --- whose turn it is --- */
 
 static bool feed_has_more(const FetchFeed *feed) {
-        return feed->at < feed->n && feed->result >= 0 && !atomic_load(&feed->cancelled);
+        return feed->at < feed->n && feed->result >= 0;
 }
 
 static FetchFeed *hungry_feed(FetchQueue *q) {
@@ -441,6 +442,7 @@ static void mark_sent(FetchQueue *q, FetchBatch *b, uint64_t now) {
         b->state = BATCH_SENT;
         b->sent_usec = now;
         b->n_sent = b->n;
+        TAILQ_INSERT_TAIL(&q->active, b, entry);
         q->lanes[b->lane].n_active++;
         q->n_active++;
         if (b->lane == LANE_WAITING)
@@ -474,6 +476,7 @@ FetchBatch *fetch_queue_next_locked(FetchQueue *q, uint64_t rtt_usec, uint64_t *
 
 void fetch_queue_ended_locked(FetchQueue *q, FetchBatch *b) {
         assert(b->state == BATCH_SENT && q->n_active > 0);
+        TAILQ_REMOVE(&q->active, b, entry);
         q->n_active--;
         q->lanes[b->lane].n_active--;
         q->lanes[b->lane].since_usec = 0;
@@ -517,4 +520,33 @@ FetchFeed *fetch_queue_finished_feed_locked(FetchQueue *q) {
                         return feed;
                 }
         return NULL;
+}
+
+static void cancel_batch(FetchQueue *q, FetchBatch *b, WantList *ret) {
+        atomic_store(&b->cancelled, true);
+        b->feed = NULL;
+        fetch_queue_retry_waited_locked(q, b);
+        stat_add(STAT_FETCH_CANCELLED, (int64_t) b->n);
+        fetch_queue_detach_locked(q, b, ret);
+        free_if_pointless(q, b);
+}
+
+bool fetch_queue_cancel_feed_locked(FetchQueue *q, FetchFeed *feed, WantList *ret) {
+        FetchBatchList *lists[] = {&q->lanes[LANE_PREFETCH].queued, &q->active};
+        FetchFeed *known;
+
+        TAILQ_FOREACH (known, &q->feeds, entry)
+                if (known == feed)
+                        break;
+        if (!known)
+                return false;
+        for (size_t i = 0; i < ELEMENTSOF(lists); i++)
+                for (FetchBatch *b = TAILQ_FIRST(lists[i]), *next; b; b = next) {
+                        next = TAILQ_NEXT(b, entry);
+                        if (b->feed == feed)
+                                cancel_batch(q, b, ret);
+                }
+        TAILQ_REMOVE(&q->feeds, feed, entry);
+        feed->cancelled = true;
+        return true;
 }

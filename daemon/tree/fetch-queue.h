@@ -47,7 +47,7 @@ typedef struct Want {
 
 /* One request. */
 struct FetchBatch {
-        TAILQ_ENTRY(FetchBatch) entry; /* in its lane while it is queued */
+        TAILQ_ENTRY(FetchBatch) entry; /* in its lane, or among those on the wire */
         enum {
                 BATCH_NEW, /* whoever made it adds wants */
                 BATCH_QUEUED,
@@ -60,7 +60,8 @@ struct FetchBatch {
         Oid tree;        /* below which they are nearly all blobs; none: wanted one by one */
         size_t n_all;    /* tree: of its blobs, those that were missing */
         bool closed;     /* nothing is added any more */
-        FetchFeed *feed; /* that it is for; NULL: readers and read-ahead */
+        FetchFeed *feed; /* that it is for; NULL: readers and read-ahead, or cancelled */
+        atomic_bool cancelled;
         uint64_t queued_usec;
 
         /* Once sent: */
@@ -80,6 +81,7 @@ typedef struct FetchQueue {
                 unsigned n_active;   /* of its requests are on the wire */
                 uint64_t since_usec; /* it has been waiting for its turn; 0: it has not */
         } lanes[_LANE_MAX];
+        FetchBatchList active; /* on the wire */
         unsigned n_active;
         FetchFeedList feeds;
         bool trees_refused; /* the server takes no trees instead of their blobs */
@@ -117,12 +119,15 @@ FetchBatch *fetch_queue_next_locked(FetchQueue *q, uint64_t rtt_usec, uint64_t *
 void fetch_queue_ended_locked(FetchQueue *q, FetchBatch *b);
 /* Then: all of it is to be sent again, blob by blob; */
 void fetch_queue_requeue_locked(FetchQueue *q, FetchBatch *b);
-/* or what readers wait for; */
+/* or what readers wait for, alone; */
 void fetch_queue_retry_waited_locked(FetchQueue *q, FetchBatch *b);
 /* or it is wanted no more: the caller frees the wants. */
 void fetch_queue_detach_locked(FetchQueue *q, FetchBatch *b, WantList *ret);
 /* A feed that has ended, and is the queue's no more; or NULL. */
 FetchFeed *fetch_queue_finished_feed_locked(FetchQueue *q);
+/* Ends a feed, whose requests end soon. What readers wait for is queued for them; the other wants
+ * are the caller's to free. False if it has ended already. */
+bool fetch_queue_cancel_feed_locked(FetchQueue *q, FetchFeed *feed, WantList *ret);
 
 /* --- sending --- */
 
@@ -144,8 +149,7 @@ struct FetchFeed {
         /* Set by its owner, unchanged until done: */
         const BlobWant *wants; /* each id once */
         size_t n;
-        Oid tree;              /* as in fetch_queue_ahead(); none: of no tree in particular */
-        atomic_bool cancelled; /* may be set at any time: done(-ECANCELED) comes soon */
+        Oid tree; /* as in fetch_queue_ahead(); none: of no tree in particular */
         /* One of them is here. Pool threads, several at a time. */
         void (*object)(FetchFeed *feed, uint64_t size);
         /* Exactly once, last; pool threads. 0: all were asked for, and came; those left out are the
@@ -157,10 +161,15 @@ struct FetchFeed {
         size_t at;
         size_t n_left;
         unsigned n_batches; /* queued or on the wire */
+        unsigned n_calls;   /* of object() under way */
+        bool cancelled;
         int result;
         Failure failure;
 };
 void fetch_queue_feed(Namespace *ns, Repo *repo, FetchFeed *feed);
+/* Ends it before its requests have ended, which they do as soon as bytes come. True: done() will
+ * not be called. False: it has been, or will be in a moment. */
+bool fetch_queue_unfeed(Namespace *ns, Repo *repo, FetchFeed *feed);
 
 /* An object of this repository is here, however it came. */
 void fetch_queue_forget(Repo *repo, const Oid *oid);

@@ -22,11 +22,12 @@ struct Prefetch {
         FlightWaiter waiter;
         Task task;
         Fetch fetch;    /* of trees */
-        FetchFeed feed; /* of files; whether all is cancelled is said there */
+        FetchFeed feed; /* of files */
         Namespace *ns;
         NsTarget target; /* a reference */
         bool contents;
         PrefetchObserver observer;
+        atomic_bool cancelled;
         atomic_uint_least64_t done, bytes; /* files that are here, bytes that came */
         uint64_t total;                    /* files; 0 until the trees are known */
         unsigned rounds, n_lost;
@@ -49,13 +50,14 @@ Prefetch *prefetch_unref(Prefetch *p) {
 }
 
 static bool is_cancelled(const Prefetch *p) {
-        return atomic_load(&p->feed.cancelled);
+        return atomic_load(&p->cancelled);
 }
 
 void prefetch_cancel(Prefetch *p) {
-        atomic_store(&p->feed.cancelled, true);
-        /* If it waits for what others do, it waits no more. */
-        if (flight_leave(p->ns->flights, &p->waiter))
+        atomic_store(&p->cancelled, true);
+        /* Whatever it waits for, it waits no more. */
+        if (flight_leave(p->ns->flights, &p->waiter) ||
+            fetch_queue_unfeed(p->ns, p->target.checkout->repo, &p->feed))
                 pool_submit(p->ns->context->pool, &p->task, TASK_NORMAL);
 }
 
@@ -110,7 +112,7 @@ static void start_fetch(Prefetch *p, size_t n) {
                 .priority = FETCH_PREFETCH,
                 .deadline_usec =
                         USEC_INFINITY, /* as long as bytes come: stalls are noticed below */
-                .cancelled = &p->feed.cancelled,
+                .cancelled = &p->cancelled,
                 .oids = p->oids,
                 .n_oids = n,
                 .object = on_object,
@@ -349,10 +351,13 @@ static int next(Prefetch *p) {
 }
 
 static void step(Prefetch *p) {
+        ref_get(&p->ref); /* what it began may end it */
         int r = next(p);
-
         if (r <= 0)
                 finish(p, r, p->failure.class != FAILURE_NONE ? &p->failure : NULL);
+        else if (is_cancelled(p))
+                prefetch_cancel(p); /* while it was not yet waiting */
+        prefetch_unref(p);
 }
 
 static void landed(FlightWaiter *waiter, int result, const Failure *failure) {

@@ -235,6 +235,36 @@ def prefetch_fails(t):
 
 
 @harness.case()
+def prefetch_is_cancelled(t):
+    """In the middle of a transfer, and though no more comes of it; a reader does not feel it."""
+    directory = harness.fixture("wide")
+    between = proxy.Proxy(t.serve(os.path.join(directory, "repos")).url).start()
+    t.configure("[Mount]\nRequestTimeoutSec=60\n")
+    t.org("o", "git", between.url)
+    t.start()
+    t.ctl("prefetch", "o/wide", "--wait")
+    between.fault = lambda r: proxy.Stall(20000) if r.kind == "fetch" else None
+    number = t.ctl("prefetch", "o/wide", "--contents").stdout.strip()
+    between.wait_stalled()
+    between.fault = lambda r: None
+    t.ctl("cancel", number)
+    harness.wait_until(lambda: t.ctl_json("jobs")[-1]["state"] == "cancelled", "cancelled")
+    with open(os.path.join(directory, "clones", "wide", "d07/s11/f3"), "rb") as f:
+        assert t.read("o/wide/d07/s11/f3") == f.read()
+    between.release()
+
+
+@harness.case()
+def prefetch_of_more_than_the_cache_holds(t):
+    """Nothing is begun that cannot be kept (R35)."""
+    directory = harness.fixture("big50")
+    server = t.start_org("git", os.path.join(directory, "repos"), config="[Cache]\nDiskLimit=40M\n")
+    error = refused(t, "prefetch", "o/big", "--contents", "--wait")
+    assert "DiskLimit=" in error, error
+    assert sum(r[4] for r in server.requests()) < 1 << 20, "contents were loaded"
+
+
+@harness.case()
 def flush_empties_the_caches(t):
     """--disk brings the objects again from the server, --kernel only from the daemon."""
     directory = harness.fixture("wide")
