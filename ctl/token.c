@@ -78,9 +78,9 @@ static int read_unseen(const char *org, char *buf, size_t size, size_t *ret_len)
         _cleanup_close_ int signal_fd = signalfd(-1, &held, SFD_CLOEXEC);
         if (signal_fd < 0)
                 return -errno;
-        (void) sigprocmask(SIG_BLOCK, &held, &before);
+        (void) pthread_sigmask(SIG_BLOCK, &held, &before);
         int r = read_without_echo(org, signal_fd, buf, size, ret_len);
-        (void) sigprocmask(SIG_SETMASK, &before, NULL);
+        (void) pthread_sigmask(SIG_SETMASK, &before, NULL);
         return r;
 }
 
