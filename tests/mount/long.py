@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""The differential test on Linux's source, as the package linux-source installs it: about 79,000 files."""
+"""What takes minutes: the differential test on Linux's source, as the package linux-source installs it (about 79,000
+files), and a file of 5 GB."""
 
 import os
 import sys
@@ -7,6 +8,7 @@ import sys
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 import foreign  # noqa: E402
 import harness  # noqa: E402
+import large  # noqa: E402
 import walk  # noqa: E402
 
 
@@ -24,6 +26,12 @@ def linux(t, kind):
     print(f"{len(reference)} paths agree")
     assert foreign.git_status(clone, tree) == ""
     assert foreign.differences(clone, tree) == []
+
+
+@harness.case(seconds=3600)
+def file_of_5_gb(t):
+    """As mount/huge.py has it for 600 MB."""
+    large.file_streams(t, 5 << 30)
 
 
 if __name__ == "__main__":
