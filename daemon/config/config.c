@@ -175,6 +175,10 @@ static int parse_log_level(const OptionRow *row, const char *value, void *field,
           "Whether git's credential helpers are asked for passwords.")                             \
         X("Prefetch", "Children", "yes", parse_bool, prefetch_children, 0, 0,                      \
           "Whether the sizes of files are asked for once a directory was listed.")                 \
+        X("Prefetch", "SiblingLimit", "256K", parse_bytes, sibling_limit, 0, 64 * MIB,             \
+          "How much of the small files next to one that is read comes along; 0 is none.")          \
+        X("Prefetch", "WalkLimit", "64M", parse_bytes, walk_limit, 0, INT64_MAX,                   \
+          "How far ahead of a walk over a repository files are fetched; 0 is not at all.")         \
         X("Prefetch", "PushLimit", "64K", parse_bytes, push_limit, 0, MIB,                         \
           "The largest file that a walk finds in the kernel's cache before it reads; 0 is none.")  \
         X("Daemon", "Workers", "0", parse_uint, workers, 0, 1024,                                  \

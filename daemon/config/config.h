@@ -40,6 +40,8 @@ typedef struct Config {
         bool use_credential_helper;    /* GitCredential= */
         /* [Prefetch] */
         bool prefetch_children; /* Children= */
+        uint64_t sibling_limit; /* SiblingLimit=, bytes */
+        uint64_t walk_limit;    /* WalkLimit=, bytes */
         uint64_t push_limit;    /* PushLimit=, bytes */
         /* [Daemon] */
         unsigned workers;            /* Workers=: 0 means by the number of processors */

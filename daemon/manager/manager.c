@@ -86,7 +86,12 @@ static NsConfig ns_config(const Config *c) {
                 .request_timeout_usec = c->request_timeout_usec,
                 .negative_timeout_usec = c->negative_timeout_usec,
                 .listing_limit = c->listing_limit,
-                .prefetch_children = c->prefetch_children,
+                .prefetch =
+                        {
+                                .children = c->prefetch_children,
+                                .sibling_limit = c->sibling_limit,
+                                .walk_limit = c->walk_limit,
+                        },
                 .poll_interval_usec = c->poll_interval_usec,
         };
 }

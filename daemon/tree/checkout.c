@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "tree/repo.h"
+#include "tree/walker.h"
 #include "util/clock.h"
 
 int checkout_new(
@@ -44,6 +45,7 @@ Checkout *checkout_unref(Checkout *c) {
                 return NULL;
         repo_unref(c->repo);
         mutex_destroy(&c->lock);
+        walkers_free(atomic_load(&c->walkers));
         free(c->refspec);
         free(c->resolved);
         free(c->awaited);

@@ -33,9 +33,10 @@ struct Checkout {
         struct SizesOperation *sizes; /* those under way (demand-sizes.c) */
         uint64_t sizes_pause_usec;    /* nobody asks for sizes ahead until then */
 
-        /* The walk detector of walk.c; relaxed, a heuristic. */
-        atomic_uint_least64_t last_miss_usec, last_miss_id;
-        atomic_uint_least64_t mark; /* of the file at which more is asked for; 0: none */
+        _Atomic(struct Walkers *) walkers;  /* walker.c; NULL until something was read */
+        atomic_uint_least64_t last_miss_id; /* of a node; relaxed, a hint */
+        /* How much to ask for ahead where sizes cost content (walk.c); relaxed, a heuristic. */
+        atomic_uint_least64_t last_miss_usec;
         atomic_uint window;
 };
 

@@ -291,6 +291,11 @@ int demand_blob(Namespace *ns, const NsCall *call, Repo *repo, const Oid *oid) {
         return NS_PARKED;
 }
 
+bool demand_blob_exists(Repo *repo, const Oid *oid) {
+        MUTEX_GUARD(&repo->lock);
+        return fetch_queue_find_locked(&repo->queue, oid);
+}
+
 /* Of a few wants, those that are not here. */
 static size_t missing(Namespace *ns, const BlobWant *wants, size_t n, const BlobWant **ret) {
         size_t n_missing = 0;

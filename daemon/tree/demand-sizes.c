@@ -15,6 +15,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "tree/ahead.h"
 #include "tree/namespace-private.h"
 #include "tree/walk.h"
 
@@ -143,10 +144,21 @@ static void leave_list(SizesOperation *op) {
                 }
 }
 
+/* Which directories are complete before anybody asked. */
+static void note_children(const SizesOperation *op) {
+        for (size_t i = 0; i < op->walk.n_listings; i++)
+                if (ns_sizes_known(op->ns, op->walk.listings[i]))
+                        ahead_note(AHEAD_CHILDREN, &op->walk.listings[i]->oid);
+                else
+                        ahead_dropped(AHEAD_CHILDREN, 1);
+}
+
 static void end(SizesOperation *op, int result, const Failure *failure) {
         Namespace *ns = op->ns;
 
         leave_list(op);
+        if (op->ahead)
+                note_children(op);
         flight_land(ns->flights, &op->key, result, failure);
         walk_done(&op->walk);
         listing_unref(op->listing);
@@ -375,10 +387,7 @@ int demand_sizes(Namespace *ns, const NsCall *call, Checkout *c, Listing *l) {
 void demand_sizes_ahead(Namespace *ns, Checkout *c, Listing *l) {
         SizesOperation *op;
 
-        mutex_lock(&ns->lock);
-        bool allowed = ns->config.prefetch_children;
-        mutex_unlock(&ns->lock);
         /* Out of memory, or stopping: whoever wants them asks himself. */
-        if (allowed && join_or_begin(ns, NULL, c, l, &op) > 0)
+        if (ns_prefetch(ns).children && join_or_begin(ns, NULL, c, l, &op) > 0)
                 pool_submit(ns->context->pool, &op->task, TASK_NORMAL);
 }

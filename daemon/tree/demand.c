@@ -116,6 +116,11 @@ void ns_inode_changed(Namespace *ns, uint64_t id) {
                 o.inode_changed(id, o.userdata);
 }
 
+NsPrefetch ns_prefetch(Namespace *ns) {
+        MUTEX_GUARD(&ns->lock);
+        return ns->config.prefetch;
+}
+
 uint64_t ns_deadline(Namespace *ns) {
         MUTEX_GUARD(&ns->lock);
         return now_usec() + ns->config.request_timeout_usec;

@@ -9,12 +9,19 @@
 
 /* The name space as the manager sees it: life cycle, orgs, refresh, flush, prefetch. */
 
+/* How much is fetched ahead. */
+typedef struct NsPrefetch {
+        bool children;          /* ask for sizes once a directory was listed */
+        uint64_t sibling_limit; /* bytes of small files next to one that is read; 0 none */
+        uint64_t walk_limit;    /* bytes ahead of a walk; 0 none */
+} NsPrefetch;
+
 typedef struct NsConfig {
         uint64_t request_timeout_usec;  /* for what is asked of forges */
         uint64_t negative_timeout_usec; /* "no such repository or ref" */
         uint64_t listing_limit;         /* bytes */
         uint64_t poll_interval_usec;    /* of orgs that set none; 0 never */
-        bool prefetch_children;         /* ask for sizes once a directory was listed */
+        NsPrefetch prefetch;
 } NsConfig;
 
 int ns_new(

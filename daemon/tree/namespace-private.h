@@ -46,6 +46,7 @@ typedef enum DemandKind {
         DEMAND_TREES, /* all that come with the commit; the scope is the checkout */
         DEMAND_SIZES,
         DEMAND_BLOB,
+        DEMAND_WALK, /* a window of a walker is being gathered; the scope is the checkout */
 } DemandKind;
 
 FlightKey demand_key_name(const void *scope, DemandKind kind, const char *name);
@@ -75,6 +76,8 @@ void ns_report_listing(Namespace *ns, Owner *owner, int result, const Failure *f
 void ns_owner_changed(Namespace *ns, Owner *owner);
 void ns_entry_changed(Namespace *ns, uint64_t parent, const char *name);
 void ns_inode_changed(Namespace *ns, uint64_t id);
+/* What may be fetched ahead. */
+NsPrefetch ns_prefetch(Namespace *ns);
 /* How long a question may take, and a transfer of objects, from now. The latter is far longer than
  * anybody waits: who waits gives up at his own deadline, and finds it done, or under way, when he
  * comes back. */
@@ -127,6 +130,8 @@ int demand_sizes(Namespace *ns, const NsCall *call, Checkout *c, Listing *l);
 /* The same for nobody in particular, where it costs no content. Never blocks. */
 void demand_sizes_ahead(Namespace *ns, Checkout *c, Listing *l);
 int demand_blob(Namespace *ns, const NsCall *call, Repo *repo, const Oid *oid);
+/* It is on its way already. */
+bool demand_blob_exists(Repo *repo, const Oid *oid);
 
 /* An object of this repository is in the store now: whoever waits for it can go on. */
 void demand_object_arrived(
@@ -177,8 +182,9 @@ int checkout_move(
         Oid **ret_missing,
         size_t *ret_n_missing);
 
-/* A file was read that is not here: if that looks like a walk, asks in the background for what it
- * reads next. */
-void walk_missed(Namespace *ns, Node *file);
+/* A file is wanted that is neither here nor on its way: asks for what is likely to be read next,
+ * and where that shares its request for the file. 0; or NS_PARKED where it is about to be asked for
+ * with others. On a thread that may block. */
+int walk_missed(Namespace *ns, const NsCall *call, Node *file);
 /* A file was read that is here: it may be time to ask for more. */
 void walk_read(Namespace *ns, Node *file);

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "tree/ahead.h"
 #include "tree/namespace-private.h"
 #include "util/path.h"
 #include "util/stats.h"
@@ -339,7 +340,11 @@ static int fill_entries(const Readdir *rd, const Oid *tree, Listing *l) {
 static int list_sizes(const Readdir *rd, Listing *l) {
         Checkout *c = rd->dir->checkout;
 
-        if (ns_sizes_known(rd->ns, l) || atomic_load(&c->repo->sizes_refused))
+        if (ns_sizes_known(rd->ns, l)) {
+                ahead_used(&l->oid);
+                return 0;
+        }
+        if (atomic_load(&c->repo->sizes_refused))
                 return 0;
         if (!c->repo->source->objects_in_memory) {
                 demand_sizes_ahead(rd->ns, c, l);

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "tree/ahead.h"
 #include "tree/namespace-private.h"
 #include "util/path.h"
 #include "util/stats.h"
@@ -248,6 +249,7 @@ child_of_dir(Namespace *ns, const NsCall *call, Node *dir, const char *name, Nod
                         return 0;
                 if (ns_entry_size(ns, e) == SIZE_UNKNOWN)
                         return demand_entry_size(ns, call, c, dir, l, e);
+                ahead_used(&tree);
 
                 bool switched = false;
                 mutex_lock(&c->lock);
@@ -361,10 +363,14 @@ static int content_of(Namespace *ns, const NsCall *call, Node *node, ObjectRef *
                 return -EISDIR;
         int r = ns_object(ns, call, STORE_OBJECT, &node->oid, &object);
         if (r == 0) {
-                r = demand_blob(ns, call, node->checkout->repo, &node->oid);
-                if (r == NS_PARKED && call->waiter)
-                        walk_missed(ns, node);
-                return r;
+                if (call->waiter && !demand_blob_exists(node->checkout->repo, &node->oid)) {
+                        if (!(call->flags & NS_MAY_BLOCK))
+                                return NS_BLOCKS;
+                        r = walk_missed(ns, call, node);
+                        if (r != 0)
+                                return r;
+                }
+                return demand_blob(ns, call, node->checkout->repo, &node->oid);
         }
         if (r < 0)
                 return r;

@@ -73,6 +73,18 @@
         X(FETCH_CLOSURES, "fetch-closures")                                                        \
         X(PREFETCH_QUEUED, "prefetch-queued")                                                      \
         X(PREFETCH_DROPPED, "prefetch-dropped")                                                    \
+        X(PREFETCH_CHILDREN_USEFUL, "prefetch-children-useful")                                    \
+        X(PREFETCH_CHILDREN_WASTED, "prefetch-children-wasted")                                    \
+        X(PREFETCH_CHILDREN_DROPPED, "prefetch-children-dropped")                                  \
+        X(PREFETCH_SIBLINGS_USEFUL, "prefetch-siblings-useful")                                    \
+        X(PREFETCH_SIBLINGS_WASTED, "prefetch-siblings-wasted")                                    \
+        X(PREFETCH_SIBLINGS_DROPPED, "prefetch-siblings-dropped")                                  \
+        X(PREFETCH_WALK_USEFUL, "prefetch-walk-useful")                                            \
+        X(PREFETCH_WALK_WASTED, "prefetch-walk-wasted")                                            \
+        X(PREFETCH_WALK_DROPPED, "prefetch-walk-dropped")                                          \
+        X(PREFETCH_PUSH_USEFUL, "prefetch-push-useful")                                            \
+        X(PREFETCH_PUSH_WASTED, "prefetch-push-wasted")                                            \
+        X(PREFETCH_PUSH_DROPPED, "prefetch-push-dropped")                                          \
         X(REFRESH_RUNS, "refresh-runs")                                                            \
         X(REFRESH_MOVED, "refresh-moved")                                                          \
         X(REFRESH_FAILED, "refresh-failed")                                                        \

@@ -172,7 +172,7 @@ END_TEST
 static void set_children(TreeFixture *f, bool children) {
         NsConfig config = tree_fixture_config();
 
-        config.prefetch_children = children;
+        config.prefetch.children = children;
         ns_set_config(f->ns, &config);
 }
 

@@ -375,6 +375,33 @@ def files_that_are_pushed(t):
 
 
 @harness.case()
+def how_far_ahead(t):
+    """[Prefetch] SiblingLimit= and WalkLimit= bound what is fetched ahead of reads; 0 is nothing."""
+    files = {f"f{i:02}": bytes([i]) * 1000 for i in range(20)}
+    root = t.path("repos")
+    os.mkdir(root)
+    repo.simple_repo(os.path.join(root, "r.git"), files)
+
+    def fetches(sibling_limit, walk_limit):
+        t.start_org("git", root, config=f"[Prefetch]\nSiblingLimit={sibling_limit}\nWalkLimit={walk_limit}\n")
+        assert len(t.names("o/r")) == len(files)
+        for name in files:
+            assert t.read(f"o/r/{name}") == files[name]
+        stats = t.stats()
+        t.stop()
+        t.ctl("flush", check=False)
+        for top, _, names in os.walk(t.cache):
+            for name in names:
+                os.unlink(os.path.join(top, name))
+        return stats["fetch-blobs"]
+
+    assert fetches(0, 0) == 20
+    assert fetches("1M", 0) == 1
+    assert 1 < fetches("6K", 0) < 20
+    assert 1 < fetches(0, "64M") <= 3
+
+
+@harness.case()
 def log_level(t):
     root = many_repos(t, 1)
     sizes = {}

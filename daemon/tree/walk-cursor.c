@@ -1,0 +1,228 @@
+#include "tree/walk-cursor.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "tree/namespace-private.h"
+
+/* A file of unknown size, about; and what a file costs whatever its size: the server looks it up,
+ * the pack names it, it is hashed and kept. */
+#define UNKNOWN_SIZE 8192
+#define FILE_COST 512
+
+/* --- places --- */
+
+unsigned walk_place_common(const WalkPlace *a, const WalkPlace *b) {
+        unsigned n = MIN(a->depth, b->depth), i = 0;
+
+        while (i < n && a->at[i] == b->at[i])
+                i++;
+        return i;
+}
+
+unsigned walk_place_distance(const WalkPlace *a, const WalkPlace *b) {
+        return a->depth + b->depth - 2 * walk_place_common(a, b);
+}
+
+int walk_place_compare(const WalkPlace *a, const WalkPlace *b) {
+        unsigned i = walk_place_common(a, b);
+
+        if (i == a->depth || i == b->depth)
+                return (a->depth > b->depth) - (a->depth < b->depth);
+        return a->at[i] < b->at[i] ? -1 : 1;
+}
+
+typedef struct Ancestor {
+        Oid tree;
+        bool listed;
+} Ancestor;
+
+/* The listing that a directory shows now, if its tree is here. */
+static Listing *dir_listing(Namespace *ns, const Node *dir, bool *ret_listed) {
+        const NsCall call = {.flags = NS_MAY_BLOCK};
+        Checkout *c = dir->checkout;
+        Listing *l;
+
+        mutex_lock(&c->lock);
+        Oid tree = dir->oid;
+        *ret_listed = (dir->dir_flags & DIR_LISTED) != 0;
+        mutex_unlock(&c->lock);
+        return !oid_is_none(&tree) && ns_listing(ns, &call, NULL, &tree, &l) > 0 ? l : NULL;
+}
+
+static bool is_first_blob(const Listing *l, size_t index) {
+        for (size_t i = 0; i < index; i++)
+                if (entry_is_blob(&l->entries[i]))
+                        return false;
+        return true;
+}
+
+int walk_place_find(
+        Namespace *ns, const Node *file, WalkPlace *ret, unsigned *ret_listed, bool *ret_first) {
+        unsigned depth = 0, listed = 0;
+        bool gap = false;
+
+        for (const Node *n = file; n->kind != NODE_CHECKOUT; n = n->parent)
+                if (++depth > WALK_DEPTH_MAX)
+                        return 0;
+        ret->depth = depth;
+        for (const Node *n = file; n->kind != NODE_CHECKOUT; n = n->parent) {
+                bool here_listed;
+                _cleanup_(listing_unrefp) Listing *l = dir_listing(ns, n->parent, &here_listed);
+                const ListingEntry *e = l ? listing_find(l, n->name, n->name_len) : NULL;
+                if (!e)
+                        return 0;
+                ret->at[--depth] = (uint32_t) (e - l->entries);
+                gap |= !here_listed;
+                listed += !gap;
+                if (n == file)
+                        *ret_first = is_first_blob(l, ret->at[depth]);
+        }
+        *ret_listed = listed;
+        return 1;
+}
+
+/* --- the cursor --- */
+
+static Listing *tree_listing(Namespace *ns, const Oid *tree) {
+        const NsCall call = {.flags = NS_MAY_BLOCK};
+        Listing *l;
+
+        return ns_listing(ns, &call, NULL, tree, &l) > 0 ? l : NULL;
+}
+
+void walk_cursor_done(WalkCursor *cursor) {
+        while (cursor->depth > 0)
+                listing_unref(cursor->stack[--cursor->depth]);
+}
+
+int walk_cursor_init(
+        WalkCursor *cursor,
+        Namespace *ns,
+        Checkout *c,
+        const WalkPlace *place,
+        unsigned scope,
+        bool backward,
+        bool inclusive) {
+        CheckoutState state;
+
+        checkout_get_state(c, &state);
+        Oid tree = state.root;
+        *cursor = (WalkCursor){.ns = ns, .scope = MAX(scope, 1u), .backward = backward};
+        for (unsigned i = 0; i < place->depth; i++) {
+                Listing *l = oid_is_none(&tree) ? NULL : tree_listing(ns, &tree);
+                if (!l)
+                        return 0;
+                cursor->stack[cursor->depth++] = l;
+                /* The directory it is in was entered already; in the last one it stands before the
+                 * entry, or behind. */
+                bool last = i + 1 == place->depth;
+                bool before = last && inclusive != backward;
+                cursor->at[i] =
+                        (uint32_t) MIN(place->at[i] + (last ? !before : !backward), l->n_entries);
+                if (last)
+                        break;
+                if (place->at[i] >= l->n_entries || l->entries[place->at[i]].kind != ENTRY_DIR)
+                        return 0;
+                tree = l->entries[place->at[i]].oid;
+        }
+        return 1;
+}
+
+bool walk_cursor_place(const WalkCursor *cursor, WalkPlace *ret) {
+        ret->depth = cursor->depth;
+        for (unsigned i = 0; i < cursor->depth; i++) {
+                bool entered = i + 1 < cursor->depth;
+                /* Of the directories that were entered at[] stands behind (or before) them already.
+                 */
+                ret->at[i] = cursor->at[i] - (cursor->backward ? !entered : entered);
+        }
+        return cursor->depth >= cursor->scope;
+}
+
+/* The next blob, or NULL at the end. */
+static ListingEntry *next_blob(WalkCursor *cursor, size_t *n_looked) {
+        while (cursor->depth >= cursor->scope) {
+                unsigned top = cursor->depth - 1;
+                Listing *l = cursor->stack[top];
+                uint32_t *at = &cursor->at[top];
+                if (cursor->backward ? *at == 0 : *at >= l->n_entries) {
+                        listing_unref(l);
+                        cursor->depth--;
+                        continue;
+                }
+                ListingEntry *e = &l->entries[cursor->backward ? --*at : (*at)++];
+                ++*n_looked;
+                if (entry_is_blob(e))
+                        return e;
+                if (e->kind != ENTRY_DIR || cursor->flat || cursor->depth == WALK_DEPTH_MAX)
+                        continue;
+                Listing *child = tree_listing(cursor->ns, &e->oid);
+                if (!child)
+                        continue; /* not here: the walk only takes what costs nothing */
+                cursor->at[cursor->depth] = cursor->backward ? (uint32_t) child->n_entries : 0;
+                cursor->stack[cursor->depth++] = child;
+        }
+        return NULL;
+}
+
+/* --- gathering --- */
+
+uint64_t walk_cost(uint64_t size) {
+        return (size == SIZE_UNKNOWN ? UNKNOWN_SIZE : size) + FILE_COST;
+}
+
+void walk_gather_done(WalkGather *g) {
+        free(g->wants);
+        g->wants = NULL;
+        g->n = g->cap = 0;
+}
+
+int walk_gather_add(WalkGather *g, const Oid *oid, uint64_t size) {
+        if (g->n == g->cap) {
+                size_t cap = g->cap ? g->cap * 2 : 64;
+                BlobWant *wants = realloc(g->wants, cap * sizeof(*wants));
+                if (!wants)
+                        return -ENOMEM;
+                g->wants = wants;
+                g->cap = cap;
+        }
+        g->wants[g->n++] = (BlobWant){.oid = *oid, .size = size};
+        g->cost += walk_cost(size);
+        return 0;
+}
+
+static bool is_full(const WalkGather *g) {
+        return (g->max_cost > 0 && g->cost >= g->max_cost) || g->n_looked >= g->max_looked;
+}
+
+/* True once the cursor, going forward, has come to `stop`. */
+static bool is_past(const WalkCursor *cursor, const WalkPlace *stop) {
+        WalkPlace here;
+
+        return stop && (!walk_cursor_place(cursor, &here) || walk_place_compare(&here, stop) > 0);
+}
+
+int walk_gather(WalkGather *g, WalkCursor *cursor, const WalkPlace *stop) {
+        Store *store = cursor->ns->context->store;
+
+        while (!is_full(g)) {
+                ListingEntry *e = next_blob(cursor, &g->n_looked);
+                if (!e || is_past(cursor, stop))
+                        return 1;
+                if (g->symlinks_only && e->kind != ENTRY_SYMLINK)
+                        continue;
+                uint64_t size = listing_size(e);
+                g->all_cost += walk_cost(size);
+                if (store_has(store, STORE_OBJECT, &e->oid))
+                        continue;
+                if (g->max_object_size > 0 && size != SIZE_UNKNOWN && size > g->max_object_size) {
+                        g->n_skipped++;
+                        continue;
+                }
+                int r = walk_gather_add(g, &e->oid, size);
+                if (r < 0)
+                        return r;
+        }
+        return 0;
+}

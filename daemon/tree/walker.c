@@ -1,0 +1,572 @@
+/* Reading ahead of a walk (`tar`, `grep -r`, a build). How much, is a bet on what was read so far:
+ *
+ *      a file of a directory that was listed          its small neighbours, SiblingLimit= bytes:
+ *                                                     256K are 60K packed, some 40 files, less than
+ *                                                     the round trip costs on most links
+ *      half of that, or a close miss behind it        what follows, 8 times as much; and again, up
+ * to WalkLimit= several files on, and into another directory   nobody but a walk does that: all of
+ * the rest, if WalkLimit= holds it, else a quarter of that
+ *
+ * With 256K, 2M, 16M, 64M a repository of 20 MB (perl) comes in two requests, and one of a gigabyte
+ * in twenty. Who stops after n bytes has caused at most 8n of them for nothing, or WalkLimit= (16M
+ * packed); who reads one file after a listing, 256K. One file of a directory that nobody listed
+ * comes alone. A miss that continues no walk may be one of many in no order: the window doubles
+ * with each.
+ *
+ * What follows is what a walk meets next in the order of listings, directories where they stand,
+ * then what it would have met before; backwards for who goes backwards. It ends where the walk
+ * ends: at the highest directory above the file that was listed, with all those between them; where
+ * nobody listed anything, at the highest that the walk was in.
+ *
+ * A window is asked for when the reader is in the second half of the one before, which the ledger
+ * (ahead.c) tells: it keeps for each file the walker, the window, and how far in it the file is. So
+ * a walk that stops is followed by nothing, and one that goes on never waits. READs that come in
+ * another order, or for a part of the files, or not at all as the kernel has them already, do no
+ * harm.
+ *
+ * There are a few walkers per checkout, told apart by where they are. A file that is missing is
+ * handled on a worker before it is asked for, so that its neighbours share its request; windows are
+ * gathered in the background. A place in the tree is kept as a list of indices, so a walker that is
+ * forgotten holds nothing. */
+
+#include "tree/walker.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "tree/ahead.h"
+#include "tree/namespace-private.h"
+#include "tree/walk-cursor.h"
+
+#define N_WALKERS 4
+/* Reads further apart than this are not one walk. */
+#define GAP_USEC (5 * USEC_PER_SEC)
+/* Up and down: from a file to one in a directory next to its own, and a bit. */
+#define NEAR 4
+#define GROWTH 8
+#define MIN_WINDOW (UINT64_C(256) << 10) /* where SiblingLimit= does not say */
+#define MAX_LOOKED 100000                /* entries, to find what is missing */
+#define MAX_LINKS 1000
+/* A tree is wanted as a whole where that much of it is missing, and it is worth it. */
+#define MOSTLY(part, all) ((part) >= (all) - (all) / 4)
+#define MIN_TREE_WANTS 64
+/* Files that were read before entering another directory means something. */
+#define MIN_USED_CROSSING 3
+#define MIN_USED 2
+#define N_PARTS 16 /* of a window, for the ledger */
+
+typedef struct Walker {
+        /* Without the lock, relaxed: hints. */
+        atomic_uint_least64_t
+                read_usec;         /* last read of something that was fetched for it; 0: unused */
+        atomic_uint_least64_t dir; /* id of the directory of the last miss; 0: was left since */
+        atomic_uint window_id;
+        atomic_uint n_used; /* files of the window that were read */
+        atomic_bool due;    /* there is more to ask for */
+
+        WalkPlace last, next; /* the last miss; where to go on */
+        unsigned scope;       /* as in WalkCursor */
+        uint64_t window;      /* cost */
+        bool backward;
+} Walker;
+
+struct Walkers {
+        Mutex lock;       /* guards the walkers, and: */
+        unsigned n_jumps; /* misses that continued no walk, each close to the one before */
+        uint64_t jump_usec;
+        Walker walkers[N_WALKERS];
+};
+
+/* --- the ledger's tag: walker, window, part --- */
+
+static unsigned make_tag(unsigned slot, unsigned window_id, unsigned part) {
+        return slot | (window_id & 63) << 2 | part << 8;
+}
+
+static unsigned tag_slot(unsigned tag) {
+        return tag & 3;
+}
+
+static unsigned tag_window(unsigned tag) {
+        return (tag >> 2) & 63;
+}
+
+static unsigned tag_part(unsigned tag) {
+        return tag >> 8;
+}
+
+/* --- life --- */
+
+static Walkers *walkers_of(Checkout *c) {
+        Walkers *w = atomic_load(&c->walkers), *none = NULL;
+
+        if (w)
+                return w;
+        w = calloc(1, sizeof(*w));
+        if (!w)
+                return NULL;
+        mutex_init(&w->lock, LOCK_RANK_LEAF);
+        if (atomic_compare_exchange_strong(&c->walkers, &none, w))
+                return w;
+        walkers_free(w);
+        return none;
+}
+
+Walkers *walkers_free(Walkers *walkers) {
+        if (!walkers)
+                return NULL;
+        mutex_destroy(&walkers->lock);
+        free(walkers);
+        return NULL;
+}
+
+/* --- what to do --- */
+
+typedef struct WalkMiss {
+        WalkPlace place;
+        unsigned n_listed; /* directories, its own and above */
+        bool first;        /* file of its directory */
+} WalkMiss;
+
+/* What to fetch. */
+typedef struct WalkPlan {
+        Task task;
+        Namespace *ns;
+        Node *file; /* a reference, in a task */
+        unsigned slot, window_id;
+        WalkPlace place;
+        unsigned scope;
+        uint64_t window; /* cost; 0: nothing */
+        bool backward;
+        bool siblings; /* of the file, and itself */
+        bool first;    /* siblings: the file is the first of its directory */
+        bool crossed;  /* the walk enters directories: all of the rest is likely */
+        uint64_t limit;
+} WalkPlan;
+
+static bool is_recent(const Walker *walker, uint64_t now) {
+        uint64_t last = atomic_load_explicit(&walker->read_usec, memory_order_relaxed);
+
+        return last != 0 && last + GAP_USEC > now;
+}
+
+/* The walker that is about there. */
+static Walker *find_near(Walkers *w, const WalkPlace *place, uint64_t now) {
+        Walker *best = NULL;
+        unsigned best_distance = NEAR + 1;
+
+        for (size_t i = 0; i < N_WALKERS; i++) {
+                Walker *walker = &w->walkers[i];
+                if (!is_recent(walker, now))
+                        continue;
+                unsigned distance =
+                        MIN(walk_place_distance(place, &walker->last),
+                            walk_place_distance(place, &walker->next));
+                if (distance < best_distance) {
+                        best_distance = distance;
+                        best = walker;
+                }
+        }
+        return best;
+}
+
+static Walker *find_oldest(Walkers *w) {
+        Walker *oldest = &w->walkers[0];
+
+        for (size_t i = 1; i < N_WALKERS; i++)
+                if (atomic_load_explicit(&w->walkers[i].read_usec, memory_order_relaxed) <
+                    atomic_load_explicit(&oldest->read_usec, memory_order_relaxed))
+                        oldest = &w->walkers[i];
+        return oldest;
+}
+
+static void next_window(Walker *walker, uint64_t window, WalkPlan *plan) {
+        walker->window = window;
+        atomic_store_explicit(&walker->due, false, memory_order_relaxed);
+        atomic_store_explicit(&walker->n_used, 0, memory_order_relaxed);
+        plan->window_id =
+                atomic_fetch_add_explicit(&walker->window_id, 1, memory_order_relaxed) + 1;
+        plan->window = window;
+        plan->scope = walker->scope;
+        plan->backward = walker->backward;
+}
+
+/* What windows grow from. */
+static uint64_t base_window(const NsPrefetch *limits) {
+        return limits->sibling_limit > 0 ? limits->sibling_limit : MIN_WINDOW;
+}
+
+/* A miss that belongs to no walk, or begins one. */
+static uint64_t
+first_window(Walkers *w, const WalkMiss *miss, const NsPrefetch *limits, uint64_t now) {
+        w->n_jumps = now < w->jump_usec + GAP_USEC ? w->n_jumps + 1 : 0;
+        w->jump_usec = now;
+        unsigned doublings = MIN(w->n_jumps, 20u);
+        if ((miss->n_listed == 0 || limits->sibling_limit == 0) && doublings-- == 0)
+                return 0;
+        uint64_t most = MAX(limits->walk_limit, limits->sibling_limit);
+        return MIN(base_window(limits) << doublings, most);
+}
+
+static uint64_t larger_window(const Walker *walker, const NsPrefetch *limits) {
+        uint64_t window = MAX(walker->window * GROWTH, base_window(limits));
+
+        return limits->walk_limit > 0 ? MIN(window, limits->walk_limit) : limits->sibling_limit;
+}
+
+static void plan_miss(
+        Walkers *w,
+        const Node *file,
+        const WalkMiss *miss,
+        const NsPrefetch *limits,
+        WalkPlan *plan) {
+        uint64_t now = now_usec();
+        const WalkPlace *place = &miss->place;
+        unsigned scope = place->depth - miss->n_listed + (miss->n_listed > 0);
+
+        MUTEX_GUARD(&w->lock);
+        Walker *walker = find_near(w, place, now);
+        uint64_t window;
+        if (walker) {
+                window = larger_window(walker, limits);
+                scope = MIN(scope, walk_place_common(&walker->last, place) + 1);
+                scope = MIN(scope, walker->scope);
+                walker->backward = walk_place_compare(place, &walker->last) < 0;
+        } else {
+                walker = find_oldest(w);
+                window = first_window(w, miss, limits, now);
+                walker->backward = false;
+        }
+        atomic_store_explicit(&walker->read_usec, now, memory_order_relaxed);
+        atomic_store_explicit(&walker->dir, file->parent->id, memory_order_relaxed);
+        walker->scope = scope;
+        walker->last = walker->next = *place;
+        next_window(walker, window, plan);
+        plan->slot = (unsigned) (walker - w->walkers);
+        /* Not so much that the file would have to wait for its neighbours. */
+        plan->siblings = window <= limits->sibling_limit;
+        plan->place = *place;
+        plan->first = miss->first;
+}
+
+/* --- fetching --- */
+
+static void note_all(const WalkPlan *plan, const WalkGather *g, AheadPolicy policy) {
+        uint64_t cost = 0;
+
+        for (size_t i = 0; i < g->n; i++) {
+                unsigned part = (unsigned) (cost * N_PARTS / (g->cost + 1));
+                ahead_note_tagged(
+                        policy, &g->wants[i].oid, make_tag(plan->slot, plan->window_id, part));
+                cost += walk_cost(g->wants[i].size);
+        }
+}
+
+/* The file itself is not fetched ahead, but that it is read shows that the walk goes on. */
+static void note_file(const WalkPlan *plan) {
+        ahead_note_tagged(AHEAD_NONE, &plan->file->oid, make_tag(plan->slot, plan->window_id, 0));
+}
+
+static void set_next(const WalkPlan *plan, const WalkPlace *next) {
+        Walkers *w = walkers_of(plan->file->checkout);
+        Walker *walker = &w->walkers[plan->slot];
+
+        MUTEX_GUARD(&w->lock);
+        if (atomic_load_explicit(&walker->window_id, memory_order_relaxed) != plan->window_id)
+                return; /* another miss came meanwhile */
+        walker->next = *next;
+        atomic_store_explicit(&walker->due, true, memory_order_relaxed);
+}
+
+/* Some more that comes next after `from`. */
+static int gather_from(
+        const WalkPlan *plan,
+        WalkGather *g,
+        const WalkPlace *from,
+        unsigned scope,
+        bool flat,
+        bool back) {
+        WalkCursor cursor;
+
+        int r = walk_cursor_init(
+                &cursor, plan->ns, plan->file->checkout, from, scope, back, /* inclusive= */ false);
+        cursor.flat = flat;
+        if (r > 0)
+                r = walk_gather(g, &cursor, NULL);
+        walk_cursor_done(&cursor);
+        return r;
+}
+
+/* The small files beside this one. Whoever reads the first of a directory goes on in its order;
+ * another one may have been picked, so those before it are as likely as those behind. */
+static void fetch_siblings(const WalkPlan *plan) {
+        _cleanup_walk_gather_ WalkGather g = {
+                .max_cost = plan->first ? plan->window / 4 : plan->window,
+                .max_object_size = plan->window / 4,
+                .max_looked = MAX_LOOKED,
+        };
+        WalkPlace dir = plan->place;
+
+        g.max_cost += walk_cost(plan->file->size);
+        int r = walk_gather_add(&g, &plan->file->oid, plan->file->size);
+        if (r >= 0 && plan->first)
+                r = gather_from(plan, &g, &plan->place, plan->scope, false, plan->backward);
+        else if (r >= 0) {
+                r = gather_from(plan, &g, &plan->place, plan->place.depth, true, false);
+                if (r > 0)
+                        r = gather_from(plan, &g, &plan->place, plan->place.depth, true, true);
+                dir.depth--;
+                if (r > 0 && dir.depth >= plan->scope)
+                        r = gather_from(plan, &g, &dir, plan->scope, false, false);
+        }
+        if (r < 0)
+                return;
+        note_all(plan, &g, AHEAD_SIBLINGS);
+        note_file(plan);
+        set_next(plan, &plan->place);
+        ahead_dropped(AHEAD_SIBLINGS, g.n_skipped);
+        fetch_queue_ahead(plan->ns, plan->file->checkout->repo, NULL, g.wants, g.n, FETCH_WAITING);
+}
+
+/* What the window holds, from the place on, and around the end. 1: that is all; *ret_next: else
+ * where to go on; *ret_tree: of the directory that is walked. */
+static int gather_window(const WalkPlan *plan, WalkGather *g, WalkPlace *ret_next, Oid *ret_tree) {
+        WalkPlace begin = plan->place;
+        WalkCursor cursor;
+
+        *ret_next = plan->place;
+        int r = walk_cursor_init(
+                &cursor,
+                plan->ns,
+                plan->file->checkout,
+                &plan->place,
+                plan->scope,
+                plan->backward,
+                /* inclusive= */ true);
+        if (r > 0) {
+                *ret_tree = cursor.stack[plan->scope - 1]->oid;
+                r = walk_gather(g, &cursor, NULL);
+                if (r == 0)
+                        (void) walk_cursor_place(&cursor, ret_next); /* it is not at the end */
+        }
+        walk_cursor_done(&cursor);
+        if (r <= 0)
+                return r;
+
+        begin.depth = plan->scope;
+        begin.at[plan->scope - 1] = 0;
+        r = walk_cursor_init(
+                &cursor,
+                plan->ns,
+                plan->file->checkout,
+                plan->backward ? &plan->place : &begin,
+                plan->scope,
+                /* backward= */ false,
+                /* inclusive= */ true);
+        if (r > 0)
+                r = walk_gather(g, &cursor, plan->backward ? NULL : &plan->place);
+        walk_cursor_done(&cursor);
+        return r;
+}
+
+/* All of the rest, if that is not too much; else a window. */
+static int gather_plan(WalkPlan *plan, WalkGather *g, WalkPlace *ret_next, Oid *ret_tree) {
+        *g = (WalkGather){.max_looked = MAX_LOOKED};
+        if (plan->crossed) {
+                g->max_cost = plan->limit;
+                int r = gather_window(plan, g, ret_next, ret_tree);
+                if (r != 0)
+                        return r;
+                walk_gather_done(g);
+                *g = (WalkGather){.max_looked = MAX_LOOKED};
+        }
+        g->max_cost = plan->window;
+        g->max_object_size = MAX(plan->window / 2, UINT64_C(1) << 20);
+        return gather_window(plan, g, ret_next, ret_tree);
+}
+
+static void fetch_window(WalkPlan *plan) {
+        _cleanup_walk_gather_ WalkGather g = {0};
+        WalkPlace next;
+        Oid tree = {0};
+
+        int r = gather_plan(plan, &g, &next, &tree);
+        if (r < 0 || g.n == 0)
+                return;
+        note_all(plan, &g, AHEAD_WALK);
+        if (r == 0)
+                set_next(plan, &next);
+        ahead_dropped(AHEAD_WALK, g.n_skipped);
+        bool whole =
+                r > 0 && g.n_skipped == 0 && g.n >= MIN_TREE_WANTS && MOSTLY(g.cost, g.all_cost);
+        fetch_queue_ahead(
+                plan->ns,
+                plan->file->checkout->repo,
+                whole ? &tree : NULL,
+                g.wants,
+                g.n,
+                FETCH_READAHEAD);
+}
+
+/* Lands when the window of this walker has been asked for. */
+static FlightKey plan_key(const Checkout *c, unsigned slot) {
+        return (FlightKey){.scope = c, .kind = DEMAND_WALK, .id = {(uint8_t) slot}};
+}
+
+static void run_plan(Task *task) {
+        WalkPlan *plan = container_of(task, WalkPlan, task);
+        Namespace *ns = plan->ns;
+        const FlightKey key = plan_key(plan->file->checkout, plan->slot);
+
+        fetch_window(plan);
+        flight_land(ns->flights, &key, 0, NULL);
+        node_table_put(ns->nodes, plan->file);
+        free(plan);
+        ns_operation_end(ns);
+}
+
+/* Where there is no memory for it, it is just as well left out. */
+static void start_plan(const WalkPlan *plan) {
+        Namespace *ns = plan->ns;
+        const FlightKey key = plan_key(plan->file->checkout, plan->slot);
+        void *memory;
+
+        if (flight_join(ns->flights, &key, NULL) <= 0)
+                return;
+        if (demand_begin(ns, sizeof(WalkPlan), &memory) < 0) {
+                flight_land(ns->flights, &key, 0, NULL);
+                return;
+        }
+        WalkPlan *copy = memory;
+        *copy = *plan;
+        copy->file = node_ref(plan->file);
+        copy->task.run = run_plan;
+        pool_submit(ns->context->pool, &copy->task, TASK_NORMAL);
+}
+
+/* A window is being gathered that the file is likely to be in: asking for it alone would cost a
+ * request, and say nothing about the walk. 1: the call waits for it; 0: there is none; < 0. */
+static int
+wait_for_plan(Namespace *ns, const NsCall *call, Checkout *c, Walkers *w, const WalkPlace *place) {
+        mutex_lock(&w->lock);
+        Walker *walker = find_near(w, place, now_usec());
+        unsigned slot = walker ? (unsigned) (walker - w->walkers) : 0;
+        mutex_unlock(&w->lock);
+        const FlightKey key = plan_key(c, slot);
+        if (!walker || !flight_exists(ns->flights, &key))
+                return 0;
+        int r = flight_join(ns->flights, &key, call->waiter);
+        if (r > 0) /* it has landed just now */
+                flight_land(ns->flights, &key, 0, NULL);
+        return r < 0 ? r : 1;
+}
+
+/* The targets of links are small, and whoever wants one (`ls -l`) wants all of them; he need not
+ * want the files. */
+static void fetch_links(Namespace *ns, Node *link, const WalkPlace *place) {
+        const WalkPlan plan = {.ns = ns, .file = link, .place = *place, .scope = 1};
+        _cleanup_walk_gather_ WalkGather g = {
+                .max_cost = MAX_LINKS * walk_cost(64),
+                .max_looked = MAX_LOOKED,
+                .symlinks_only = true,
+        };
+
+        int r = walk_gather_add(&g, &link->oid, link->size);
+        if (r >= 0)
+                r = gather_from(&plan, &g, place, 1, false, false);
+        if (r > 0)
+                r = gather_from(&plan, &g, place, 1, false, true);
+        if (r >= 0)
+                fetch_queue_ahead(ns, link->checkout->repo, NULL, g.wants, g.n, FETCH_WAITING);
+}
+
+int walk_missed(Namespace *ns, const NsCall *call, Node *file) {
+        Checkout *c = file->checkout;
+        NsPrefetch limits = ns_prefetch(ns);
+        WalkPlan plan = {.ns = ns, .file = file};
+        WalkMiss miss;
+
+        if (c->repo->source->objects_in_memory ||
+            (limits.sibling_limit == 0 && limits.walk_limit == 0))
+                return 0;
+        if (walk_place_find(ns, file, &miss.place, &miss.n_listed, &miss.first) <= 0)
+                return 0;
+        if (file->kind == NODE_SYMLINK) {
+                fetch_links(ns, file, &miss.place);
+                return 0;
+        }
+        Walkers *w = walkers_of(c);
+        int r = w ? wait_for_plan(ns, call, c, w, &miss.place) : -ENOMEM;
+        if (r != 0)
+                return r > 0 ? NS_PARKED : 0;
+        /* Several reads of one file are one miss. */
+        if (atomic_exchange_explicit(&c->last_miss_id, file->id, memory_order_relaxed) == file->id)
+                return 0;
+        ahead_lost(&file->oid);
+        plan_miss(w, file, &miss, &limits, &plan);
+        if (plan.siblings && plan.window > 0)
+                fetch_siblings(&plan);
+        else {
+                note_file(&plan);
+                if (plan.window > 0)
+                        start_plan(&plan);
+        }
+        return 0;
+}
+
+/* It is time for more. */
+static void go_on(Namespace *ns, Node *file, Walkers *w, unsigned slot, bool crossed) {
+        NsPrefetch limits = ns_prefetch(ns);
+        WalkPlan plan = {
+                .ns = ns,
+                .file = file,
+                .slot = slot,
+                .crossed = crossed,
+                .limit = limits.walk_limit,
+        };
+        Walker *walker = &w->walkers[slot];
+
+        if (limits.walk_limit == 0)
+                return;
+        mutex_lock(&w->lock);
+        uint64_t window = MAX(walker->window, limits.sibling_limit) * GROWTH;
+        if (crossed) {
+                window = MAX(window, limits.walk_limit / 4);
+                atomic_store_explicit(&walker->dir, 0, memory_order_relaxed);
+        }
+        plan.place = walker->next;
+        next_window(walker, MIN(window, limits.walk_limit), &plan);
+        mutex_unlock(&w->lock);
+        start_plan(&plan);
+}
+
+/* On the hot path, but only for what was fetched for a walker, once. */
+static void used(Namespace *ns, Node *file, unsigned tag) {
+        Walkers *w = atomic_load(&file->checkout->walkers);
+        Walker *walker = w ? &w->walkers[tag_slot(tag)] : NULL;
+
+        if (!walker || (atomic_load_explicit(&walker->window_id, memory_order_relaxed) & 63) !=
+                               tag_window(tag))
+                return; /* of a window before */
+        uint64_t now = now_usec();
+        if (!is_recent(walker, now))
+                return;
+        atomic_store_explicit(&walker->read_usec, now, memory_order_relaxed);
+        unsigned n = atomic_fetch_add_explicit(&walker->n_used, 1, memory_order_relaxed) + 1;
+        uint64_t dir = atomic_load_explicit(&walker->dir, memory_order_relaxed);
+        bool crossed = dir != 0 && dir != file->parent->id && n > MIN_USED_CROSSING;
+        if (!crossed && (n < MIN_USED || tag_part(tag) < N_PARTS / 2))
+                return;
+        if (atomic_load_explicit(&walker->due, memory_order_relaxed) &&
+            atomic_exchange_explicit(&walker->due, false, memory_order_relaxed))
+                go_on(ns, file, w, tag_slot(tag), crossed);
+}
+
+void walk_read(Namespace *ns, Node *file) {
+        AheadPolicy policy;
+        unsigned tag;
+
+        if (ahead_take(&file->oid, &policy, &tag) && policy != AHEAD_PUSH &&
+            policy != AHEAD_CHILDREN)
+                used(ns, file, tag);
+}
