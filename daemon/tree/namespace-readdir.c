@@ -251,61 +251,88 @@ static uint64_t tree_tag(const Oid *tree) {
         return (oid_prefix64(tree) & INT32_MAX) << 32;
 }
 
+/* A tree that a directory shows, or showed. */
+typedef struct Shown {
+        Oid tree;
+        int64_t mtime;
+        bool now;
+} Shown;
+
 /* The tree that this listing started on: the one shown now, or one shown before. */
-static int find_tree(const Readdir *rd, Oid *ret) {
+static int find_tree(const Readdir *rd, Shown *ret) {
         Checkout *c = rd->dir->checkout;
         uint64_t tag = rd->offset & ~(uint64_t) UINT32_MAX;
 
         MUTEX_GUARD(&c->lock);
-        *ret = rd->dir->oid;
-        if (rd->offset == 0 || tree_tag(ret) == tag)
+        *ret = (Shown){.tree = rd->dir->oid, .mtime = c->time, .now = true};
+        if (rd->offset == 0 || tree_tag(&ret->tree) == tag)
                 return 0;
+        ret->now = false;
         for (size_t i = 0; rd->dir->past && i < NODE_N_PAST_TREES; i++)
                 if (tree_tag(&rd->dir->past->trees[i]) == tag) {
-                        *ret = rd->dir->past->trees[i];
+                        ret->tree = rd->dir->past->trees[i];
                         return 0;
                 }
         if (tag == 0) { /* it was empty when the listing began: it ends there */
-                *ret = (Oid){0};
+                ret->tree = (Oid){0};
                 return 0;
         }
         return -ESTALE;
 }
 
-/* Makes the node of an entry for READDIRPLUS. 1; 0 when the directory shows another tree by now:
- * then only the name is given, and the kernel looks it up in the new one. */
+/* What a directory shows is guarded by the checkout, so its node is made with that locked. 1; 0
+ * when the directory that is read shows another tree by now. */
 static int
-make_node(const Readdir *rd, const Oid *tree, const Listing *l, ListingEntry *e, Node **ret) {
+give_dir(const Readdir *rd, const Shown *shown, const Listing *l, ListingEntry *e, Node **ret) {
         Checkout *c = rd->dir->checkout;
         bool switched = false;
         int r = 0;
 
         mutex_lock(&c->lock);
-        bool current = oid_equal(&rd->dir->oid, tree);
+        bool current = oid_equal(&rd->dir->oid, &shown->tree);
         if (current)
                 r = ns_entry_node_locked(rd->ns, rd->dir, l, e, ret, &switched);
         mutex_unlock(&c->lock);
+        if (r < 0 || !current)
+                return MIN(r, 0);
         if (switched)
                 ns_forget_below(rd->ns, *ret);
-        return r < 0 ? r : current;
+        node_table_kernel_get(rd->ns->nodes, *ret);
+        return 1;
+}
+
+/* Makes the node of an entry for READDIRPLUS, and gives it to the kernel: before the reply, as the
+ * kernel may forget it again as soon as it has that. 1; 0 when the directory shows another tree by
+ * now: then only the name is given, and the kernel looks it up in the new one.
+ *
+ * A file is what it is in whichever tree, so its node needs no lock but its own. The branch may
+ * move meanwhile: then the kernel is told of the name when it has taken in this reply, as it holds
+ * the directory's lock until then. */
+static int
+give_node(const Readdir *rd, const Shown *shown, const Listing *l, ListingEntry *e, Node **ret) {
+        if (!shown->now)
+                return 0;
+        if (e->kind == ENTRY_DIR)
+                return give_dir(rd, shown, l, e, ret);
+        const NodeSpec spec = ns_entry_spec(rd->dir, l, e, shown->mtime);
+        int r = node_table_give(rd->ns->nodes, &spec, ret);
+        return r < 0 ? r : 1;
 }
 
 /* 1 given, 0 no room, < 0. */
-static int
-fill_entry(const Readdir *rd, const Oid *tree, const Listing *l, ListingEntry *e, uint64_t next) {
+static int fill_entry(
+        const Readdir *rd, const Shown *shown, const Listing *l, ListingEntry *e, uint64_t next) {
         Node *node = NULL;
         NsAttr attr;
 
         if (rd->plus && listing_size(e) != SIZE_UNKNOWN) {
-                int r = make_node(rd, tree, l, e, &node);
+                int r = give_node(rd, shown, l, e, &node);
                 if (r < 0)
                         return r;
         }
-        if (node) {
+        if (node)
                 ns_node_attr(rd->ns, node, &attr);
-                /* Before the reply: the kernel may forget it again as soon as it has it. */
-                node_table_kernel_get(rd->ns->nodes, node);
-        } else {
+        else {
                 const NodeSpec spec = ns_entry_spec(rd->dir, l, e, 0);
                 attr = (NsAttr){.ino = node_id(&spec), .mode = node_mode(spec.kind)};
         }
@@ -318,8 +345,8 @@ fill_entry(const Readdir *rd, const Oid *tree, const Listing *l, ListingEntry *e
         return room;
 }
 
-static int fill_entries(const Readdir *rd, const Oid *tree, Listing *l) {
-        uint64_t tag = tree_tag(tree);
+static int fill_entries(const Readdir *rd, const Shown *shown, Listing *l) {
+        uint64_t tag = tree_tag(&shown->tree);
         uint64_t index = rd->offset & UINT32_MAX;
 
         if (!fill_dots(rd, tag))
@@ -328,7 +355,7 @@ static int fill_entries(const Readdir *rd, const Oid *tree, Listing *l) {
                 ListingEntry *e = &l->entries[i];
                 if (e->name_len == LISTING_NAME_TOO_LONG)
                         continue;
-                int r = fill_entry(rd, tree, l, e, tag | (i + N_DOTS + 1));
+                int r = fill_entry(rd, shown, l, e, tag | (i + N_DOTS + 1));
                 if (r <= 0)
                         return r;
         }
@@ -360,16 +387,16 @@ static int list_sizes(const Readdir *rd, Listing *l) {
 static int readdir_tree(const Readdir *rd) {
         Checkout *c = rd->dir->checkout;
         _cleanup_(listing_unrefp) Listing *l = NULL;
-        Oid tree;
+        Shown shown;
 
-        int r = find_tree(rd, &tree);
+        int r = find_tree(rd, &shown);
         if (r < 0)
                 return r;
-        if (oid_is_none(&tree)) {
+        if (oid_is_none(&shown.tree)) {
                 (void) fill_dots(rd, 0);
                 return 0;
         }
-        r = ns_listing(rd->ns, rd->call, c, &tree, &l);
+        r = ns_listing(rd->ns, rd->call, c, &shown.tree, &l);
         if (r < 0)
                 return r;
         if (rd->offset == 0) {
@@ -380,7 +407,7 @@ static int readdir_tree(const Readdir *rd) {
                 if (r < 0)
                         return r;
         }
-        return fill_entries(rd, &tree, l);
+        return fill_entries(rd, &shown, l);
 }
 
 int ns_readdir(

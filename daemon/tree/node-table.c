@@ -38,11 +38,8 @@ static uint64_t salted_id(const NodeSpec *spec, uint64_t salt) {
         if (spec->kind == NODE_OWNER) /* what was a repository once is another directory */
                 seed ^= UINT64_C(0xa0761d6478bd642f);
         uint64_t h = hash_bytes_stable(spec->name, spec->name_len, seed);
-        if (by_content) {
-                uint8_t key[sizeof(uint64_t) + 1 + OID_RAW_MAX];
-                memcpy(key, &h, sizeof(h));
-                key[sizeof(h)] = (uint8_t) spec->kind;
-                memcpy(key + sizeof(h) + 1, spec->oid.id, OID_RAW_MAX);
+        if (by_content) { /* object ids are hashes: the beginning of one is as good as all of it */
+                const uint64_t key[] = {h, oid_prefix64(&spec->oid) ^ spec->kind};
                 h = hash_bytes_stable(key, sizeof(key), seed);
         }
         /* 63 bits: some programs keep inode numbers in signed integers. 0 and the root's id are
@@ -96,17 +93,20 @@ static bool node_matches(const Node *node, const NodeSpec *spec) {
 }
 
 static int node_new(NodeTable *t, const NodeSpec *spec, uint64_t id, Node **ret) {
-        Node *node = calloc(1, sizeof(*node) + spec->name_len + 1);
+        Node *node = malloc(sizeof(*node) + spec->name_len + 1);
         if (!node)
                 return -ENOMEM;
-        node->id = id;
-        node->ref = REF_INIT;
-        node->kind = (uint8_t) spec->kind;
-        node->name_len = (uint16_t) spec->name_len;
+        *node = (Node){
+                .id = id,
+                .ref = REF_INIT,
+                .kind = (uint8_t) spec->kind,
+                .name_len = (uint16_t) spec->name_len,
+                .parent = spec->parent ? node_ref(spec->parent) : NULL,
+                .oid = spec->oid,
+                .mtime = spec->mtime,
+        };
         memcpy(node->name, spec->name, spec->name_len);
-        node->parent = spec->parent ? node_ref(spec->parent) : NULL;
-        node->oid = spec->oid;
-        node->mtime = spec->mtime;
+        node->name[spec->name_len] = '\0';
         if (node_is_owner(node))
                 node->owner = owner_ref(spec->owner);
         else if (spec->kind == NODE_CHECKOUT)
@@ -206,7 +206,17 @@ static Occupant find_locked(Shard *s, uint64_t id, const NodeSpec *spec, Node **
         return OCCUPANT_NONE;
 }
 
-static int probe(NodeTable *t, const NodeSpec *spec, bool add, Node **ret) {
+typedef enum ProbeFlags {
+        PROBE_ADD = 1 << 0,  /* make it if it is not there */
+        PROBE_GIVE = 1 << 1, /* to the kernel */
+} ProbeFlags;
+
+static void give_locked(Node *node) {
+        if (node->n_lookup++ == 0)
+                node_ref(node);
+}
+
+static int probe(NodeTable *t, const NodeSpec *spec, unsigned flags, Node **ret) {
         for (uint64_t salt = 0;; salt++) {
                 uint64_t id = salted_id(spec, salt);
                 Shard *s = shard_of(t, id);
@@ -215,7 +225,7 @@ static int probe(NodeTable *t, const NodeSpec *spec, bool add, Node **ret) {
 
                 mutex_lock(&s->lock);
                 Occupant o = find_locked(s, id, spec, &node);
-                if (o == OCCUPANT_NONE && add) {
+                if (o == OCCUPANT_NONE && (flags & PROBE_ADD)) {
                         r = node_new(t, spec, id, &node);
                         if (r >= 0) {
                                 r = htable_add(&s->nodes, &node->link, id);
@@ -223,6 +233,8 @@ static int probe(NodeTable *t, const NodeSpec *spec, bool add, Node **ret) {
                                         (void) ref_put(&node_destroy(node)->ref);
                         }
                 }
+                if ((flags & PROBE_GIVE) && r >= 0 && o != OCCUPANT_OTHER)
+                        give_locked(node);
                 mutex_unlock(&s->lock);
 
                 if (o == OCCUPANT_OTHER) {
@@ -237,13 +249,17 @@ static int probe(NodeTable *t, const NodeSpec *spec, bool add, Node **ret) {
 }
 
 int node_table_get_or_add(NodeTable *t, const NodeSpec *spec, Node **ret) {
-        return probe(t, spec, true, ret);
+        return probe(t, spec, PROBE_ADD, ret);
+}
+
+int node_table_give(NodeTable *t, const NodeSpec *spec, Node **ret) {
+        return probe(t, spec, PROBE_ADD | PROBE_GIVE, ret);
 }
 
 Node *node_table_find(NodeTable *t, const NodeSpec *spec) {
         Node *node = NULL;
 
-        (void) probe(t, spec, false, &node); /* cannot fail when nothing is made */
+        (void) probe(t, spec, 0, &node); /* cannot fail when nothing is made */
         return node;
 }
 
@@ -251,8 +267,7 @@ void node_table_kernel_get(NodeTable *t, Node *node) {
         Shard *s = shard_of(t, node->id);
 
         MUTEX_GUARD(&s->lock);
-        if (node->n_lookup++ == 0)
-                node_ref(node);
+        give_locked(node);
 }
 
 void node_table_kernel_put(NodeTable *t, uint64_t id, uint64_t n) {

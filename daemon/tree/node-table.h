@@ -23,6 +23,8 @@ Node *node_table_get(NodeTable *t, uint64_t id);
 /* Finds the node or makes it, in one critical section: of any number of threads exactly one makes
  * it, and all get the same. 1 made, 0 found, -ENOMEM. */
 int node_table_get_or_add(NodeTable *t, const NodeSpec *spec, Node **ret);
+/* The same, and the kernel is given it once more. */
+int node_table_give(NodeTable *t, const NodeSpec *spec, Node **ret);
 /* The node that this spec would find, or NULL: does not make one. */
 Node *node_table_find(NodeTable *t, const NodeSpec *spec);
 
