@@ -165,6 +165,8 @@ static int parse_log_level(const OptionRow *row, const char *value, void *field,
           "How many requests are out at a time, to all servers together.")                         \
         X("Network", "MaxRequestsPerSecond", "50", parse_uint, max_per_second, 0, 100000,          \
           "How many requests one server gets in a second; 0 means as many as there are.")          \
+        X("Network", "MaxBytesInFlight", "64M", parse_bytes, max_bytes_in_flight, MIB, INT64_MAX,  \
+          "How much of all answers may be in memory before it is unpacked.")                       \
         X("Network", "Retries", "2", parse_uint, retries, 0, 100,                                  \
           "How often a failed request is repeated where that may help.")                           \
         X("Network", "MaxObjectSize", "8G", parse_bytes, max_object_size, MIB, INT64_MAX,          \

@@ -34,6 +34,7 @@ typedef struct Config {
         unsigned max_per_host;         /* MaxRequestsPerHost= */
         unsigned max_total;            /* MaxRequests= */
         unsigned max_per_second;       /* MaxRequestsPerSecond=: to one host; 0 no limit */
+        uint64_t max_bytes_in_flight;  /* MaxBytesInFlight=: of answers that nobody worked on yet */
         unsigned retries;              /* Retries= */
         uint64_t max_object_size;      /* MaxObjectSize= */
         char *ca_file;                 /* CAFile=: NULL for the system's */

@@ -371,7 +371,7 @@ int http_transfer_new(
         };
 
         _cleanup_(http_transfer_unrefp) HttpTransfer *t = fresh;
-        int r = inbox_init(&t->inbox, &inbox_ops, pool, priority);
+        int r = inbox_init(&t->inbox, &inbox_ops, pool, priority, config->budget);
         if (r < 0)
                 return r;
         r = http_url_origin(request->url, &t->origin);

@@ -6,6 +6,7 @@
 
 #include "gitfs/macro.h"
 
+#include "forge/inbox.h"
 #include "util/buf.h"
 #include "util/failure.h"
 #include "work/pool.h"
@@ -21,6 +22,7 @@ typedef struct HttpConfig {
         uint64_t stall_timeout_usec; /* no byte in either direction for that long */
         const char *ca_file;         /* NULL: the system's */
         const char *user_agent;
+        InboxBudget *budget; /* outlives the client; NULL: no limit */
 } HttpConfig;
 
 typedef struct HttpRequest {

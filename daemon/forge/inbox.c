@@ -6,6 +6,40 @@
 
 #include <errno.h>
 
+#include "util/stats.h"
+
+/* A larger buffer is given back when there is nothing to do for the moment. */
+#define KEPT_SIZE (256u << 10)
+
+/* --- the budget --- */
+
+static void account(Inbox *inbox, size_t more, size_t less) {
+        if (inbox->budget) {
+                (void) atomic_fetch_add_explicit(
+                        &inbox->budget->used, more - less, memory_order_relaxed);
+        }
+        inbox->held += more - less;
+        stat_add(STAT_INBOX_BYTES_NOW, (int64_t) more - (int64_t) less);
+}
+
+/* A hint: others add to it and take from it meanwhile. */
+static bool over_budget(const Inbox *inbox) {
+        const InboxBudget *budget = inbox->budget;
+
+        if (!budget)
+                return false;
+        size_t limit = inbox->background ? budget->limit - budget->limit / 4 : budget->limit;
+        return atomic_load_explicit(&budget->used, memory_order_relaxed) >= limit;
+}
+
+static bool is_full(const Inbox *inbox, size_t len) {
+        if (inbox->filling.len > 0 && inbox->filling.len + len > INBOX_LIMIT)
+                return true;
+        return inbox->held > 0 && over_budget(inbox);
+}
+
+/* --- moving --- */
+
 static void schedule_pump(Inbox *inbox) {
         mutex_lock(&inbox->mutex);
         bool post = !inbox->pump_queued;
@@ -22,12 +56,13 @@ int inbox_put(Inbox *inbox, const void *data, size_t len) {
                 MUTEX_GUARD(&inbox->mutex);
                 if (inbox->dropping)
                         return -ECANCELED;
-                if (inbox->filling.len > 0 && inbox->filling.len + len > INBOX_LIMIT) {
+                if (is_full(inbox, len)) {
                         inbox->paused = true;
                         return -EAGAIN;
                 }
                 if (buf_append(&inbox->filling, data, len) < 0)
                         return -ENOMEM;
+                account(inbox, len, 0);
         }
         schedule_pump(inbox);
         return 0;
@@ -73,16 +108,19 @@ static void deliver_end(Inbox *inbox, int result, Failure *failure) {
 
 static void pump(Inbox *inbox) {
         for (;;) {
-                inbox->draining.len = 0;
                 mutex_lock(&inbox->mutex);
+                account(inbox, 0, inbox->draining.len);
+                inbox->draining.len = 0;
                 Buf filled = inbox->filling;
                 inbox->filling = inbox->draining;
                 inbox->draining = filled;
                 bool finished = inbox->finished, dropping = inbox->dropping;
-                bool resume = inbox->paused, something = filled.len > 0 || inbox->woken;
+                bool resume = inbox->paused && !is_full(inbox, 0);
+                bool something = filled.len > 0 || inbox->woken;
                 int result = inbox->result;
                 Failure failure = inbox->failure;
-                inbox->paused = inbox->woken = false;
+                inbox->paused = inbox->paused && !resume;
+                inbox->woken = false;
                 /* Whatever comes from here on posts the pump again. */
                 bool idle = !finished && (!something || dropping);
                 inbox->pump_queued = !idle;
@@ -94,6 +132,8 @@ static void pump(Inbox *inbox) {
                         deliver(inbox);
                 if (finished)
                         deliver_end(inbox, result, &failure);
+                else if (idle && inbox->draining.cap > KEPT_SIZE)
+                        buf_wipe(&inbox->draining);
                 if (finished || idle)
                         return;
         }
@@ -106,13 +146,20 @@ static void pump_run(StrandItem *item) {
         inbox->ops->unref(inbox);
 }
 
-int inbox_init(Inbox *inbox, const InboxOps *ops, Pool *pool, TaskPriority priority) {
-        *inbox = (Inbox){.ops = ops, .pump.run = pump_run};
+int inbox_init(
+        Inbox *inbox, const InboxOps *ops, Pool *pool, TaskPriority priority, InboxBudget *budget) {
+        *inbox = (Inbox){
+                .ops = ops,
+                .pump.run = pump_run,
+                .budget = budget,
+                .background = priority == TASK_BACKGROUND,
+        };
         mutex_init(&inbox->mutex, LOCK_RANK_HTTP);
         return strand_new(pool, priority, &inbox->strand);
 }
 
 void inbox_done(Inbox *inbox) {
+        account(inbox, 0, inbox->held);
         /* What comes may be a secret, too (login.h). */
         buf_wipe(&inbox->filling);
         buf_wipe(&inbox->draining);

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -17,6 +18,14 @@
 typedef struct Inbox Inbox;
 
 #define INBOX_LIMIT (4u << 20)
+
+/* What all inboxes together may hold. Beyond it each takes more only when its handler is through
+ * with all that it had: so every transfer goes on, by what is put at a time. Background ones leave
+ * a quarter to the others. */
+typedef struct InboxBudget {
+        size_t limit; /* bytes; constant */
+        atomic_size_t used;
+} InboxBudget;
 
 typedef struct InboxOps {
         /* On the strand, with no lock held: what has arrived; len 0 after inbox_wake(). A negative
@@ -36,11 +45,14 @@ typedef struct InboxOps {
 struct Inbox {
         const InboxOps *ops;
         Strand *strand;
+        InboxBudget *budget; /* borrowed; NULL: none */
+        bool background;
 
         Mutex mutex;
         /* Guarded by mutex: */
         Buf filling;
-        bool paused;   /* it was full */
+        size_t held;   /* bytes that the handler is not through with */
+        bool paused;   /* it was full, or all together were */
         bool dropping; /* the handler gave up */
         bool woken;
         bool finished;
@@ -54,8 +66,10 @@ struct Inbox {
         int aborted; /* what the handler returned to give up */
 };
 
-/* 0 or -ENOMEM; inbox_done() is for after a failure, too. */
-int inbox_init(Inbox *inbox, const InboxOps *ops, Pool *pool, TaskPriority priority);
+/* 0 or -ENOMEM; inbox_done() is for after a failure, too. The budget must outlive it; NULL: none.
+ */
+int inbox_init(
+        Inbox *inbox, const InboxOps *ops, Pool *pool, TaskPriority priority, InboxBudget *budget);
 void inbox_done(Inbox *inbox);
 
 /* For the thread that moves bytes. 0; -EAGAIN: there is no room, come back after resume(), nothing

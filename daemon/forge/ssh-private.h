@@ -64,6 +64,7 @@ int ssh_transfer_new(
         const SshRequest *request,
         Pool *pool,
         TaskPriority priority,
+        InboxBudget *budget,
         const SshHandler *handler,
         void *userdata,
         SshTransfer **ret);

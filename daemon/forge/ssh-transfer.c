@@ -119,6 +119,7 @@ int ssh_transfer_new(
         const SshRequest *request,
         Pool *pool,
         TaskPriority priority,
+        InboxBudget *budget,
         const SshHandler *handler,
         void *userdata,
         SshTransfer **ret) {
@@ -137,7 +138,7 @@ int ssh_transfer_new(
         };
 
         _cleanup_(ssh_transfer_unrefp) SshTransfer *t = fresh;
-        int r = inbox_init(&t->inbox, &inbox_ops, pool, priority);
+        int r = inbox_init(&t->inbox, &inbox_ops, pool, priority, budget);
         if (r >= 0)
                 r = transfer_setup(t, program, request);
         if (r < 0)

@@ -144,7 +144,15 @@ int ssh_start(
         int r = get_program(c, &program);
         if (r >= 0)
                 r = ssh_transfer_new(
-                        c, &program, request, c->pool, priority, handler, userdata, &t);
+                        c,
+                        &program,
+                        request,
+                        c->pool,
+                        priority,
+                        c->config.budget,
+                        handler,
+                        userdata,
+                        &t);
         if (r < 0)
                 return r;
         {

@@ -6,6 +6,7 @@
 
 #include "gitfs/macro.h"
 
+#include "forge/inbox.h"
 #include "util/failure.h"
 #include "work/pool.h"
 
@@ -24,6 +25,7 @@ typedef struct SshClient SshClient;
 
 typedef struct SshConfig {
         uint64_t stall_timeout_usec; /* no byte in either direction for that long */
+        InboxBudget *budget;         /* outlives the client; NULL: no limit */
 } SshConfig;
 
 int ssh_client_new(const SshConfig *config, Pool *pool, SshClient **ret);

@@ -37,6 +37,7 @@ struct Manager {
         Mailbox *mailbox;
         Store *store;
         Documents *documents; /* NULL where they cannot be kept */
+        InboxBudget inbox_budget;
         HttpClient *http;
         HostGates *gates;
         Helpers *helpers;

@@ -142,8 +142,12 @@ static int start_engine(Manager *m) {
                 .stall_timeout_usec = c->stall_timeout_usec,
                 .ca_file = c->ca_file,
                 .user_agent = "gitfs/" GITFS_VERSION,
+                .budget = &m->inbox_budget,
         };
-        const SshConfig ssh = {.stall_timeout_usec = c->stall_timeout_usec};
+        const SshConfig ssh = {
+                .stall_timeout_usec = c->stall_timeout_usec,
+                .budget = &m->inbox_budget,
+        };
 
         const GateLimits limits = {
                 .max_per_host = c->max_per_host,
@@ -151,6 +155,7 @@ static int start_engine(Manager *m) {
                 .max_per_second = c->max_per_second,
         };
 
+        m->inbox_budget.limit = c->max_bytes_in_flight;
         int r = pool_new(c->workers > 0 ? c->workers : default_workers(), &m->pool);
         if (r >= 0)
                 r = flight_table_new(m->pool, &m->flights);
@@ -435,7 +440,8 @@ static void warn_fixed(const Manager *m, const Config *c) {
         bool moved = !m->cache_override && strcmp(c->cache_directory, now->cache_directory) != 0;
 
         if (moved || c->max_per_host != now->max_per_host || c->max_total != now->max_total ||
-            c->max_per_second != now->max_per_second || c->workers != now->workers ||
+            c->max_per_second != now->max_per_second ||
+            c->max_bytes_in_flight != now->max_bytes_in_flight || c->workers != now->workers ||
             c->fuse_threads != now->fuse_threads ||
             c->connect_timeout_usec != now->connect_timeout_usec ||
             c->stall_timeout_usec != now->stall_timeout_usec)

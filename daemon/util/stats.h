@@ -54,6 +54,8 @@
         X(HTTP_BYTES_IN, "http-bytes-in")                                                          \
         X(HTTP_BYTES_OUT, "http-bytes-out")                                                        \
         X(HTTP_ACTIVE_NOW, "http-active-now")                                                      \
+        X(HTTP_HELD, "http-held")                                                                  \
+        X(INBOX_BYTES_NOW, "inbox-bytes-now")                                                      \
         X(SSH_REQUESTS, "ssh-requests")                                                            \
         X(SSH_CONNECTIONS, "ssh-connections")                                                      \
         X(SSH_CONNECTIONS_NOW, "ssh-connections-now")                                              \

@@ -192,6 +192,25 @@ def max_object_size(t):
     assert t.errno_of(t.read, "o/big/blob") == errno.EFBIG
 
 
+@harness.case()
+def max_bytes_in_flight(t):
+    """What has arrived and is not unpacked stays below its limit, and the rest comes all the same (R3)."""
+    root = t.path("repos")
+    os.mkdir(root)
+    contents = {f"f{n:02}": os.urandom(1 << 20) for n in range(24)}
+    repo.simple_repo(os.path.join(root, "r.git"), contents)
+    t.start_org("git", root, config="[Network]\nMaxBytesInFlight=1M\n")
+    threads, results = in_threads(lambda name: t.read(f"o/r/{name}"), contents)
+    most = 0
+    while any(thread.is_alive() for thread in threads):
+        most = max(most, t.stats()["inbox-bytes-now"])
+    join(threads)
+    assert results == contents, "wrong bytes"
+    # Each of six transfers may have one read of the socket more.
+    assert most <= (1 << 20) + 6 * (128 << 10), most
+    assert t.stats()["inbox-bytes-now"] == 0
+
+
 @harness.case(seconds=300)
 def disk_limit(t):
     """The cache stays below its limit, and no byte is wrong while it evicts (R35)."""
