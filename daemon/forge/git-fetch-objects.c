@@ -9,7 +9,7 @@
  * deltas that it has, and is not sent 50 bytes for each. Their trees are here already, so they are
  * filtered out by type. Servers do not tell that they can do that (git 2.32 and later can, where it
  * is allowed), so one that answers such a request with nonsense is asked again without the filter;
- * if that goes well it is not asked so again.
+ * if that goes well no repository of the host is asked so again.
  *
  * Every object is checked against its id before it is kept. So a batch of blobs that are all here
  * is done, even if the answer was cut off behind them or the pack's own checksum is wrong. */
@@ -20,6 +20,7 @@
 #include <string.h>
 
 #include "forge/git-exchange.h"
+#include "forge/git-host.h"
 #include "forge/git-pack-sink.h"
 #include "forge/git-request.h"
 #include "forge/git-response.h"
@@ -261,11 +262,6 @@ static int check_complete(ObjectsOp *op, Failure *failure) {
         return op->fetch->kind == FETCH_COMMIT ? peel_commit(op, failure) : 0;
 }
 
-static void use_types(ObjectsOp *op, bool use) {
-        op->blobs_only = use;
-        op->shape.filter = use ? FILTER_BLOBS_ONLY : NULL;
-}
-
 static void objects_end(ObjectsOp *op, int result, const Failure *failure) {
         Fetch *fetch = op->fetch;
         Failure copy = *failure;
@@ -305,8 +301,10 @@ static bool next_batch(ObjectsOp *op) {
 }
 
 static void batch_came(ObjectsOp *op) {
-        if (op->without_types)
-                git_source_refuses_types(op->source);
+        GitHosts *hosts = op->source->context->git_hosts;
+
+        if (op->without_types && hosts)
+                git_hosts_refuse_types(hosts, op->source->origin);
         /* The filter may leave out a tree that was wanted, if it lies below another one. */
         if (op->blobs_only)
                 git_wants_settle(&op->wants, op->batch_start, op->batch_end);
@@ -325,7 +323,8 @@ static void objects_done(GitExchange *x, int result, const Failure *failure) {
         if (result >= 0)
                 batch_came(op);
         else if (op->types_doubted) {
-                use_types(op, false); /* the same batch again */
+                op->blobs_only = false; /* the same batch again */
+                op->shape.filter = NULL;
                 op->without_types = true;
         } else if (git_basis_is_doubted(&op->basis, x, failure)) {
                 git_source_discover(op->source, op->fetch, true);
@@ -384,6 +383,13 @@ static void count_fetch(FetchKind kind) {
                 1);
 }
 
+static bool filters_types(const GitSource *source, const GitBasis *basis) {
+        GitHosts *hosts = source->context->git_hosts;
+
+        return basis->capabilities.filter &&
+               !(hosts && git_hosts_refuses_types(hosts, source->origin));
+}
+
 static int objects_op_new(GitSource *source, const GitBasis *basis, Fetch *fetch, ObjectsOp **ret) {
         bool trees_only = fetch->kind == FETCH_COMMIT || fetch->kind == FETCH_TREES;
 
@@ -405,8 +411,10 @@ static int objects_op_new(GitSource *source, const GitBasis *basis, Fetch *fetch
         };
         (void) source_ref(&source->source);
         git_source_exchange(source, basis, fetch, &exchange_ops, &op->exchange);
-        if (fetch->kind == FETCH_CLOSURE && basis->filters_types)
-                use_types(op, true);
+        if (fetch->kind == FETCH_CLOSURE && filters_types(source, basis)) {
+                op->blobs_only = true;
+                op->shape.filter = FILTER_BLOBS_ONLY;
+        }
         atomic_fetch_add(&n_ops_now, 1);
         op->sink = (GitPackSink){
                 .store = source->context->store,

@@ -32,6 +32,7 @@ typedef struct GitHost {
         char *origin;
         /* Guarded by the mutex of the hosts: */
         bool looked_for; /* on disk */
+        bool types_refused;
         bool known;
         bool ours; /* told to this process, not to an earlier one */
         int64_t learnt_sec;
@@ -217,6 +218,21 @@ uint64_t git_hosts_measure(GitHosts *h, const char *origin, uint64_t sample_usec
         }
         host->rtt_usec = least_known(host->rtt_usec, sample_usec);
         return least_known(host->rtt_usec, host->last_rtt_usec);
+}
+
+void git_hosts_refuse_types(GitHosts *h, const char *origin) {
+        MUTEX_GUARD(&h->mutex);
+        GitHost *host = find_or_make_host(h, origin);
+
+        if (host)
+                host->types_refused = true;
+}
+
+bool git_hosts_refuses_types(GitHosts *h, const char *origin) {
+        MUTEX_GUARD(&h->mutex);
+        const GitHost *host = find_host(h, origin);
+
+        return host && host->types_refused;
 }
 
 /* --- flights --- */

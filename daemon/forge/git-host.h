@@ -33,6 +33,11 @@ void git_hosts_learn(GitHosts *hosts, const char *origin, const GitCapabilities 
  * Source.rtt_usec; 0 instead of a sample just asks. */
 uint64_t git_hosts_measure(GitHosts *hosts, const char *origin, uint64_t sample_usec);
 
+/* A server does not say whether it filters by the type of objects; a repository there turned out
+ * not to. For as long as this process runs. */
+void git_hosts_refuse_types(GitHosts *hosts, const char *origin);
+bool git_hosts_refuses_types(GitHosts *hosts, const char *origin);
+
 /* One question at a time. The scope of a flight is the identity of a host, or that of a single
  * repository; never NULL. Otherwise as flight_join() and flight_land(). */
 const void *git_hosts_scope(GitHosts *hosts, const char *origin);

@@ -42,16 +42,10 @@ void git_source_basis(GitSource *source, GitBasis *ret) {
         assert(source->knowledge != GIT_UNKNOWN);
         *ret = (GitBasis){
                 .capabilities = source->capabilities,
-                .filters_types = source->capabilities.filter && !source->types_refused,
                 .proven = source->knowledge == GIT_PROVEN,
         };
         if (source->object_info_failed)
                 ret->capabilities.object_info = false;
-}
-
-void git_source_refuses_types(GitSource *source) {
-        MUTEX_GUARD(&source->mutex);
-        source->types_refused = true;
 }
 
 void git_source_exchange(

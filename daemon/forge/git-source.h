@@ -38,7 +38,6 @@ typedef struct GitSource {
         GitKnowledge knowledge;
         GitCapabilities capabilities;
         bool object_info_failed; /* advertised, but it does not work */
-        bool types_refused;      /* filters, but not by the type of objects */
         /* Told with the capabilities, and good for one FETCH_REF that follows: v0: all refs; v2:
          * what first_name can mean, NULL being the default branch. */
         GitRefs first_refs;
@@ -65,12 +64,9 @@ int git_source_new_known(
 /* What a fetch goes by from its beginning to its end, whatever is found out meanwhile. */
 typedef struct GitBasis {
         GitCapabilities capabilities; /* object_info: only while it works */
-        bool filters_types;           /* as far as is known */
         bool proven;
 } GitBasis;
 void git_source_basis(GitSource *source, GitBasis *ret);
-/* It turned out not to. */
-void git_source_refuses_types(GitSource *source);
 /* Fills what is common to the exchanges of fetches. */
 void git_source_exchange(
         GitSource *source,
