@@ -24,7 +24,7 @@ void disk_tier_discharge(DiskTier *tier, uint64_t bytes) {
 }
 
 static bool worse(const Segment *a, const Segment *b) {
-        bool a_dead = atomic_load(&a->n_live) == 0, b_dead = atomic_load(&b->n_live) == 0;
+        bool a_dead = segment_n_live(a) == 0, b_dead = segment_n_live(b) == 0;
         if (a_dead != b_dead)
                 return a_dead;
         uint64_t a_use = atomic_load(&a->last_use), b_use = atomic_load(&b->last_use);
@@ -54,20 +54,20 @@ static Segment *take_victim_locked(DiskTier *tier) {
 typedef struct Carry {
         DiskTier *tier;
         Segment *segment;
-        bool keep_hot;
         uint64_t left; /* bytes that may still be carried */
         uint16_t now;
         uint32_t half_turnover;
-        int64_t n_dropped;
 } Carry;
 
-static bool is_hot(const Carry *carry, const IndexValue *value) {
-        return value->verified && value->size <= carry->left &&
-               (uint16_t) (carry->now - value->clock) < carry->half_turnover;
+static bool is_hot(const Carry *carry, uint32_t number, const SegmentRecord *record) {
+        uint16_t marks = segment_index_marks(&carry->segment->index, number);
+
+        return marks & MARK_VERIFIED && !(marks & MARK_DEAD) && record->size <= carry->left &&
+               ((carry->now - marks) & MARK_CLOCK) < carry->half_turnover;
 }
 
 /* Without room for it the object is dropped like the others. */
-static void carry_over(Carry *carry, const SegmentRecord *record, const IndexValue *value) {
+static void carry_over(Carry *carry, const SegmentRecord *record) {
         DiskReservation to;
 
         if (disk_tier_reserve_active(carry->tier, record->size, &to) < 0)
@@ -77,44 +77,36 @@ static void carry_over(Carry *carry, const SegmentRecord *record, const IndexVal
                 memcpy(disk_reservation_data(&to),
                        segment_bytes(carry->segment, record->offset),
                        record->size);
-        /* Cannot fail: the entry is there already. */
+        /* Without memory it is dropped, too. */
         (void) disk_tier_publish(
-                carry->tier, &to, record->kind, &record->oid, value->type, INDEX_REPLACE);
+                carry->tier, &to, record->kind, &record->oid, record->type, INDEX_KEEP);
 }
 
-static void drop_record(const SegmentRecord *record, void *userdata) {
-        Carry *carry = userdata;
-        IndexValue value;
-
-        if (!index_peek(&carry->tier->index, record->kind, &record->oid, &value) ||
-            value.segment != carry->segment || value.offset != record->offset)
-                return;
-        if (carry->keep_hot && is_hot(carry, &value))
-                carry_over(carry, record, &value);
-        if (index_remove(&carry->tier->index, record->kind, &record->oid, carry->segment))
-                carry->n_dropped++;
-}
-
-int disk_tier_drop_segment(DiskTier *tier, Segment *segment, bool keep_hot) {
-        Carry carry = {.tier = tier, .segment = segment, .keep_hot = keep_hot};
-        int r = 0;
+static void keep_hot_objects(DiskTier *tier, Segment *segment) {
+        Carry carry = {.tier = tier, .segment = segment};
+        SegmentRecord record;
 
         carry.now = (uint16_t) atomic_load(&tier->clock);
         mutex_lock(&tier->lock);
         carry.left = tier->segment_size / CARRY_FRACTION;
-        carry.half_turnover = MIN(tier->n_segments / 2, (uint32_t) UINT16_MAX / 2);
+        carry.half_turnover = MIN(tier->n_segments / 2, (uint32_t) MARK_CLOCK / 2);
         mutex_unlock(&tier->lock);
 
-        int damaged = 0;
-        if (atomic_load(&segment->n_live) > 0)
-                damaged = segment_each(segment, drop_record, &carry);
-        /* The index must not point here any more, whatever the file says it holds. */
-        if (damaged < 0 || atomic_load(&segment->n_live) > 0) {
-                stat_add(STAT_STORE_CORRUPT, 1);
+        for (uint32_t i = 0; i < segment->index.n; i++)
+                if (segment_index_at(&segment->index, i, &record) && is_hot(&carry, i, &record))
+                        carry_over(&carry, &record);
+}
+
+int disk_tier_drop_segment(DiskTier *tier, Segment *segment, bool keep_hot) {
+        int r = 0;
+
+        if (keep_hot && atomic_load(&segment->index.marks))
+                keep_hot_objects(tier, segment);
+        stat_add(STAT_STORE_EVICTED, segment_n_live(segment));
+        catalog_remove(&tier->catalog, segment);
+        /* Of one that was never sealed. */
+        if (atomic_load(&segment->n_open) > 0)
                 index_sweep(&tier->index, segment);
-        }
-        assert(atomic_load(&segment->n_live) == 0);
-        stat_add(STAT_STORE_EVICTED, carry.n_dropped);
 
         _cleanup_free_ char *path = disk_segment_path(tier, segment->number);
         if (!path)

@@ -4,6 +4,7 @@
 
 #include "gitfs/macro.h"
 
+#include "store/catalog.h"
 #include "store/disk.h"
 #include "store/index.h"
 #include "util/mutex.h"
@@ -14,7 +15,8 @@ typedef TAILQ_HEAD(SegmentList, Segment) SegmentList;
 
 struct DiskTier {
         char *directory;             /* owned; constant */
-        Index index;                 /* locks itself */
+        Index index;                 /* of the open segments; locks itself */
+        Catalog catalog;             /* of the sealed ones; locks itself */
         atomic_uint_least64_t bytes; /* of all segment files; raised with lock only */
         atomic_uint_least64_t clock; /* ticks once per new segment */
 
@@ -47,6 +49,11 @@ int disk_tier_publish(
         const Oid *oid,
         ObjectType type,
         IndexConflict conflict);
+
+/* disk-find.c */
+/* Seals a segment nobody writes to any more, and lets the catalog find its records in the place of
+ * the index. On failure the index is without them, too. */
+int disk_tier_seal_segment(DiskTier *tier, Segment *segment);
 
 /* disk-evict.c */
 /* Takes `bytes` of the limit, evicting the least recently used segments until they fit under it and

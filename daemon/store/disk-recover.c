@@ -12,9 +12,10 @@
 #include "util/log.h"
 #include "util/stats.h"
 
-/* A start reads the footer of each segment and trusts it for where things are, and for nothing
- * else: everything is unverified until its first use. Files of other names are not ours and stay. A
- * file of our name that is no segment, or holds nothing, is removed. */
+/* A start maps each segment and reads the summary of its index, and trusts it for where things are,
+ * and for nothing else: everything is unverified until its first use. Files of other names are not
+ * ours and stay. A file of our name that is no segment, or of another version, or holds nothing, is
+ * removed. */
 
 int disk_tier_lock_directory(DiskTier *tier) {
         _cleanup_free_ char *path = NULL;
@@ -61,46 +62,13 @@ static int is_segment(const struct dirent *entry) {
         return parse_name(entry->d_name, &number);
 }
 
-typedef struct Loader {
-        DiskTier *tier;
-        Segment *segment;
-        int error;
-} Loader;
-
-static bool plausible(const SegmentRecord *record) {
-        return (record->kind == STORE_OBJECT || record->kind == STORE_SIZES) &&
-               oid_raw_size(record->oid.algo) > 0 && record->type >= OBJECT_COMMIT &&
-               record->type <= OBJECT_TAG && record->size <= INDEX_MAX_SIZE &&
-               record->offset % 16 == 0;
-}
-
-static void load_record(const SegmentRecord *record, void *userdata) {
-        Loader *loader = userdata;
-        const IndexValue value = {
-                .segment = loader->segment,
-                .offset = record->offset,
-                .size = record->size,
-                .type = record->type,
-                .clock = (uint16_t) atomic_load(&loader->tier->clock),
-        };
-
-        if (!plausible(record))
-                return;
-        int r = index_put(&loader->tier->index, record->kind, &record->oid, &value, INDEX_REPLACE);
-        if (r < 0)
-                loader->error = r;
-}
-
 /* Takes the segment over. They come in the order of their numbers. */
 static int load_segment(DiskTier *tier, Segment *segment) {
-        Loader loader = {tier, segment, 0};
-
         mutex_lock(&tier->lock);
         disk_tier_add_segment_locked(tier, segment);
         tier->next_number = segment->number + 1;
         mutex_unlock(&tier->lock);
-        (void) segment_each(segment, load_record, &loader); /* up to the damage, if there is any */
-        return loader.error;
+        return catalog_add(&tier->catalog, segment);
 }
 
 static int open_segment(DiskTier *tier, uint64_t number) {
@@ -117,13 +85,14 @@ static int open_segment(DiskTier *tier, uint64_t number) {
         if (r == -ENOMEM)
                 return r;
         if (!segment) {
-                stat_add(STAT_STORE_CORRUPT, 1);
+                if (r != -ENOTSUP)
+                        stat_add(STAT_STORE_CORRUPT, 1);
                 log_debug("\"%s\" is no usable segment: %s", path, strerrorname_np(-r));
                 if (unlink(path) < 0)
                         log_debug("cannot remove \"%s\": %m, ignoring", path);
                 return 0;
         }
-        segment->charged = (segment->map_size + 4095) & ~(uint64_t) 4095;
+        segment->charged = segment_space(segment->map_size);
         segment->account = &tier->bytes;
         (void) atomic_fetch_add(&tier->bytes, segment->charged);
         stat_add(STAT_STORE_DISK_BYTES, (int64_t) segment->charged);
@@ -133,7 +102,7 @@ static int open_segment(DiskTier *tier, uint64_t number) {
 static void drop_empty(DiskTier *tier) {
         for (Segment *segment = TAILQ_FIRST(&tier->segments), *next; segment; segment = next) {
                 next = TAILQ_NEXT(segment, entry);
-                if (atomic_load(&segment->n_live) > 0)
+                if (segment_n_live(segment) > 0)
                         continue;
                 mutex_lock(&tier->lock);
                 disk_tier_take_segment_locked(tier, segment);

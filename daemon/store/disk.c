@@ -18,30 +18,33 @@
  * open: n_writers counts them, plus one while the segment is the active one, and whoever gives back
  * the last hold seals it, or drops it where nothing in it is wanted (`doomed`). So a segment is
  * sealed when all its records are complete, and entries appear only in segments that cannot be
- * evicted yet.
+ * evicted yet. How a record is found before and after that is disk-find.c's part.
  *
  * One thread at a time makes the next active segment, without the lock; others that need it wait
- * for that. */
+ * for that.
+ *
+ * Segments are no larger than an eighth of the limit, so that eviction has a choice, and no more
+ * than a few hundred of them share it, because each is searched for what is not here. */
 
 #define SEGMENT_SIZE_MAX (UINT64_C(64) << 20)
 #define SEGMENT_SIZE_MIN (UINT64_C(1) << 20)
 #define SEGMENTS_WANTED 8 /* at least, where the limit allows segments of that size */
 #define SEGMENTS_FEWEST 4 /* at least, however small the limit */
+#define SEGMENTS_MOST 256 /* at most, however large the limit */
 #define LARGE_FRACTION 8  /* of a segment: larger objects get their own */
 #define PAGE UINT64_C(4096)
-
-static uint64_t page_up(uint64_t n) {
-        return (n + PAGE - 1) & ~(PAGE - 1);
-}
 
 static void apply_limits(DiskTier *tier, const StoreConfig *config) {
         uint64_t size = MIN(config->disk_limit / SEGMENTS_WANTED, SEGMENT_SIZE_MAX);
 
         size = MAX(size, SEGMENT_SIZE_MIN);
+        size = MAX(size, config->disk_limit / SEGMENTS_MOST);
         size = MIN(size, config->disk_limit / SEGMENTS_FEWEST);
         tier->limit = config->disk_limit;
         tier->free_space_floor = config->free_space_floor;
-        tier->segment_size = size & ~(PAGE - 1);
+        size &= ~(PAGE - 1);
+        /* With what the file system notes about it. */
+        tier->segment_size = size - MIN(size, segment_space(size) - size);
 }
 
 char *disk_segment_path(const DiskTier *tier, uint64_t number) {
@@ -68,6 +71,7 @@ int disk_tier_open(const StoreConfig *config, DiskTier **ret) {
         (void) pthread_cond_init(&new->changed, NULL); /* cannot fail on Linux */
         TAILQ_INIT(&new->segments);
         index_init(&new->index);
+        catalog_init(&new->catalog);
         new->lock_fd = -1;
         _cleanup_(disk_tier_closep) DiskTier *tier = new;
 
@@ -88,18 +92,19 @@ int disk_tier_open(const StoreConfig *config, DiskTier **ret) {
 
 /* The last hold on a segment is gone. */
 static void finish_segment(DiskTier *tier, Segment *segment, bool doomed) {
-        if (!doomed) {
-                /* Unsealed it is as good, only slower for the next start. */
+        if (!doomed && disk_tier_seal_segment(tier, segment) >= 0) {
                 uint64_t before = segment->charged;
-                if (segment_seal(segment) >= 0) {
-                        segment->charged = page_up(segment_file_size(segment));
-                        assert(segment->charged <= before);
-                        disk_tier_discharge(tier, before - segment->charged);
-                }
+                segment->charged = segment_space(segment_file_size(segment));
+                assert(segment->charged <= before);
+                disk_tier_discharge(tier, before - segment->charged);
+
                 MUTEX_GUARD(&tier->lock);
                 segment->state = SEGMENT_SEALED;
                 if (!segment->doomed)
                         return;
+                disk_tier_take_segment_locked(tier, segment);
+        } else if (!doomed) {
+                MUTEX_GUARD(&tier->lock);
                 disk_tier_take_segment_locked(tier, segment);
         }
         (void) disk_tier_drop_segment(
@@ -111,7 +116,7 @@ static void release_hold(DiskTier *tier, Segment *segment) {
         mutex_lock(&tier->lock);
         assert(segment->n_writers > 0);
         bool last = --segment->n_writers == 0;
-        bool doomed = segment->doomed || atomic_load(&segment->n_live) == 0;
+        bool doomed = segment->doomed || atomic_load(&segment->n_open) == 0;
         if (last) {
                 segment->state = SEGMENT_SEALING;
                 if (doomed) {
@@ -144,6 +149,7 @@ DiskTier *disk_tier_close(DiskTier *tier) {
                 segment_unref(segment);
         }
         index_done(&tier->index);
+        catalog_done(&tier->catalog);
         /* Left is what files take that could not be removed. */
         disk_tier_discharge(tier, atomic_load(&tier->bytes));
         (void) pthread_cond_destroy(&tier->changed); /* nobody waits: cannot fail */
@@ -175,7 +181,9 @@ static int open_new_file(DiskTier *tier, const char *path) {
         return fd >= 0 ? fd : -errno;
 }
 
-static int try_make_segment(DiskTier *tier, uint64_t size, Segment **ret) {
+static int try_make_segment(DiskTier *tier, uint64_t size, bool single, Segment **ret) {
+        uint64_t space = segment_space(size);
+
         mutex_lock(&tier->lock);
         uint64_t number = tier->next_number++;
         mutex_unlock(&tier->lock);
@@ -187,29 +195,29 @@ static int try_make_segment(DiskTier *tier, uint64_t size, Segment **ret) {
         int fd = open_new_file(tier, path);
         if (fd < 0)
                 return fd;
-        int r = disk_tier_charge(tier, size);
+        int r = disk_tier_charge(tier, space);
         if (r < 0) {
                 safe_close(fd);
                 (void) unlink(path); /* empty */
                 return r;
         }
-        r = segment_create(fd, number, size, ret);
+        r = segment_create(fd, number, size, single, ret);
         if (r < 0) {
                 (void) unlink(path); /* a file that stays behind is removed by the next start */
-                disk_tier_discharge(tier, size);
+                disk_tier_discharge(tier, space);
                 return r;
         }
-        (*ret)->charged = size;
+        (*ret)->charged = space;
         (*ret)->account = &tier->bytes;
         return 0;
 }
 
 /* Somebody else may have filled the disk: then the cache gives way. */
-static int make_segment(DiskTier *tier, uint64_t size, Segment **ret) {
+static int make_segment(DiskTier *tier, uint64_t size, bool single, Segment **ret) {
         int r;
 
         do
-                r = try_make_segment(tier, size, ret);
+                r = try_make_segment(tier, size, single, ret);
         while (r == -ENOSPC && disk_tier_evict_one(tier));
         return r;
 }
@@ -224,7 +232,7 @@ static int grow(DiskTier *tier, Segment *full) {
         uint64_t size = tier->segment_size;
         mutex_unlock(&tier->lock);
 
-        int r = make_segment(tier, size, &segment);
+        int r = make_segment(tier, size, /* single= */ false, &segment);
 
         mutex_lock(&tier->lock);
         if (r >= 0) {
@@ -237,7 +245,7 @@ static int grow(DiskTier *tier, Segment *full) {
         mutex_unlock(&tier->lock);
 
         if (r >= 0)
-                disk_tier_keep_free(tier, size);
+                disk_tier_keep_free(tier, segment_space(size));
         return r;
 }
 
@@ -284,10 +292,10 @@ static int reserve_own(DiskTier *tier, uint64_t size, uint64_t room, DiskReserva
 
         if (size > INDEX_MAX_SIZE || size > room)
                 return -EFBIG;
-        uint64_t file_size = page_up(segment_size_for(size, 1));
-        if (file_size > room)
+        uint64_t file_size = segment_size_for(size, 1);
+        if (segment_space(file_size) > room)
                 return -EFBIG;
-        int r = make_segment(tier, file_size, &segment);
+        int r = make_segment(tier, file_size, /* single= */ true, &segment);
         if (r < 0)
                 return r;
 
@@ -304,7 +312,7 @@ static int reserve_own(DiskTier *tier, uint64_t size, uint64_t room, DiskReserva
 
 int disk_tier_reserve(DiskTier *tier, uint64_t size, DiskReservation *ret) {
         mutex_lock(&tier->lock);
-        uint64_t shared = tier->segment_size, room = tier->limit - tier->segment_size;
+        uint64_t shared = tier->segment_size, room = tier->limit - segment_space(shared);
         mutex_unlock(&tier->lock);
 
         if (shared < 2 * PAGE)
@@ -343,7 +351,6 @@ int disk_tier_publish(
                 .offset = reservation->offset,
                 .size = reservation->size,
                 .type = type,
-                .verified = true,
                 .clock = (uint16_t) atomic_load(&tier->clock),
         };
 
@@ -359,84 +366,18 @@ int disk_tier_commit(
         StoreKind kind,
         const Oid *oid,
         ObjectType type) {
+        ObjectType have_type;
+        uint64_t have_size;
+
+        if (disk_tier_stat(tier, kind, oid, &have_type, &have_size) > 0) {
+                release_hold(tier, reservation->segment);
+                return 0;
+        }
         return disk_tier_publish(tier, reservation, kind, oid, type, INDEX_KEEP);
 }
 
 void disk_tier_abort(DiskTier *tier, const DiskReservation *reservation) {
         release_hold(tier, reservation->segment);
-}
-
-/* 1 if the bytes are what the index says, 0 if they are damaged. */
-static int verify(const Segment *segment, StoreKind kind, const Oid *oid, const IndexValue *value) {
-        const SegmentRecord record = {
-                .kind = kind,
-                .oid = *oid,
-                .type = value->type,
-                .offset = value->offset,
-                .size = value->size,
-        };
-        Oid actual;
-
-        if (!segment_check(segment, &record))
-                return 0;
-        if (kind != STORE_OBJECT)
-                return 1;
-        int r = object_hash(
-                oid->algo,
-                value->type,
-                segment_bytes(segment, value->offset),
-                value->size,
-                &actual);
-        if (r == -ENOMEM)
-                return r;
-        return r >= 0 && oid_equal(&actual, oid);
-}
-
-int disk_tier_get(DiskTier *tier, StoreKind kind, const Oid *oid, bool may_verify, ObjectRef *ret) {
-        uint64_t now = atomic_load(&tier->clock);
-        IndexValue value;
-
-        if (!index_get(&tier->index, kind, oid, (uint16_t) now, &value))
-                return 0;
-        _cleanup_(segment_unrefp) Segment *segment = value.segment;
-        if (!value.verified) {
-                if (!may_verify)
-                        return -EAGAIN;
-                int r = verify(segment, kind, oid, &value);
-                if (r < 0)
-                        return r;
-                if (r == 0) {
-                        /* One of those who find it at the same time counts it. */
-                        if (index_remove(&tier->index, kind, oid, segment))
-                                stat_add(STAT_STORE_CORRUPT, 1);
-                        return 0;
-                }
-                index_mark_verified(&tier->index, kind, oid, &value);
-        }
-        if (atomic_load(&segment->last_use) != now)
-                atomic_store(&segment->last_use, now);
-        *ret = (ObjectRef){
-                .type = value.type,
-                .data = value.size > 0 ? segment_bytes(segment, value.offset) : NULL,
-                .size = value.size,
-                .owner = &TAKE_PTR(segment)->owner,
-        };
-        return 1;
-}
-
-int disk_tier_stat(
-        DiskTier *tier, StoreKind kind, const Oid *oid, ObjectType *ret_type, uint64_t *ret_size) {
-        IndexValue value;
-
-        if (!index_peek(&tier->index, kind, oid, &value))
-                return 0;
-        *ret_type = value.type;
-        *ret_size = value.size;
-        return 1;
-}
-
-void disk_tier_forget(DiskTier *tier, StoreKind kind, const Oid *oid) {
-        (void) index_remove(&tier->index, kind, oid, NULL); /* it may not be there */
 }
 
 int disk_tier_flush(DiskTier *tier) {
@@ -480,7 +421,7 @@ void disk_tier_set_limits(DiskTier *tier, const StoreConfig *config) {
 }
 
 void disk_tier_usage(DiskTier *tier, StoreUsage *ret) {
-        ret->n_objects += index_count(&tier->index);
+        ret->n_objects += index_count(&tier->index) + catalog_count(&tier->catalog);
 
         MUTEX_GUARD(&tier->lock);
         ret->disk_bytes = atomic_load(&tier->bytes);

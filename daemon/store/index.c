@@ -20,7 +20,6 @@ struct IndexEntry {
         uint64_t kind : 2;
         uint64_t type : 3;
         uint64_t algo : 2;
-        uint64_t verified : 1;
         uint32_t offset; /* in units of OFFSET_UNIT */
         uint32_t next;
 };
@@ -144,7 +143,7 @@ static void entry_remove(IndexShard *shard, uint32_t *link) {
         uint32_t i = *link;
         IndexEntry *e = entry_at(shard, i);
 
-        (void) atomic_fetch_sub(&e->segment->n_live, 1);
+        (void) atomic_fetch_sub(&e->segment->n_open, 1);
         *link = e->next;
         e->next = shard->free;
         shard->free = i;
@@ -152,12 +151,11 @@ static void entry_remove(IndexShard *shard, uint32_t *link) {
 }
 
 static void entry_set(IndexEntry *e, const IndexValue *value) {
-        (void) atomic_fetch_add(&value->segment->n_live, 1);
+        (void) atomic_fetch_add(&value->segment->n_open, 1);
         e->segment = value->segment;
         e->offset = (uint32_t) (value->offset / OFFSET_UNIT);
         e->size = value->size;
         e->type = value->type;
-        e->verified = value->verified;
         e->clock = value->clock;
 }
 
@@ -167,7 +165,6 @@ static void entry_value(const IndexEntry *e, IndexValue *ret) {
                 .offset = (uint64_t) e->offset * OFFSET_UNIT,
                 .size = e->size,
                 .type = e->type,
-                .verified = e->verified,
                 .clock = e->clock,
         };
 }
@@ -190,7 +187,7 @@ int index_put(
         if (e) {
                 if (conflict == INDEX_KEEP)
                         return 0;
-                (void) atomic_fetch_sub(&e->segment->n_live, 1);
+                (void) atomic_fetch_sub(&e->segment->n_open, 1);
                 entry_set(e, value);
                 return 1;
         }
@@ -232,17 +229,6 @@ bool index_peek(Index *index, StoreKind kind, const Oid *oid, IndexValue *ret) {
                 return false;
         entry_value(e, ret);
         return true;
-}
-
-void index_mark_verified(Index *index, StoreKind kind, const Oid *oid, const IndexValue *value) {
-        uint64_t hash = key_hash(kind, oid->id);
-        IndexShard *shard = shard_of(index, hash);
-
-        MUTEX_GUARD(&shard->lock);
-        IndexEntry *e = find(shard, hash, kind, oid);
-        if (e && e->segment == value->segment &&
-            (uint64_t) e->offset * OFFSET_UNIT == value->offset)
-                e->verified = true;
 }
 
 bool index_remove(Index *index, StoreKind kind, const Oid *oid, const Segment *segment) {

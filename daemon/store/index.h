@@ -11,12 +11,13 @@
 #include "store/store.h"
 #include "util/mutex.h"
 
-/* Where on disk each object is: a sharded hash table, about 64 bytes per object. Any thread.
+/* Where the objects of the open segments are: a sharded hash table, about 64 bytes per object, and
+ * at most SEGMENT_MAX_RECORDS of them for each segment. A segment that is finished has an index of
+ * its own (segment-index.h), and leaves this one. Any thread.
  *
- * Entries point to segments without holding references. It is safe because a segment that is given
- * up is first taken out of the index (index_remove(), index_sweep()) and then released, and
- * index_get() takes the caller's reference under the lock of the shard. segment->n_live counts the
- * entries. */
+ * Entries point to segments without holding references. It is safe because a segment is first taken
+ * out of the index (index_remove(), index_sweep()) and then released, and index_get() takes the
+ * caller's reference under the lock of the shard. segment->n_open counts the entries. */
 
 #define INDEX_SHARDS 64
 #define INDEX_MAX_SIZE ((UINT64_C(1) << 40) - 1) /* of one object */
@@ -44,7 +45,6 @@ typedef struct IndexValue {
         uint64_t offset; /* of the payload */
         uint64_t size;
         ObjectType type;
-        bool verified;  /* in this process */
         uint16_t clock; /* when it was last used, in ticks of the disk tier, modulo 2^16 */
 } IndexValue;
 
@@ -68,8 +68,6 @@ int index_put(
 bool index_get(Index *index, StoreKind kind, const Oid *oid, uint16_t clock, IndexValue *ret);
 /* Without a reference and without using it: ret->segment may only be compared. */
 bool index_peek(Index *index, StoreKind kind, const Oid *oid, IndexValue *ret);
-/* Notes that the bytes at this place were checked. */
-void index_mark_verified(Index *index, StoreKind kind, const Oid *oid, const IndexValue *value);
 /* Removes the entry if it still points into this segment; NULL: wherever it points. */
 bool index_remove(Index *index, StoreKind kind, const Oid *oid, const Segment *segment);
 /* Removes all entries of a segment by looking at every entry there is. */

@@ -17,30 +17,39 @@
  *
  *      FileHeader
  *      RecordHeader, payload, padding to 16 bytes      for each record
- *      FooterEntry[n], Trailer                         once sealed, at the very end of the file
+ *      index (segment-index.c), Trailer                once sealed, at the very end of the file
  *
  * The file is allocated in full before anything is written: a full disk is an error of the call
  * that makes the segment, never a SIGBUS of the thread that fills it. The payload is written first
  * and the header last. A crash leaves whatever pages the kernel got around to writing; a start
- * after it finds no trailer and looks for record headers, stepping over what is none. Payloads are
- * not looked at then: nothing that is loaded is handed out before it was checked against its id.
+ * after it finds no trailer and looks for record headers, stepping over what is none and over what
+ * was never written. That costs at most the reading of one shared segment for each that was open;
+ * a segment that was made for one large record is looked at in one place. Payloads are not looked
+ * at then: nothing that is loaded is handed out before it was checked against its id.
  *
  * All checksums start from a salt that is drawn per file. Payloads are foreign bytes, and may
  * contain something that looks like a record header; without the salt the scan of a damaged segment
  * could be made to believe it. An object would then still have to match its id, but what is kept
- * beside objects (StoreKind) has nothing but the checksum. */
+ * beside objects (StoreKind) has nothing but the checksum.
+ *
+ * The version is part of the file's magic number. A file of another version is no segment of ours:
+ * the cache is filled anew. */
 
-#define FILE_MAGIC UINT64_C(0x3130676573736667)    /* "gfsseg01" */
-#define TRAILER_MAGIC UINT64_C(0x3130646e65736667) /* "gfsend01" */
-#define RECORD_MAGIC UINT32_C(0x63657267)          /* "grec" */
+#define FILE_MAGIC UINT64_C(0x3230676573736667)     /* "gfsseg02" */
+#define TRAILER_MAGIC UINT64_C(0x3230646e65736667)  /* "gfsend02" */
+#define FILE_MAGIC_ANY UINT64_C(0x0000676573736667) /* "gfsseg" and a version */
+#define VERSION_MASK UINT64_C(0xffff000000000000)
+#define RECORD_MAGIC UINT32_C(0x63657267) /* "grec" */
 #define ALIGNMENT 16
+#define PAGE UINT64_C(4096)
 
 typedef struct FileHeader {
         uint64_t magic;
         uint64_t number;
         uint64_t salt;
-        uint32_t crc; /* of the above */
-        uint8_t reserved[36];
+        uint32_t single; /* one record, right behind this header */
+        uint32_t crc;    /* of the above */
+        uint8_t reserved[32];
 } FileHeader;
 
 typedef struct RecordHeader {
@@ -53,26 +62,17 @@ typedef struct RecordHeader {
         uint64_t reserved2;
 } RecordHeader;
 
-typedef struct FooterEntry {
-        uint64_t offset; /* of the payload */
-        uint64_t size;
-        uint8_t kind, type, algo, reserved;
-        uint32_t reserved2;
-        uint8_t id[OID_RAW_MAX];
-} FooterEntry;
-
 typedef struct Trailer {
         uint64_t magic;
-        uint64_t offset; /* of the first entry */
-        uint32_t n_entries;
-        uint32_t entries_crc;
+        uint64_t offset; /* of the index */
+        uint32_t n_records;
+        uint32_t index_crc;
         uint32_t crc; /* of the above */
         uint32_t reserved;
 } Trailer;
 
 static_assert(sizeof(FileHeader) == 64, "on-disk format");
 static_assert(sizeof(RecordHeader) == 64, "on-disk format");
-static_assert(sizeof(FooterEntry) == 56, "on-disk format");
 static_assert(sizeof(Trailer) == 32, "on-disk format");
 
 static uint64_t align_up(uint64_t n) {
@@ -98,9 +98,20 @@ static uint32_t record_crc(const Segment *segment, const RecordHeader *h) {
         return checksum(header_salt(segment), (const uint8_t *) h + skip, sizeof(*h) - skip);
 }
 
+static uint64_t footer_size(uint32_t n) {
+        return segment_index_size(n) + sizeof(Trailer);
+}
+
 uint64_t segment_size_for(uint64_t payload, uint32_t n) {
-        uint64_t per_record = sizeof(RecordHeader) + ALIGNMENT + sizeof(FooterEntry);
-        return sizeof(FileHeader) + align_up(payload) + n * per_record + sizeof(Trailer);
+        return sizeof(FileHeader) + align_up(payload) +
+               n * (sizeof(RecordHeader) + (uint64_t) ALIGNMENT) + footer_size(n);
+}
+
+/* ext4 keeps 340 extents in a block, and in the worst case every other page is an extent. */
+uint64_t segment_space(uint64_t file_size) {
+        uint64_t pages = (file_size + PAGE - 1) / PAGE;
+        uint64_t extent_blocks = pages / 2 / 340 + 2;
+        return (pages + extent_blocks) * PAGE;
 }
 
 static void segment_owner_unref(StoreOwner *owner) {
@@ -140,6 +151,8 @@ Segment *segment_unref(Segment *segment) {
         if (!segment || !ref_put(&segment->owner.ref))
                 return NULL;
         assert(segment->n_writers == 0);
+        segment_index_done(&segment->index);
+        free(segment->unwritten);
         segment_unmap(segment);
         segment->fd = safe_close(segment->fd);
         /* Only now are the blocks free, if the file was unlinked. */
@@ -151,7 +164,7 @@ Segment *segment_unref(Segment *segment) {
         return NULL;
 }
 
-int segment_create(int fd, uint64_t number, uint64_t size, Segment **ret) {
+int segment_create(int fd, uint64_t number, uint64_t size, bool single, Segment **ret) {
         _cleanup_(segment_unrefp) Segment *segment = NULL;
 
         int r = segment_alloc(fd, number, &segment);
@@ -170,7 +183,9 @@ int segment_create(int fd, uint64_t number, uint64_t size, Segment **ret) {
                 .magic = htole64(FILE_MAGIC),
                 .number = htole64(number),
                 .salt = htole64(segment->salt),
+                .single = htole32(single),
         };
+        segment->single = single;
         h.crc = htole32(checksum(0, &h, offsetof(FileHeader, crc)));
         memcpy(segment->map, &h, sizeof(h));
         segment->used = sizeof(h);
@@ -180,10 +195,10 @@ int segment_create(int fd, uint64_t number, uint64_t size, Segment **ret) {
 
 bool segment_reserve(Segment *segment, uint64_t size, uint64_t *ret_offset) {
         uint64_t offset = segment->used + sizeof(RecordHeader);
-        uint64_t footer =
-                (segment->n_records + UINT64_C(1)) * sizeof(FooterEntry) + sizeof(Trailer);
+        uint64_t footer = footer_size(segment->n_records + 1);
 
-        if (size > segment->map_size || align_up(offset + size) + footer > segment->map_size)
+        if (segment->n_records == SEGMENT_MAX_RECORDS || size > segment->map_size ||
+            align_up(offset + size) + footer > segment->map_size)
                 return false;
         segment->used = align_up(offset + size);
         segment->n_records++;
@@ -240,16 +255,27 @@ bool segment_check(const Segment *segment, const SegmentRecord *record) {
                        checksum(payload_salt(segment), segment->map + record->offset, record->size);
 }
 
-typedef void (*RecordFn)(const SegmentRecord *record, void *userdata);
+/* The next byte from `offset` on that was ever written. */
+static uint64_t next_data(const Segment *segment, uint64_t offset, uint64_t end) {
+        off_t data = lseek(segment->fd, (off_t) offset, SEEK_DATA);
+        if (data < 0)
+                return errno == ENXIO ? end : offset;
+        return (uint64_t) data;
+}
 
-/* Visits the records between the file header and `end`; returns where the last one ends. */
-static uint64_t scan(const Segment *segment, uint64_t end, RecordFn fn, void *userdata) {
+/* Collects the records between the file header and `end`; returns through ret_end where the last
+ * one ends. */
+static int scan(const Segment *segment, uint64_t end, Buf *ret_records, uint64_t *ret_end) {
         uint64_t used = sizeof(FileHeader), offset = used;
         RecordHeader h;
 
         while (offset + sizeof(h) <= end) {
                 if (!read_record(segment, offset, end, &h)) {
                         offset += ALIGNMENT;
+                        if (offset % PAGE == 0)
+                                offset = next_data(segment, offset, end);
+                        if (segment->single)
+                                break;
                         continue;
                 }
                 SegmentRecord record = {
@@ -260,61 +286,13 @@ static uint64_t scan(const Segment *segment, uint64_t end, RecordFn fn, void *us
                         .size = le64toh(h.size),
                 };
                 memcpy(record.oid.id, h.id, sizeof(h.id));
-                fn(&record, userdata);
+                int r = buf_append(ret_records, &record, sizeof(record));
+                if (r < 0)
+                        return r;
                 used = offset = align_up(record.offset + record.size);
         }
-        return used;
-}
-
-static int each_in_footer(const Segment *segment, RecordFn fn, void *userdata) {
-        for (uint32_t i = 0; i < segment->n_footer; i++) {
-                FooterEntry e;
-                memcpy(&e, segment->map + segment->footer + i * sizeof(e), sizeof(e));
-                SegmentRecord record = {
-                        .kind = e.kind,
-                        .oid.algo = e.algo,
-                        .type = e.type,
-                        .offset = le64toh(e.offset),
-                        .size = le64toh(e.size),
-                };
-                memcpy(record.oid.id, e.id, sizeof(e.id));
-                if (record.offset > segment->footer ||
-                    record.size > segment->footer - record.offset)
-                        return -EBADMSG;
-                fn(&record, userdata);
-        }
+        *ret_end = used;
         return 0;
-}
-
-int segment_each(Segment *segment, RecordFn fn, void *userdata) {
-        if (segment->footer > 0)
-                return each_in_footer(segment, fn, userdata);
-        (void) scan(segment, segment->used, fn, userdata);
-        return 0;
-}
-
-typedef struct FooterBuilder {
-        Buf buf;
-        uint32_t n;
-        int error;
-} FooterBuilder;
-
-static void footer_add(const SegmentRecord *record, void *userdata) {
-        FooterBuilder *b = userdata;
-        FooterEntry e = {
-                .offset = htole64(record->offset),
-                .size = htole64(record->size),
-                .kind = (uint8_t) record->kind,
-                .type = (uint8_t) record->type,
-                .algo = record->oid.algo,
-        };
-
-        memcpy(e.id, record->oid.id, sizeof(e.id));
-        int r = buf_append(&b->buf, &e, sizeof(e));
-        if (r < 0)
-                b->error = r;
-        else
-                b->n++;
 }
 
 /* Writes through the descriptor, not the mapping: a recovered file may end right behind its last
@@ -334,34 +312,74 @@ static int pwrite_all(int fd, const uint8_t *data, size_t len, uint64_t offset) 
         return 0;
 }
 
-/* Collects the records up to `end` and writes the footer behind the last; returns through ret_size
- * what the file must be cut to. */
-static int write_footer(Segment *segment, uint64_t end, uint64_t *ret_size) {
-        FooterBuilder b = {0};
-        Trailer t = {.magic = htole64(TRAILER_MAGIC)};
+/* The index of all records up to `end`, and the trailer, as they follow the records. */
+static int make_footer(Segment *segment, uint64_t end, Buf *ret, Trailer *ret_trailer) {
+        _cleanup_buf_ Buf found = {0};
+        uint64_t offset;
+        uint32_t checksum_of_index;
 
-        uint64_t offset = scan(segment, end, footer_add, &b);
-        _cleanup_buf_ Buf buf = b.buf;
-        if (b.error < 0)
-                return b.error;
-
-        t.offset = htole64(offset);
-        t.n_entries = htole32(b.n);
-        t.entries_crc = htole32(checksum(header_salt(segment), buf.data, buf.len));
+        int r = scan(segment, end, &found, &offset);
+        if (r < 0)
+                return r;
+        SegmentRecord *records = (SegmentRecord *) (void *) found.data;
+        uint32_t n = (uint32_t) (found.len / sizeof(*records));
+        r = segment_index_encode(records, n, header_salt(segment), ret, &checksum_of_index);
+        if (r < 0)
+                return r;
+        Trailer t = {
+                .magic = htole64(TRAILER_MAGIC),
+                .offset = htole64(offset),
+                .n_records = htole32(n),
+                .index_crc = htole32(checksum_of_index),
+        };
         t.crc = htole32(checksum(header_salt(segment), &t, offsetof(Trailer, crc)));
-        int r = buf_append(&buf, &t, sizeof(t));
-        if (r < 0)
-                return r;
-        r = pwrite_all(segment->fd, buf.data, buf.len, offset);
-        if (r < 0)
-                return r;
+        *ret_trailer = t;
+        return buf_append(ret, &t, sizeof(t));
+}
 
-        segment->footer = offset;
-        segment->n_footer = b.n;
-        segment->n_records = b.n;
-        segment->used = offset;
-        *ret_size = offset + buf.len;
-        return 0;
+static int open_index(Segment *segment, const uint8_t *data, const Trailer *t) {
+        int r = segment_index_open(
+                &segment->index,
+                data,
+                le32toh(t->n_records),
+                le64toh(t->offset),
+                header_salt(segment),
+                le32toh(t->index_crc));
+        if (r >= 0) {
+                segment->n_records = segment->index.n;
+                segment->used = segment->index.end;
+        }
+        return r;
+}
+
+/* Gives the segment its index and cuts the file to `*ret_size`. Where that fails the index is in
+ * memory, and *ret_size is 0. */
+static int write_footer(Segment *segment, uint64_t end, uint64_t *ret_size) {
+        _cleanup_buf_ Buf footer = {0};
+        Trailer t;
+
+        int r = make_footer(segment, end, &footer, &t);
+        if (r < 0)
+                return r;
+        uint64_t offset = le64toh(t.offset);
+        r = pwrite_all(segment->fd, footer.data, footer.len, offset);
+        if (r >= 0 && ftruncate(segment->fd, (off_t) (offset + footer.len)) < 0)
+                r = -errno;
+        if (r >= 0) {
+                *ret_size = offset + footer.len;
+                if (*ret_size > segment->map_size) {
+                        segment_unmap(segment);
+                        r = segment_map(segment, *ret_size, PROT_READ);
+                        if (r < 0)
+                                return r;
+                }
+                return open_index(segment, segment->map + offset, &t);
+        }
+        *ret_size = 0;
+        r = open_index(segment, footer.data, &t);
+        if (r >= 0)
+                segment->unwritten = TAKE_PTR(footer.data);
+        return r;
 }
 
 int segment_seal(Segment *segment) {
@@ -371,10 +389,6 @@ int segment_seal(Segment *segment) {
         if (r < 0)
                 return r;
         assert(size <= segment->map_size);
-        r = ftruncate(segment->fd, (off_t) size) < 0 ? -errno : 0;
-        if (r < 0)
-                return r;
-
         /* Against stray writes of our own; without it the segment works as well. */
         (void) mprotect(segment->map, segment->map_size, PROT_READ);
         segment->fd = safe_close(segment->fd);
@@ -382,40 +396,42 @@ int segment_seal(Segment *segment) {
 }
 
 uint64_t segment_file_size(const Segment *segment) {
-        assert(segment->footer > 0);
-        return segment->footer + segment->n_footer * sizeof(FooterEntry) + sizeof(Trailer);
+        return segment->unwritten ? segment->map_size
+                                  : segment->index.end + footer_size(segment->index.n);
 }
 
-static bool read_file_header(Segment *segment) {
+static int read_file_header(Segment *segment) {
         FileHeader h;
 
         if (segment->map_size < sizeof(h))
-                return false;
+                return -EBADMSG;
         memcpy(&h, segment->map, sizeof(h));
+        if (le64toh(h.magic) != FILE_MAGIC)
+                return (le64toh(h.magic) & ~VERSION_MASK) == FILE_MAGIC_ANY ? -ENOTSUP : -EBADMSG;
+        if (le64toh(h.number) != segment->number ||
+            le32toh(h.crc) != checksum(0, &h, offsetof(FileHeader, crc)))
+                return -EBADMSG;
         segment->salt = le64toh(h.salt);
-        return le64toh(h.magic) == FILE_MAGIC && le64toh(h.number) == segment->number &&
-               le32toh(h.crc) == checksum(0, &h, offsetof(FileHeader, crc));
+        segment->single = le32toh(h.single) != 0;
+        return 0;
 }
 
-static bool read_trailer(Segment *segment) {
+/* -EBADMSG where there is none that is intact. */
+static int read_trailer(Segment *segment) {
         Trailer t;
 
         if (segment->map_size < sizeof(FileHeader) + sizeof(t))
-                return false;
+                return -EBADMSG;
         uint64_t end = segment->map_size - sizeof(t);
         memcpy(&t, segment->map + end, sizeof(t));
-        uint64_t offset = le64toh(t.offset), n = le32toh(t.n_entries);
+        uint64_t offset = le64toh(t.offset);
         if (le64toh(t.magic) != TRAILER_MAGIC ||
             le32toh(t.crc) != checksum(header_salt(segment), &t, offsetof(Trailer, crc)))
-                return false;
-        if (offset < sizeof(FileHeader) || offset > end || end - offset != n * sizeof(FooterEntry))
-                return false;
-        if (le32toh(t.entries_crc) !=
-            checksum(header_salt(segment), segment->map + offset, end - offset))
-                return false;
-        segment->footer = segment->used = offset;
-        segment->n_footer = segment->n_records = (uint32_t) n;
-        return true;
+                return -EBADMSG;
+        if (offset < sizeof(FileHeader) || offset > end ||
+            end - offset != segment_index_size(le32toh(t.n_records)))
+                return -EBADMSG;
+        return open_index(segment, segment->map + offset, &t);
 }
 
 /* Of what a crash left, everything that has an intact header is kept. Where it cannot be sealed, on
@@ -424,15 +440,13 @@ static int recover(Segment *segment) {
         uint64_t size;
 
         int r = write_footer(segment, segment->map_size, &size);
-        if (r >= 0 && ftruncate(segment->fd, (off_t) size) < 0)
-                r = -errno;
-        if (r < 0) {
-                segment->footer = 0;
-                segment->used = segment->map_size;
-                return r == -ENOMEM ? r : 0;
-        }
+        if (r < 0 || size == 0 || size == segment->map_size)
+                return r;
+        /* Not beyond the end of the file. */
+        segment_index_done(&segment->index);
         segment_unmap(segment);
-        return segment_map(segment, size, PROT_READ);
+        r = segment_map(segment, size, PROT_READ);
+        return r < 0 ? r : read_trailer(segment);
 }
 
 int segment_open(int fd, uint64_t number, Segment **ret) {
@@ -447,15 +461,15 @@ int segment_open(int fd, uint64_t number, Segment **ret) {
         if (!S_ISREG(st.st_mode) || st.st_size < (off_t) sizeof(FileHeader))
                 return -EBADMSG;
         r = segment_map(segment, (size_t) st.st_size, PROT_READ);
+        if (r >= 0)
+                r = read_file_header(segment);
         if (r < 0)
                 return r;
-        if (!read_file_header(segment))
-                return -EBADMSG;
-        if (!read_trailer(segment)) {
+        r = read_trailer(segment);
+        if (r == -EBADMSG)
                 r = recover(segment);
-                if (r < 0)
-                        return r;
-        }
+        if (r < 0)
+                return r;
         segment->state = SEGMENT_SEALED;
         segment->fd = safe_close(segment->fd);
         *ret = TAKE_PTR(segment);

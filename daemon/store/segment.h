@@ -9,6 +9,7 @@
 
 #include "object/oid.h"
 #include "store/owner.h"
+#include "store/segment-index.h"
 #include "store/store.h"
 
 /* One log file of the disk tier, mapped as a whole: a header, records, and once it is sealed a
@@ -17,6 +18,10 @@
  * A segment is reference counted: its bytes stay where they are, also after the file was unlinked,
  * until the last reference is gone. */
 typedef struct Segment Segment;
+
+/* More records than these go into the next segment: what is known of a record of an open one is in
+ * memory. */
+#define SEGMENT_MAX_RECORDS 65536u
 
 typedef enum SegmentState {
         SEGMENT_OPEN,    /* takes records */
@@ -30,7 +35,9 @@ struct Segment {
         uint8_t *map;
         size_t map_size;
         uint64_t salt;
-        uint64_t footer; /* offset; 0 while there is none */
+        bool single;        /* made for one record */
+        SegmentIndex index; /* once it is sealed */
+        uint8_t *unwritten; /* owned; that index where it could not be written to the file */
 
         /* Bytes of the limit that this file takes. Given back to *account, when the mapping is gone
          * and with it the file's blocks. */
@@ -38,9 +45,8 @@ struct Segment {
         atomic_uint_least64_t *account;
 
         atomic_uint_least64_t last_use; /* ticks of the disk tier's clock */
-        atomic_uint_least32_t n_live;   /* index entries that point here: see index.h */
-        uint32_t n_footer;
-        int fd; /* until sealed, then -1 */
+        atomic_uint_least32_t n_open;   /* entries of the Index that point here: see index.h */
+        int fd;                         /* until sealed, then -1 */
 
         /* protected by the disk tier's lock */
         unsigned n_writers; /* one for each reservation, and one while it is the active segment */
@@ -51,23 +57,18 @@ struct Segment {
         bool doomed; /* evict it as soon as the last writer is gone */
 };
 
-/* A record as it is found in a segment. */
-typedef struct SegmentRecord {
-        StoreKind kind;
-        Oid oid;
-        ObjectType type;
-        uint64_t offset; /* of the payload */
-        uint64_t size;
-} SegmentRecord;
-
 /* File size that holds `n` records with `payload` bytes in total. */
 uint64_t segment_size_for(uint64_t payload, uint32_t n);
+/* Most bytes of the disk that a file of this size takes, with what the file system notes about it.
+ */
+uint64_t segment_space(uint64_t file_size);
 
-/* Makes a segment of `size` bytes out of an empty file, all of them allocated. Takes fd over, also
- * on failure. -ENOSPC, other errno. */
-int segment_create(int fd, uint64_t number, uint64_t size, Segment **ret);
+/* Makes a segment of `size` bytes out of an empty file, all of them allocated; `single`: it gets
+ * one record. Takes fd over, also on failure. -ENOSPC, other errno. */
+int segment_create(int fd, uint64_t number, uint64_t size, bool single, Segment **ret);
 /* Maps a segment file that an earlier process wrote. One that was not sealed is scanned for records
- * and sealed. Takes fd over, also on failure. -EBADMSG where it is none. */
+ * and sealed. Takes fd over, also on failure. -EBADMSG where it is none, -ENOTSUP where it is one
+ * of another version of the format. */
 int segment_open(int fd, uint64_t number, Segment **ret);
 static inline Segment *segment_ref(Segment *segment) {
         ref_get(&segment->owner.ref);
@@ -80,20 +81,21 @@ DEFINE_CLEANUP(Segment *, segment_unref)
 bool segment_reserve(Segment *segment, uint64_t size, uint64_t *ret_offset);
 /* Makes the record valid, with the payload at record->offset already in place. */
 void segment_write_header(Segment *segment, const SegmentRecord *record);
-/* Writes the footer, cuts the file to what it holds and makes the mapping read-only. Nobody writes
- * any more. On failure the segment stays readable, and is scanned by the next process. */
+/* Writes the index behind the records, cuts the file to what it holds and makes the mapping
+ * read-only. Nobody writes any more. Where the file cannot be written the index is kept in memory;
+ * then the next process scans the segment. -ENOMEM: it has no index. */
 int segment_seal(Segment *segment);
 
 /* Of a sealed one. */
 uint64_t segment_file_size(const Segment *segment);
+/* Records of a sealed one that are not dead. */
+static inline uint32_t segment_n_live(const Segment *segment) {
+        return segment->index.n - atomic_load(&segment->index.n_dead);
+}
 
 /* True if the header in front of the payload is intact and names this record, and its checksum
  * matches the payload. */
 bool segment_check(const Segment *segment, const SegmentRecord *record);
-/* Calls fn for each record of a sealed or abandoned segment, in order. -EBADMSG where the footer
- * turned out to be damaged: then some records may have been left out. */
-int segment_each(
-        Segment *segment, void (*fn)(const SegmentRecord *record, void *userdata), void *userdata);
 
 static inline const uint8_t *segment_bytes(const Segment *segment, uint64_t offset) {
         return segment->map + offset;

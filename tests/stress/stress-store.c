@@ -133,8 +133,82 @@ START_TEST(never_a_wrong_byte_and_never_over_the_limit_R35) {
 }
 END_TEST
 
+/* --- nothing is missed --- */
+
+#define N_PUT 20000
+
+typedef struct Race {
+        Store *store;
+        Oid oids[N_PUT];
+        atomic_uint n_put, n_missed, n_seen;
+} Race;
+
+static void *look_up_again_and_again(void *userdata) {
+        Race *race = userdata;
+        uint64_t state = 5;
+        unsigned n;
+
+        while ((n = atomic_load(&race->n_put)) < N_PUT) {
+                if (n == 0)
+                        continue;
+                const Oid *oid = &race->oids[random_next(&state) % n];
+                if (store_has(race->store, STORE_OBJECT, oid))
+                        (void) atomic_fetch_add(&race->n_seen, 1);
+                else
+                        (void) atomic_fetch_add(&race->n_missed, 1);
+        }
+        return NULL;
+}
+
+/* What is here is found at every moment, also while its segment is sealed and changes the index: it
+ * would be fetched again (R32). */
+START_TEST(nothing_is_missed_while_segments_are_sealed_R32) {
+        _cleanup_free_ char *directory = scratch_new();
+        StoreConfig config = {
+                .directory = directory, .disk_limit = 64 * MIB, .memory_limit = 2 * MIB};
+        static Race race;
+        pthread_t threads[3];
+        uint8_t data[2000] = {0};
+
+        ck_assert_int_eq(object_library_init(), 0);
+        ck_assert_int_eq(store_open(&config, &race.store), 0);
+        for (size_t i = 0; i < ELEMENTSOF(threads); i++)
+                ck_assert_int_eq(
+                        pthread_create(&threads[i], NULL, look_up_again_and_again, &race), 0);
+        int r = 0;
+        for (unsigned i = 0; i < N_PUT && r >= 0; i++) {
+                memcpy(data, &i, sizeof(i));
+                r = object_hash(OID_SHA1, OBJECT_BLOB, data, sizeof(data), &race.oids[i]);
+                if (r >= 0)
+                        r = store_put(
+                                race.store,
+                                STORE_DISK,
+                                STORE_OBJECT,
+                                &race.oids[i],
+                                OBJECT_BLOB,
+                                data,
+                                sizeof(data));
+                atomic_store(&race.n_put, i + 1);
+        }
+        atomic_store(&race.n_put, N_PUT);
+        for (size_t i = 0; i < ELEMENTSOF(threads); i++)
+                (void) pthread_join(threads[i], NULL);
+        ck_assert_int_eq(r, 0);
+        StoreUsage usage;
+        store_usage(race.store, &usage);
+        ck_assert_uint_gt(usage.n_segments, 3);
+        ck_assert_uint_eq(usage.n_objects, N_PUT);
+        ck_assert_uint_eq(race.n_missed, 0);
+        ck_assert_uint_gt(race.n_seen, 0);
+        store_close(race.store);
+        object_library_done();
+        scratch_remove(directory);
+}
+END_TEST
+
 static void add_tests(TCase *tc) {
         tcase_add_test(tc, never_a_wrong_byte_and_never_over_the_limit_R35);
+        tcase_add_test(tc, nothing_is_missed_while_segments_are_sealed_R32);
 }
 
 CHECK_MAIN("stress/store", add_tests)

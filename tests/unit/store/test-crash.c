@@ -9,6 +9,7 @@
 
 #include "lib/check-main.h"
 #include "lib/store-fixture.h"
+#include "store/segment-index.h"
 #include "util/fd.h"
 #include "util/stats.h"
 
@@ -211,8 +212,7 @@ END_TEST
 
 /* As long as the footer names a record, its loss is counted. */
 START_TEST(damage_is_found_and_counted) {
-        const uint64_t footer =
-                N_SAMPLES * 56 + 32; /* one entry for each record, and the trailer */
+        const uint64_t footer = segment_index_size(N_SAMPLES) + 32; /* and the trailer */
         uint64_t state = 9;
         Store *store = NULL;
 
@@ -292,6 +292,30 @@ END_TEST
 
 /* A blob that looks like a record, in a segment whose headers are damaged: the scan must not take
  * it for one. The record is a real one, of another segment. */
+/* What another version of the program left is not misread, and not taken for damage. */
+START_TEST(another_version_is_dropped) {
+        Store *store = NULL;
+        int64_t corrupt = stat_get(STAT_STORE_CORRUPT);
+
+        ck_assert_int_eq(store_open(&config, &store), 0);
+        put_samples(store, 0, N_SAMPLES);
+        store_close(store);
+        renew_copy();
+        _cleanup_free_ char *path = segment_path(copy, 0);
+        _cleanup_close_ int fd = open(path, O_RDWR | O_CLOEXEC);
+        ck_assert_int_ge(fd, 0);
+        ck_assert_int_eq(pwrite(fd, "gfsseg01", 8, 0), 8);
+
+        ck_assert_int_eq(store_open(&copy_config, &store), 0);
+        ck_assert_int_eq(access(path, F_OK), -1);
+        ck_assert_int_eq(sample_check(store, &samples[1]), 0);
+        ck_assert_int_eq(stat_get(STAT_STORE_CORRUPT), corrupt);
+        put_samples(store, 0, N_SAMPLES);
+        store_close(store);
+        ck_assert_uint_eq(open_copy(), N_SAMPLES);
+}
+END_TEST
+
 START_TEST(payload_that_looks_like_a_record) {
         static uint8_t forged[64 + sizeof(sizes)];
         _cleanup_free_ char *from = segment_path(directory, 0), *to = segment_path(copy, 0);
@@ -333,6 +357,7 @@ static void add_tests(TCase *tc) {
         tcase_add_test(tc, damage_is_found_and_counted);
         tcase_add_test(tc, pages_are_missing);
         tcase_add_test(tc, segments_are_swapped_or_missing);
+        tcase_add_test(tc, another_version_is_dropped);
         tcase_add_test(tc, payload_that_looks_like_a_record);
 }
 

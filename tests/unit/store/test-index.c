@@ -33,7 +33,6 @@ static IndexValue value_of(uint32_t number) {
                 .offset = number * UINT64_C(16) + 128,
                 .size = number * UINT64_C(977),
                 .type = OBJECT_BLOB,
-                .verified = number % 3 == 0,
                 .clock = (uint16_t) number,
         };
 }
@@ -49,7 +48,7 @@ static bool right(uint32_t number) {
         IndexValue want = value_of(number), have;
         return index_peek(&index_, STORE_OBJECT, &oid, &have) && have.segment == want.segment &&
                have.offset == want.offset && have.size == want.size && have.type == want.type &&
-               have.verified == want.verified && have.clock == want.clock;
+               have.clock == want.clock;
 }
 
 /* How many of the objects first, first + step, ... are in the index as they were put. */
@@ -75,12 +74,12 @@ START_TEST(many_objects_at_64_bytes_each) {
         ck_assert_uint_le(after.uordblks - before.uordblks, N * UINT64_C(64));
 
         ck_assert_uint_eq(index_count(&index_), N);
-        ck_assert_uint_eq(atomic_load(&segments[0].n_live), N / 2);
+        ck_assert_uint_eq(atomic_load(&segments[0].n_open), N / 2);
         ck_assert_uint_eq(count_right(0, 1), N);
 
         index_sweep(&index_, &segments[0]);
         ck_assert_uint_eq(index_count(&index_), N / 2);
-        ck_assert_uint_eq(atomic_load(&segments[0].n_live), 0);
+        ck_assert_uint_eq(atomic_load(&segments[0].n_open), 0);
         ck_assert_uint_eq(count_right(0, 2), 0);
         ck_assert_uint_eq(count_right(1, 2), N / 2);
 
@@ -101,17 +100,8 @@ START_TEST(keep_replace_remove) {
         ck_assert(right(4));
         ck_assert_int_eq(index_put(&index_, STORE_SIZES, &oid, &other, INDEX_KEEP), 1);
         ck_assert_int_eq(index_put(&index_, STORE_OBJECT, &oid, &other, INDEX_REPLACE), 1);
-        ck_assert_uint_eq(atomic_load(&segments[0].n_live), 0);
-        ck_assert_uint_eq(atomic_load(&segments[2].n_live), 2);
-
-        /* A mark that comes too late for what it was made for is not set. */
-        IndexValue stale = value_of(4);
-        index_mark_verified(&index_, STORE_OBJECT, &oid, &stale);
-        ck_assert(index_peek(&index_, STORE_OBJECT, &oid, &have));
-        ck_assert(!have.verified);
-        index_mark_verified(&index_, STORE_OBJECT, &oid, &other);
-        ck_assert(index_peek(&index_, STORE_OBJECT, &oid, &have));
-        ck_assert(have.verified);
+        ck_assert_uint_eq(atomic_load(&segments[0].n_open), 0);
+        ck_assert_uint_eq(atomic_load(&segments[2].n_open), 2);
 
         ck_assert(index_get(&index_, STORE_OBJECT, &oid, 99, &have));
         ck_assert_uint_eq(atomic_load(&segments[2].owner.ref.n), 2);
