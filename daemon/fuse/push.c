@@ -64,6 +64,7 @@ struct Pusher {
         unsigned first, n_queued;
         unsigned credit_dirs;
         uint64_t credit_bytes;
+        uint64_t n_unconfirmed; /* files pushed since the last READ that said that a walk goes on */
 };
 
 static RecentDir *find_locked(Pusher *p, uint64_t dir) {
@@ -77,7 +78,7 @@ static void enqueue_locked(Pusher *p, RecentDir *recent) {
         if (recent->queued || recent->pushed || atomic_load(&p->stop))
                 return;
         if (p->n_queued == QUEUE_MAX) {
-                stat_add(STAT_PUSH_DROPPED, 1);
+                stat_add(STAT_PREFETCH_PUSH_DROPPED, 1);
                 return;
         }
         p->queue[(p->first + p->n_queued++) % QUEUE_MAX] = recent->id;
@@ -115,6 +116,12 @@ void pusher_read(Pusher *p, uint64_t file, uint64_t size) {
                 stat_add(STAT_PUSH_LATE, 1);
         if (++recent->n_reads < 2 && !recent->tried)
                 return;
+        /* Nobody tells that something was found in the cache. But a walk that comes to another
+         * directory of those it is pushed was in the ones before; one that begins is another. */
+        stat_add(
+                recent->tried ? STAT_PREFETCH_PUSH_USEFUL : STAT_PREFETCH_PUSH_WASTED,
+                (int64_t) p->n_unconfirmed);
+        p->n_unconfirmed = 0;
         p->credit_dirs = CREDIT_DIRS;
         p->credit_bytes = CREDIT_BYTES;
         enqueue_locked(p, recent);
@@ -139,6 +146,7 @@ static bool may_push(Push *push, uint64_t size) {
             (recent && recent->read_at != push->after)) /* the reader is further on than we knew */
                 return false;
         p->credit_bytes -= MIN(size, p->credit_bytes);
+        p->n_unconfirmed++;
         return true;
 }
 

@@ -37,7 +37,6 @@ static const PolicyStats policy_stats[_AHEAD_POLICY_MAX] = {
         ROW(CHILDREN),
         ROW(SIBLINGS),
         ROW(WALK),
-        ROW(PUSH),
 #undef ROW
 };
 
@@ -91,8 +90,6 @@ void ahead_note_tagged(AheadPolicy policy, const Oid *oid, unsigned tag) {
                 atomic_exchange_explicit(place_for(row, name), word, memory_order_relaxed);
         if (!is_named(before, name))
                 count_wasted(before);
-        else if (policy == AHEAD_PUSH)
-                count_useful(before);
 }
 
 void ahead_note(AheadPolicy policy, const Oid *oid) {

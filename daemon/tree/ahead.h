@@ -13,14 +13,13 @@ typedef enum AheadPolicy {
         AHEAD_CHILDREN, /* sizes after a listing; the object is the tree */
         AHEAD_SIBLINGS, /* small files next to one that was read */
         AHEAD_WALK,     /* what a walk reads next */
-        AHEAD_PUSH,     /* put into the kernel's cache */
         _AHEAD_POLICY_MAX,
 } AheadPolicy;
 
 /* Up to this a policy may remember with the object, for itself. */
 #define AHEAD_TAG_MAX 0xfff
 
-/* It was asked for. AHEAD_PUSH is a use of what another policy has fetched. */
+/* It was asked for. */
 void ahead_note(AheadPolicy policy, const Oid *oid);
 void ahead_note_tagged(AheadPolicy policy, const Oid *oid, unsigned tag);
 /* Somebody uses it: counted as useful the first time. True, the policy and its tag if it was noted.

@@ -566,7 +566,6 @@ void walk_read(Namespace *ns, Node *file) {
         AheadPolicy policy;
         unsigned tag;
 
-        if (ahead_take(&file->oid, &policy, &tag) && policy != AHEAD_PUSH &&
-            policy != AHEAD_CHILDREN)
+        if (ahead_take(&file->oid, &policy, &tag) && policy != AHEAD_CHILDREN)
                 used(ns, file, tag);
 }

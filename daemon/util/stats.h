@@ -29,7 +29,6 @@
         X(PUSH_FILES, "push-files")                                                                \
         X(PUSH_BYTES, "push-bytes")                                                                \
         X(PUSH_LATE, "push-late")                                                                  \
-        X(PUSH_DROPPED, "push-dropped")                                                            \
         X(NODES_NOW, "nodes-now")                                                                  \
         X(NODES_CREATED, "nodes-created")                                                          \
         X(LIST_RUNS, "list-runs")                                                                  \

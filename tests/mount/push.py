@@ -49,7 +49,8 @@ def a_walk_that_reads_is_pushed(t):
             assert t.stats()["fuse-read"] == reads, f"reads in {name}"
     # One file of a directory was left out: its READ says that the walk goes on.
     assert 2 <= t.stats()["fuse-read"] < 2 + 20 * 3
-    assert t.stats()["push-dropped"] == 0
+    assert t.stats()["prefetch-push-dropped"] == 0
+    assert t.stats()["prefetch-push-useful"] > 20
 
 
 @harness.case()
@@ -78,6 +79,7 @@ def it_ends_when_the_reading_ends(t):
     least = 1 + CREDIT_DIRS * 2 + 1
     harness.wait_until(lambda: t.stats()["push-files"] >= least, "what the credit allows")
     assert t.stats()["push-files"] <= most, t.stats()["push-files"]
+    assert t.stats()["prefetch-push-wasted"] >= least - 2
 
 
 @harness.case(seconds=240)
