@@ -24,6 +24,10 @@
 #define STOP_TIMEOUT_USEC (4 * USEC_PER_SEC)
 #define DOCUMENTS_MAX (UINT64_C(256) << 20)
 #define DOCUMENTS_SHARE 8 /* of DiskLimit=, where that is less */
+/* What directories take: a few blocks, and an entry for each document, which has a block at least.
+ */
+#define DIRECTORIES_SIZE (UINT64_C(16) << 10)
+#define ENTRIES_SHARE 64
 
 /* --- start --- */
 
@@ -72,16 +76,30 @@ static int load_config(Manager *m, const ManagerOptions *o) {
         return 0;
 }
 
+static uint64_t documents_limit(const Config *c) {
+        return MIN(DOCUMENTS_MAX, c->disk_limit / DOCUMENTS_SHARE);
+}
+
+/* DiskLimit= is for all that is in the cache's directory. */
 static StoreConfig store_config(const Config *c) {
+        uint64_t documents = documents_limit(c);
+        uint64_t directories = documents / ENTRIES_SHARE + DIRECTORIES_SIZE;
+
         return (StoreConfig){
                 .directory = c->cache_directory,
-                .disk_limit = c->disk_limit,
+                .disk_limit = c->disk_limit - documents - directories,
                 .free_space_floor = c->free_space_floor,
                 .memory_limit = c->memory_limit,
         };
 }
 
+/* What is read ahead must still be there when the reader comes to it: two windows are on their way
+ * or not read yet, and what he has read is kept for a while, too. */
+#define AHEAD_SHARE 8
+
 static NsConfig ns_config(const Config *c) {
+        uint64_t ahead = c->disk_limit / AHEAD_SHARE;
+
         return (NsConfig){
                 .request_timeout_usec = c->request_timeout_usec,
                 .negative_timeout_usec = c->negative_timeout_usec,
@@ -89,8 +107,8 @@ static NsConfig ns_config(const Config *c) {
                 .prefetch =
                         {
                                 .children = c->prefetch_children,
-                                .sibling_limit = c->sibling_limit,
-                                .walk_limit = c->walk_limit,
+                                .sibling_limit = MIN(c->sibling_limit, ahead),
+                                .walk_limit = MIN(c->walk_limit, ahead),
                         },
                 .poll_interval_usec = c->poll_interval_usec,
         };
@@ -99,8 +117,7 @@ static NsConfig ns_config(const Config *c) {
 static unsigned default_workers(void) {
         long n = sysconf(_SC_NPROCESSORS_ONLN);
 
-        /* Workers also wait for disks and credential helpers, so there are some more than
-         * processors. */
+        /* Workers also wait for disks, so there are some more than processors. */
         return n < 1 ? 4 : (unsigned) MIN(n, 30) + 2;
 }
 
@@ -121,12 +138,11 @@ static int open_store(Manager *m) {
 
 /* What is kept there saves requests, no more: without it everything works. */
 static int open_documents(Manager *m) {
-        uint64_t max = MIN(DOCUMENTS_MAX, m->config->disk_limit / DOCUMENTS_SHARE);
         _cleanup_free_ char *directory = path_join(m->config->cache_directory, "documents", NULL);
 
         if (!directory)
                 return -ENOMEM;
-        int r = documents_open(directory, max, &m->documents);
+        int r = documents_open(directory, documents_limit(m->config), &m->documents);
         if (r < 0)
                 log_warning(
                         "Listings will not be kept in \"%s\": %s, ignoring",

@@ -224,7 +224,7 @@ def disk_limit(t):
         for name, content in contents.items():
             assert t.read(f"o/r/{name}") == content, name
             used = tree_bytes(t.cache)
-            assert used <= limit * 1.02, f"{used} bytes on disk"
+            assert used <= limit, f"{used} bytes on disk"
         t.ctl("flush", "--kernel", "--memory")
     assert t.stats()["store-evicted"] > 0
     # What was used last is still there.
