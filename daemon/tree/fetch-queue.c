@@ -524,10 +524,10 @@ FetchFeed *fetch_queue_finished_feed_locked(FetchQueue *q) {
 
 static void cancel_batch(FetchQueue *q, FetchBatch *b, WantList *ret) {
         atomic_store(&b->cancelled, true);
-        b->feed = NULL;
         fetch_queue_retry_waited_locked(q, b);
         stat_add(STAT_FETCH_CANCELLED, (int64_t) b->n);
         fetch_queue_detach_locked(q, b, ret);
+        b->feed = NULL; /* not before: as long as it has one it is not freed by who empties it */
         free_if_pointless(q, b);
 }
 

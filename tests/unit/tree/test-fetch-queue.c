@@ -337,6 +337,36 @@ START_TEST(readers_do_not_suffer_from_a_cancel) {
 }
 END_TEST
 
+/* The same where readers wait for all of it, and it has not gone out again yet. */
+START_TEST(a_cancel_leaves_a_queued_batch_to_its_readers) {
+        const Oid tree = {.algo = OID_SHA1, .id = {1}};
+        const BlobWant want = blob(1, 100);
+        FetchFeed feed = {.wants = &want, .n = 1, .object = no_object, .done = no_end};
+        WantList rest = TAILQ_HEAD_INITIALIZER(rest);
+        FetchQueue q;
+
+        fetch_queue_init(&q);
+        FetchBatch *b = fetch_batch_new(LANE_PREFETCH, &tree, &feed);
+        ck_assert_int_eq(fetch_batch_add_locked(&q, b, &want), 1);
+        fetch_queue_append_locked(&q, b);
+        feed.n_batches = 1;
+        feed.at = 1;
+        TAILQ_INSERT_TAIL(&q.feeds, &feed, entry);
+        ck_assert_ptr_eq(expect(&q, LANE_PREFETCH, 1), b);
+        b->sent_usec = now_usec();
+        promote(&q, 1, FAR_RTT);
+        ck_assert_uint_eq(b->n, 1);
+        /* The server takes no trees. */
+        fetch_queue_ended_locked(&q, b);
+        fetch_queue_requeue_locked(&q, b);
+        ck_assert(fetch_queue_cancel_feed_locked(&q, &feed, &rest));
+        ck_assert(TAILQ_EMPTY(&rest));
+        ck_assert(TAILQ_EMPTY(&q.lanes[LANE_PREFETCH].queued));
+        end(&q, expect(&q, LANE_WAITING, 1));
+        end_all(&q);
+}
+END_TEST
+
 static void add_tests(TCase *tc) {
         tcase_add_test(tc, a_burst_is_gathered);
         tcase_add_test(tc, readers_go_before_the_others);
@@ -349,6 +379,7 @@ static void add_tests(TCase *tc) {
         tcase_add_test(tc, nobody_starves);
         tcase_add_test(tc, too_much_is_refused);
         tcase_add_test(tc, readers_do_not_suffer_from_a_cancel);
+        tcase_add_test(tc, a_cancel_leaves_a_queued_batch_to_its_readers);
 }
 
 CHECK_MAIN("tree/fetch-queue", add_tests)
