@@ -313,8 +313,9 @@ static int fetch_contents(Prefetch *p, Listing *l) {
                 return r;
         /* Others have it under way. */
         if (fed && p->feed.n_left > 0) {
+                const Oid oid = p->wants[0].oid; /* the next step may come, and list anew */
                 p->feed.wants = NULL;
-                return demand_blob(p->ns, &call, repo, &p->wants[0].oid) == NS_PARKED ? 1 : -ENOMEM;
+                return demand_blob(p->ns, &call, repo, &oid) == NS_PARKED ? 1 : -ENOMEM;
         }
         if (fed && ++p->n_lost > MAX_LOST)
                 return failure_set(
