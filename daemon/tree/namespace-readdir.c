@@ -345,21 +345,35 @@ static int fill_entry(
         return room;
 }
 
+/* The branch may have moved while files were given. A move that works out its difference tells the
+ * kernel of each name that is in it; one that cannot tells only of the nodes that it finds, and did
+ * not see those that were made behind it. */
+static void
+tell_if_moved(const Readdir *rd, const Shown *shown, const Listing *l, uint64_t from, uint64_t to) {
+        if (!rd->plus || !shown->now)
+                return;
+        Oid tree = checkout_dir_tree(rd->dir->checkout, rd->dir);
+        if (oid_equal(&tree, &shown->tree))
+                return;
+        for (uint64_t i = from; i < to; i++)
+                ns_entry_changed(rd->ns, rd->dir->id, listing_name(l, &l->entries[i]));
+}
+
 static int fill_entries(const Readdir *rd, const Shown *shown, Listing *l) {
         uint64_t tag = tree_tag(&shown->tree);
         uint64_t index = rd->offset & UINT32_MAX;
+        uint64_t from = index < N_DOTS ? 0 : index - N_DOTS, i;
+        int r = 1;
 
         if (!fill_dots(rd, tag))
                 return 0;
-        for (uint64_t i = index < N_DOTS ? 0 : index - N_DOTS; i < l->n_entries; i++) {
+        for (i = from; i < l->n_entries && r > 0; i++) {
                 ListingEntry *e = &l->entries[i];
-                if (e->name_len == LISTING_NAME_TOO_LONG)
-                        continue;
-                int r = fill_entry(rd, shown, l, e, tag | (i + N_DOTS + 1));
-                if (r <= 0)
-                        return r;
+                if (e->name_len != LISTING_NAME_TOO_LONG)
+                        r = fill_entry(rd, shown, l, e, tag | (i + N_DOTS + 1));
         }
-        return 0;
+        tell_if_moved(rd, shown, l, from, i);
+        return MIN(r, 0);
 }
 
 /* Names do not wait for sizes, unless those are on this machine: they are asked for, and who wants

@@ -372,6 +372,47 @@ START_TEST(a_deep_tree_moves) {
 }
 END_TEST
 
+typedef struct Interrupted {
+        TreeFixture *f;
+        Checkout *checkout;
+        unsigned n_given;
+} Interrupted;
+
+/* Between two entries the branch moves, to a commit whose trees nobody has. */
+static bool give_and_move(const char *name, const NsAttr *attr, uint64_t next, void *userdata) {
+        Interrupted *in = userdata;
+        const Oid nowhere = {.algo = OID_SHA1, .id = {1, 2, 3}};
+        const CheckoutState to = {.commit = nowhere, .root = nowhere};
+        size_t n_missing = 0;
+        Oid *missing;
+
+        if (name[0] != '.' && in->n_given++ == 0)
+                ck_assert_int_eq(
+                        checkout_move(in->f->ns, in->checkout, &to, true, &missing, &n_missing), 0);
+        return true;
+}
+
+/* Files are made into nodes with no lock of the checkout; the kernel must not keep the old one
+ * under a name for good. */
+START_TEST(a_listing_that_a_blind_move_overtakes_is_taken_back) {
+        _cleanup_tree_fixture_ TreeFixture f;
+        const NsCall call = {.flags = NS_MAY_BLOCK};
+
+        tree_fixture_init(&f);
+        git_fixture_write(&f.repo, "a", "1", 1);
+        git_fixture_write(&f.repo, "b", "1", 1);
+        tree_fixture_commit(&f, "c", "1");
+        uint64_t root = must_walk(&f, "o/work");
+        (void) must_walk(&f, "o/work/a"); /* and all sizes are known */
+        Interrupted in = {.f = &f, .checkout = tree_fixture_checkout(&f, "")};
+
+        ck_assert_int_eq(ns_readdir(f.ns, &call, root, 0, true, give_and_move, &in), 0);
+        ck_assert_uint_eq(in.n_given, 3);
+        ck_assert(fs_told(&f, root, "a") && fs_told(&f, root, "b") && fs_told(&f, root, "c"));
+        checkout_unref(in.checkout);
+}
+END_TEST
+
 typedef struct Reader {
         TreeFixture *f;
         atomic_bool *stop;
@@ -640,6 +681,7 @@ END_TEST
 static void add_tests(TCase *tc) {
         tcase_add_test(tc, a_refresh_finds_what_is_new);
         tcase_add_test(tc, a_deep_tree_moves);
+        tcase_add_test(tc, a_listing_that_a_blind_move_overtakes_is_taken_back);
         tcase_add_test(tc, listings_show_one_commit_while_branches_move_and_orgs_go);
         tcase_add_test(tc, two_moves_at_once_do_not_mix);
         tcase_add_test(tc, a_bomb_of_trees_moves);
