@@ -37,6 +37,7 @@ static const PolicyStats policy_stats[_AHEAD_POLICY_MAX] = {
         ROW(CHILDREN),
         ROW(SIBLINGS),
         ROW(WALK),
+        ROW(REPOS),
 #undef ROW
 };
 

@@ -13,6 +13,7 @@ typedef enum AheadPolicy {
         AHEAD_CHILDREN, /* sizes after a listing; the object is the tree */
         AHEAD_SIBLINGS, /* small files next to one that was read */
         AHEAD_WALK,     /* what a walk reads next */
+        AHEAD_REPOS,    /* repositories that a walk enters next; the object is the commit */
         _AHEAD_POLICY_MAX,
 } AheadPolicy;
 

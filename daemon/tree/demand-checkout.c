@@ -240,6 +240,7 @@ static void operation_start(
         const char *refspec,
         Checkout *c,
         bool stale_ok,
+        FetchPriority priority,
         const FlightKey *key) {
         size_t len = strlen(refspec) + 1;
 
@@ -254,7 +255,7 @@ static void operation_start(
         op->fetch.object = object_arrived;
         op->fetch.done = fetched;
         op->stale_ok = stale_ok;
-        op->fetch.priority = c && !stale_ok ? FETCH_REFRESH : FETCH_WAITING;
+        op->fetch.priority = priority;
         op->fetch.refname = strcmp(op->refspec, "") == 0 ? NULL : op->refspec;
         /* A refresh asks for the branch that was resolved: were the default branch renamed, the
          * checkout would otherwise change its meaning under its users. */
@@ -275,7 +276,8 @@ int demand_checkout(Namespace *ns, const NsCall *call, Repo *repo, const char *r
                 flight_land(ns->flights, &key, 0, NULL);
                 return NS_PARKED;
         }
-        operation_start(ns, repo, refspec, NULL, false, &key);
+        FetchPriority priority = call->flags & NS_AHEAD ? FETCH_PREFETCH : FETCH_WAITING;
+        operation_start(ns, repo, refspec, NULL, false, priority, &key);
         return NS_PARKED;
 }
 
@@ -286,7 +288,7 @@ int demand_refresh(Namespace *ns, const NsCall *call, Checkout *c) {
         if (r <= 0)
                 return r;
         stat_add(STAT_REFRESH_RUNS, 1);
-        operation_start(ns, c->repo, c->refspec, c, false, &key);
+        operation_start(ns, c->repo, c->refspec, c, false, FETCH_REFRESH, &key);
         return NS_PARKED;
 }
 
@@ -297,6 +299,6 @@ int demand_check(Namespace *ns, const NsCall *call, Checkout *c) {
         if (r <= 0)
                 return r;
         stat_add(STAT_REFRESH_RUNS, 1);
-        operation_start(ns, c->repo, c->refspec, c, true, &key);
+        operation_start(ns, c->repo, c->refspec, c, true, FETCH_WAITING, &key);
         return NS_PARKED;
 }

@@ -54,6 +54,7 @@ static int append_locked(NameList *l, NameEntry *e, uint64_t hash) {
         int r = htable_add(&l->by_name, &e->link, hash);
         if (r < 0)
                 return r;
+        e->index = l->n;
         l->entries[l->n++] = e;
         l->n_repos += e->kind == FORGE_REPO;
         return 1;
@@ -87,6 +88,8 @@ void name_list_sort(NameList *l) {
         assert(l->n_shown == 0);
         if (l->n > 0)
                 qsort(l->entries, l->n, sizeof(NameEntry *), compare_entries);
+        for (size_t i = 0; i < l->n; i++)
+                l->entries[i]->index = i;
 }
 
 bool name_list_show(NameList *l) {

@@ -19,7 +19,8 @@
 typedef struct NameEntry {
         HTableLink link;
         ForgeEntryKind kind;
-        char name[]; /* NUL-terminated */
+        size_t index; /* constant once it is shown */
+        char name[];  /* NUL-terminated */
 } NameEntry;
 
 struct NameList {

@@ -9,6 +9,7 @@
 
 #include "tree/ahead.h"
 #include "tree/namespace-private.h"
+#include "tree/owner-walk.h"
 #include "util/path.h"
 #include "util/stats.h"
 
@@ -159,6 +160,11 @@ static bool is_negative(Owner *owner, const char *name) {
         return negative;
 }
 
+static void wait_for_repo(Namespace *ns, const NsCall *call, Owner *owner, const char *name) {
+        if (call->waiter)
+                owner_walk_entered(ns, owner, name);
+}
+
 static int
 child_of_owner(Namespace *ns, const NsCall *call, Node *dir, const char *name, Node **ret) {
         char repo_name[NAME_MAX + 1], refspec[NAME_MAX + 1];
@@ -176,7 +182,10 @@ child_of_owner(Namespace *ns, const NsCall *call, Node *dir, const char *name, N
                 }
                 if (r != 0)
                         return r;
-                return is_negative(owner, repo_name) ? 0 : demand_name(ns, call, owner, repo_name);
+                if (is_negative(owner, repo_name))
+                        return 0;
+                wait_for_repo(ns, call, owner, name);
+                return demand_name(ns, call, owner, repo_name);
         }
         _cleanup_(checkout_unrefp) Checkout *c = repo_find_checkout(repo, refspec);
         if (!c) {
@@ -184,6 +193,7 @@ child_of_owner(Namespace *ns, const NsCall *call, Node *dir, const char *name, N
                 (void) snprintf(full, sizeof(full), "%s@%s", repo_name, refspec);
                 if (is_negative(owner, full))
                         return 0;
+                wait_for_repo(ns, call, owner, name);
                 return demand_checkout(ns, call, repo, refspec);
         }
 
@@ -199,11 +209,17 @@ child_of_owner(Namespace *ns, const NsCall *call, Node *dir, const char *name, N
                 return 1;
         if (needs_check(ns, c))
                 return demand_check(ns, call, c);
-        MUTEX_GUARD(&c->lock);
+        mutex_lock(&c->lock);
+        Oid commit = c->commit;
         spec.oid = c->root;
         spec.mtime = c->time;
         int r = node_table_get_or_add(ns->nodes, &spec, ret);
         c->n_root_nodes += r > 0;
+        mutex_unlock(&c->lock);
+        if (r > 0) {
+                ahead_used(&commit);
+                owner_walk_entered(ns, owner, name);
+        }
         return r < 0 ? r : 1;
 }
 

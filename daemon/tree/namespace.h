@@ -37,6 +37,7 @@ typedef struct Namespace Namespace;
 
 typedef enum NsFlags {
         NS_MAY_BLOCK = 1 << 0, /* this thread may read the disk, inflate and hash */
+        NS_AHEAD = 1 << 1,     /* nobody waits: what is started gives way to others */
 } NsFlags;
 
 typedef struct NsCall {

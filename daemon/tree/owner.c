@@ -54,6 +54,7 @@ void owner_done(Owner *owner) {
         htable_done(&owner->repos);
         htable_done(&owner->owners);
         drop_lists(owner);
+        free(owner->walk_last);
         mutex_destroy(&owner->lock);
         free(owner->path);
 }

@@ -51,6 +51,11 @@ struct Owner {
         uint64_t listed_usec;   /* when the forge last told the whole list, 0 never */
         uint64_t relisted_usec; /* when it was last asked, whatever came of it */
         bool expiry_told;       /* owner_expire() was true since */
+
+        /* A walk over its repositories (owner-walk.c). */
+        char *walk_last;      /* the one entered last; owned */
+        uint64_t walk_usec;   /* when */
+        unsigned walk_window; /* how many were asked for ahead */
 };
 
 /* The org's own directory, which is a part of the org. */

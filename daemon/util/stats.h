@@ -83,6 +83,9 @@
         X(PREFETCH_WALK_USEFUL, "prefetch-walk-useful")                                            \
         X(PREFETCH_WALK_WASTED, "prefetch-walk-wasted")                                            \
         X(PREFETCH_WALK_DROPPED, "prefetch-walk-dropped")                                          \
+        X(PREFETCH_REPOS_USEFUL, "prefetch-repos-useful")                                          \
+        X(PREFETCH_REPOS_WASTED, "prefetch-repos-wasted")                                          \
+        X(PREFETCH_REPOS_DROPPED, "prefetch-repos-dropped")                                        \
         X(PREFETCH_PUSH_USEFUL, "prefetch-push-useful")                                            \
         X(PREFETCH_PUSH_WASTED, "prefetch-push-wasted")                                            \
         X(PREFETCH_PUSH_DROPPED, "prefetch-push-dropped")                                          \

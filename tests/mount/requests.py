@@ -233,6 +233,43 @@ def two_walkers(t):
     assert requests <= 10, f"{requests} requests for 300 files"
 
 
+def many_repos(t, n):
+    root = t.path("repos")
+    os.makedirs(root)
+    for i in range(n):
+        repo.simple_repo(os.path.join(root, f"r{i:02}.git"), {"f": f"{i}\n"})
+    return root
+
+
+@harness.case()
+def walk_over_repositories(t):
+    """Who enters one repository after the other finds the next ones here (R5)."""
+    root = many_repos(t, 40)
+    t.org("o", "git", t.serve(root).url, repos=[f"r{i:02}" for i in range(40)])
+    t.start()
+    for name in t.names("o"):
+        assert t.names(f"o/{name}") == ["f"]
+    stats = quiet(t)
+    # The first has none before it, and the second is what shows that it is a walk.
+    assert stats["prefetch-repos-useful"] >= 30, stats
+    assert stats["fetch-trees"] == 40, stats
+
+
+@harness.case()
+def walk_over_repositories_that_stops(t):
+    root = many_repos(t, 40)
+    t.org("o", "git", t.serve(root).url, repos=[f"r{i:02}" for i in range(40)])
+    t.start()
+    assert len(t.names("o")) == 40
+    assert quiet(t)["fetch-trees"] == 0, "a listing alone enters nothing (R13)"
+    for name in "r07", "r30", "r19":
+        t.names(f"o/{name}")
+    assert quiet(t)["fetch-trees"] == 3, "no walk"
+    for name in "r20", "r21", "r22":
+        t.names(f"o/{name}")
+    assert 6 <= quiet(t)["fetch-trees"] <= 12, "a short one"
+
+
 def read_in_order(t, order):
     """2,000 files of wide in some order, after a listing; returns how many requests that took."""
     _, server = wide(t)
