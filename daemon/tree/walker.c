@@ -1,17 +1,22 @@
 /* Reading ahead of a walk (`tar`, `grep -r`, a build). How much, is a bet on what was read so far:
  *
- *      a file of a directory that was listed          its small neighbours, SiblingLimit= bytes:
- *                                                     256K are 60K packed, some 40 files, less than
- *                                                     the round trip costs on most links
- *      half of that, or a close miss behind it        what follows, 8 times as much; and again, up
- * to WalkLimit= several files on, and into another directory   nobody but a walk does that: all of
- * the rest, if WalkLimit= holds it, else a quarter of that
+ *      a file of a directory that was listed        its small neighbours, SiblingLimit= bytes: 256K
+ *                                                   are 60K packed, some 40 files, less than the
+ *                                                   round trip costs on most links
+ *      the first file of the directory              a quarter of that, but in the order of a walk
+ *      half of that, or a close miss behind it      what follows, 8 times as much; and again, up to
+ *                                                   WalkLimit=
+ *      half of it, from the first file on           all of the rest, if it is half of WalkLimit= at
+ *                                                   most: nobody but a walk begins there
+ *      several files, and into another directory    all of the rest, up to WalkLimit=; or a quarter
+ *                                                   of that of it
  *
  * With 256K, 2M, 16M, 64M a repository of 20 MB (perl) comes in two requests, and one of a gigabyte
- * in twenty. Who stops after n bytes has caused at most 8n of them for nothing, or WalkLimit= (16M
- * packed); who reads one file after a listing, 256K. One file of a directory that nobody listed
- * comes alone. A miss that continues no walk may be one of many in no order: the window doubles
- * with each.
+ * in some twenty windows. Bets that are lost: who reads one file after a listing has 256K fetched
+ * for nothing, who stops after n bytes 8n of them, and who reads a few files as a walk would,
+ * WalkLimit=, which is 16M packed and two seconds of a slow line. A file of a directory that nobody
+ * listed comes alone. A miss that continues no walk may be one of many in no order: the window
+ * doubles with each.
  *
  * What follows is what a walk meets next in the order of listings, directories where they stand,
  * then what it would have met before; backwards for who goes backwards. It ends where the walk
@@ -47,8 +52,9 @@
 #define MIN_WINDOW (UINT64_C(256) << 10) /* where SiblingLimit= does not say */
 #define MAX_LOOKED 100000                /* entries, to find what is missing */
 #define MAX_LINKS 1000
-/* A tree is wanted as a whole where that much of it is missing, and it is worth it. */
-#define MOSTLY(part, all) ((part) >= (all) - (all) / 4)
+/* A tree is wanted as a whole where nearly all of it is missing, as the rest comes again, and where
+ * it is worth it. */
+#define NEARLY_ALL(part, all) ((part) >= (all) - (all) / 64)
 #define MIN_TREE_WANTS 64
 /* Files that were read before entering another directory means something. */
 #define MIN_USED_CROSSING 3
@@ -68,6 +74,7 @@ typedef struct Walker {
         unsigned scope;       /* as in WalkCursor */
         uint64_t window;      /* cost */
         bool backward;
+        bool from_start; /* the first file was the first of the directory that is walked */
 } Walker;
 
 struct Walkers {
@@ -140,8 +147,8 @@ typedef struct WalkPlan {
         bool backward;
         bool siblings; /* of the file, and itself */
         bool first;    /* siblings: the file is the first of its directory */
-        bool crossed;  /* the walk enters directories: all of the rest is likely */
-        uint64_t limit;
+        uint64_t
+                all_limit; /* all of the rest is likely to be read: taken up to this cost; 0: not */
 } WalkPlan;
 
 static bool is_recent(const Walker *walker, uint64_t now) {
@@ -240,6 +247,7 @@ static void plan_miss(
         atomic_store_explicit(&walker->read_usec, now, memory_order_relaxed);
         atomic_store_explicit(&walker->dir, file->parent->id, memory_order_relaxed);
         walker->scope = scope;
+        walker->from_start = miss->first && miss->n_listed > 0 && scope == place->depth;
         walker->last = walker->next = *place;
         next_window(walker, window, plan);
         plan->slot = (unsigned) (walker - w->walkers);
@@ -372,8 +380,8 @@ static int gather_window(const WalkPlan *plan, WalkGather *g, WalkPlace *ret_nex
 /* All of the rest, if that is not too much; else a window. */
 static int gather_plan(WalkPlan *plan, WalkGather *g, WalkPlace *ret_next, Oid *ret_tree) {
         *g = (WalkGather){.max_looked = MAX_LOOKED};
-        if (plan->crossed) {
-                g->max_cost = plan->limit;
+        if (plan->all_limit > 0) {
+                g->max_cost = plan->all_limit;
                 int r = gather_window(plan, g, ret_next, ret_tree);
                 if (r != 0)
                         return r;
@@ -397,8 +405,8 @@ static void fetch_window(WalkPlan *plan) {
         if (r == 0)
                 set_next(plan, &next);
         ahead_dropped(AHEAD_WALK, g.n_skipped);
-        bool whole =
-                r > 0 && g.n_skipped == 0 && g.n >= MIN_TREE_WANTS && MOSTLY(g.cost, g.all_cost);
+        bool whole = r > 0 && g.n_skipped == 0 && g.n >= MIN_TREE_WANTS &&
+                     NEARLY_ALL(g.cost, g.all_cost);
         fetch_queue_ahead(
                 plan->ns,
                 plan->file->checkout->repo,
@@ -517,13 +525,7 @@ int walk_missed(Namespace *ns, const NsCall *call, Node *file) {
 /* It is time for more. */
 static void go_on(Namespace *ns, Node *file, Walkers *w, unsigned slot, bool crossed) {
         NsPrefetch limits = ns_prefetch(ns);
-        WalkPlan plan = {
-                .ns = ns,
-                .file = file,
-                .slot = slot,
-                .crossed = crossed,
-                .limit = limits.walk_limit,
-        };
+        WalkPlan plan = {.ns = ns, .file = file, .slot = slot};
         Walker *walker = &w->walkers[slot];
 
         if (limits.walk_limit == 0)
@@ -532,8 +534,10 @@ static void go_on(Namespace *ns, Node *file, Walkers *w, unsigned slot, bool cro
         uint64_t window = MAX(walker->window, limits.sibling_limit) * GROWTH;
         if (crossed) {
                 window = MAX(window, limits.walk_limit / 4);
+                plan.all_limit = limits.walk_limit;
                 atomic_store_explicit(&walker->dir, 0, memory_order_relaxed);
-        }
+        } else if (walker->from_start)
+                plan.all_limit = limits.walk_limit / 2;
         plan.place = walker->next;
         next_window(walker, MIN(window, limits.walk_limit), &plan);
         mutex_unlock(&w->lock);

@@ -170,11 +170,11 @@ def archive_is_fetched_in_batches(t):
     assert len(requests) <= 15, f"{len(requests)} requests for 10,000 files"
 
 
-def own(t, files):
+def own(t, files, config=""):
     root = t.path("repos")
     os.makedirs(root)
     repo.simple_repo(os.path.join(root, "own.git"), files)
-    return t.start_org("git", root)
+    return t.start_org("git", root, config=config)
 
 
 # 6 MB that do not get smaller.
@@ -210,7 +210,7 @@ def one_file_brings_its_small_neighbours(t):
 @harness.case()
 def walker_that_stops(t):
     """Who reads three files has the next ones fetched, and not all; names alone bring no content (R13)."""
-    own(t, LARGE)
+    own(t, LARGE, config="[Prefetch]\nWalkLimit=8M\n")
     run("ls", "-lR", ".", cwd=t.at("o/own"))
     for name in sorted(LARGE)[:3]:
         assert t.read(f"o/own/{name}") == LARGE[name]
