@@ -22,7 +22,7 @@ typedef struct HeldSource {
         Source *inner;         /* of "o/work" */
         pthread_mutex_t mutex; /* guards what follows */
         pthread_cond_t cond;
-        bool holds;
+        bool holds, fails;        /* keeps what comes; ends it with some result, mostly bad */
         Fetch *held[MAX_FETCHES]; /* each that is not let go yet */
         struct {
                 FetchKind kind;
@@ -30,17 +30,40 @@ typedef struct HeldSource {
                 size_t n_oids;
         } seen[MAX_FETCHES]; /* fetches of contents */
         unsigned n_seen, n_held;
+        Pool *pool;
+        atomic_uint n_ended;
 } HeldSource;
 
 static void held_free(Source *source) {
         (void) source; /* the test's */
 }
 
+/* Some single files come; all else ends in every way there is. */
+static void end_somehow(HeldSource *s, Fetch *fetch) {
+        static const int results[] = {-EIO, 0, -EOPNOTSUPP, -ENOENT};
+        unsigned n = atomic_fetch_add(&s->n_ended, 1);
+        int result = results[n / 2 % ELEMENTSOF(results)];
+
+        if (fetch_is_cancelled(fetch))
+                result = -ECANCELED;
+        else if (fetch->kind == FETCH_BLOBS && fetch->n_oids == 1 && n % 16 == 0) {
+                source_fetch(s->inner, fetch);
+                return;
+        } else if (fetch->kind == FETCH_BLOBS && (result == 0 || result == -EOPNOTSUPP))
+                result = -EIO;
+        source_fetch_end(s->pool, fetch, result, NULL);
+}
+
 static void held_fetch(Source *source, Fetch *fetch) {
         HeldSource *s = container_of(source, HeldSource, source);
+        bool contents = fetch->kind == FETCH_BLOBS || fetch->kind == FETCH_CLOSURE;
         bool hold = false;
 
-        if (fetch->kind == FETCH_BLOBS || fetch->kind == FETCH_CLOSURE) {
+        if (contents && s->fails) {
+                end_somehow(s, fetch);
+                return;
+        }
+        if (contents) {
                 (void) pthread_mutex_lock(&s->mutex);
                 if (s->n_seen == MAX_FETCHES)
                         abort();
@@ -133,6 +156,7 @@ static void fixture_init(Fixture *x) {
         s->source.url = s->inner->url;
         (void) pthread_mutex_init(&s->mutex, NULL); /* cannot fail on Linux, nor can the next */
         (void) pthread_cond_init(&s->cond, NULL);
+        s->pool = x->f.context.pool;
         x->fake.names = names;
         x->fake.source = &s->source;
         ck_assert_int_eq(sem_init(&x->resolved, 0, 0), 0);
@@ -390,6 +414,69 @@ START_TEST(a_burst_of_readers_is_gathered) {
 }
 END_TEST
 
+enum { N_THREADS = 4, N_READS = 300, N_PREFETCHES = 60 };
+
+typedef struct ReaderThread {
+        pthread_t thread;
+        Fixture *x;
+        const Oid *oids;
+        unsigned number, n_wrong;
+} ReaderThread;
+
+static void *read_at_random(void *userdata) {
+        ReaderThread *t = userdata;
+
+        for (unsigned i = 0; i < N_READS; i++) {
+                const Oid *oid = &t->oids[(i * 7 + t->number * 13) % N_FILES];
+                Reader r = {.waiter.landed = on_landed};
+                const NsCall call = {.waiter = &r.waiter};
+                (void) sem_init(&r.landed, 0, 0); /* cannot fail */
+                if (demand_blob(t->x->f.ns, &call, t->x->target.checkout->repo, oid) != NS_PARKED)
+                        t->n_wrong++;
+                else if (i % 5 == 0 && flight_leave(t->x->f.flights, &r.waiter))
+                        ; /* interrupted */
+                else
+                        while (sem_wait(&r.landed) < 0)
+                                ;
+                (void) sem_destroy(&r.landed);
+        }
+        return NULL;
+}
+
+/* Readers that come and go, prefetches that are cancelled at any time, and a server that fails:
+ * every flight lands, and nothing is left behind in the end. */
+START_TEST(nothing_is_lost_in_disorder) {
+        ReaderThread threads[N_THREADS];
+        Oid oids[N_FILES];
+        Fixture x;
+
+        fixture_init(&x);
+        x.source.fails = true;
+        for (unsigned i = 0; i < N_FILES; i++)
+                oids[i] = file_oid(&x, i);
+        for (unsigned i = 0; i < N_THREADS; i++) {
+                threads[i] = (ReaderThread){.x = &x, .oids = oids, .number = i};
+                ck_assert_int_eq(
+                        pthread_create(&threads[i].thread, NULL, read_at_random, &threads[i]), 0);
+        }
+        for (unsigned i = 0; i < N_PREFETCHES; i++) {
+                start_prefetch(&x);
+                if (i % 2 == 0)
+                        prefetch_cancel(x.prefetch);
+                (void) end_prefetch(&x); /* in any way */
+                x.prefetch = prefetch_unref(x.prefetch);
+        }
+        for (unsigned i = 0; i < N_THREADS; i++) {
+                ck_assert_int_eq(pthread_join(threads[i].thread, NULL), 0);
+                ck_assert_uint_eq(threads[i].n_wrong, 0);
+        }
+        ns_stop(x.f.ns);
+        ck_assert_uint_eq(flight_count(x.f.flights), 0);
+        ck_assert(fetch_queue_is_idle_locked(&x.target.checkout->repo->queue));
+        fixture_done(&x);
+}
+END_TEST
+
 static void add_tests(TCase *tc) {
         tcase_add_test(tc, little_is_here_so_the_tree_is_wanted);
         tcase_add_test(tc, the_rest_is_wanted_file_by_file);
@@ -398,6 +485,7 @@ static void add_tests(TCase *tc) {
         tcase_add_test(tc, a_prefetch_is_cancelled);
         tcase_add_test(tc, a_repository_larger_than_the_cache);
         tcase_add_test(tc, a_burst_of_readers_is_gathered);
+        tcase_add_test(tc, nothing_is_lost_in_disorder);
 }
 
 CHECK_MAIN("tree/fetch", add_tests)
