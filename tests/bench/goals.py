@@ -24,6 +24,8 @@ GOALS = {
         Goal("W6", "requests to the daemon in a warm pass / entries", 0.01, 0.0),
         Goal("K1", "cold kernel, hot daemon: find -printf / ext4 cold", 1.15, 0.6),
         Goal("K2", "cold kernel, hot daemon: tar / ext4 cold", 1.1, 0.35),
+        Goal("K1r", "the same: requests / directory", 2.05),
+        Goal("K2r", "the same: READs / file", 1.1, 0.2),
         Goal("K3", "processor time for a request / floor server", 1.3, 1.1),
         Goal("K4", "2 GB/s / cold kernel, hot daemon: read of 512 MB", 1.0, 0.69),
         Goal("K4f", "the same / floor server", 1.3, 1.1),

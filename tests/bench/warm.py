@@ -109,6 +109,19 @@ def measure(env, workload, tree, times=3):
         yield f"warm {what}", goal, ours, ext4
 
 
+def cold_requests(env, workload, tree):
+    """Requests for a directory of find, and READs for a file of tar, by a kernel that has forgotten everything."""
+
+    def counted(arguments):
+        drop_everything()
+        before = env.fuse_requests()
+        contenders.timed(arguments, tree)
+        return {name: n - before[name] for name, n in env.fuse_requests().items()}
+
+    find, tar = counted(contenders.SIZES), counted(contenders.TAR)
+    return sum(find.values()) / workload.directories, tar["fuse-read"] / len(workload.files)
+
+
 def warm_requests(env, workload, tree):
     """Requests that reach the daemon in a warm pass over everything: the fewest of three."""
     fewest = None
