@@ -346,6 +346,8 @@ static bool add_tree(
                 return false;
         /* What there was no room for comes with the tree. */
         size_t n_left = n - add_all(ns, repo, lane, b, wants, n);
+        for (size_t i = 0; i < n; i++)
+                b->bytes_all += blob_want_bytes(&wants[i]);
         MUTEX_GUARD(&repo->lock);
         if (b->n == 0) {
                 fetch_batch_free(b);
@@ -357,7 +359,6 @@ static bool add_tree(
                 feed->n_left = n_left;
         }
         fetch_queue_append_locked(&repo->queue, b);
-        b->n_all = n;
         return true;
 }
 

@@ -60,7 +60,7 @@
 
 static atomic_size_t n_wants_now;
 
-static uint64_t blob_bytes(const BlobWant *blob) {
+uint64_t blob_want_bytes(const BlobWant *blob) {
         return blob->size == SIZE_UNKNOWN ? UNKNOWN_BYTES : blob->size;
 }
 
@@ -112,7 +112,7 @@ void fetch_batch_free(FetchBatch *b) {
 void fetch_queue_append_locked(FetchQueue *q, FetchBatch *b) {
         b->state = BATCH_QUEUED;
         b->queued_usec = now_usec();
-        b->n_all = b->n;
+        b->bytes_all = MAX(b->bytes_all, b->bytes);
         TAILQ_INSERT_TAIL(&q->lanes[b->lane].queued, b, entry);
 }
 
@@ -146,7 +146,7 @@ static void link_want(FetchBatch *b, Want *want) {
         want->batch = b;
         TAILQ_INSERT_TAIL(&b->wants, want, entry);
         b->n++;
-        b->bytes += blob_bytes(&want->blob);
+        b->bytes += blob_want_bytes(&want->blob);
 }
 
 static void unlink_want(Want *want) {
@@ -154,7 +154,7 @@ static void unlink_want(Want *want) {
 
         TAILQ_REMOVE(&b->wants, want, entry);
         b->n--;
-        b->bytes -= blob_bytes(&want->blob);
+        b->bytes -= blob_want_bytes(&want->blob);
 }
 
 static void move_want(FetchQueue *q, Want *want, FetchBatch *to) {
@@ -226,7 +226,7 @@ void fetch_queue_drop_locked(FetchQueue *q, Want *want) {
 /* Whether its answer is far off, compared to that of a request for it alone: by the bytes that come
  * before it, or, while the server is still preparing, by how much it has to prepare. */
 static bool is_far(const FetchBatch *b, const Want *want, uint64_t now, uint64_t rtt) {
-        uint64_t alone = rtt + PREPARE_USEC + blob_bytes(&want->blob) / BYTES_PER_USEC;
+        uint64_t alone = rtt + PREPARE_USEC + blob_want_bytes(&want->blob) / BYTES_PER_USEC;
         uint64_t expected;
 
         if (b->first_usec == 0) {
@@ -374,7 +374,7 @@ static FetchBatch *take_queued(FetchQueue *q, FetchLane lane) {
         FetchBatch *b = TAILQ_FIRST(&q->lanes[lane].queued);
 
         /* Readers may have taken much of it meanwhile. */
-        if (q->trees_refused || b->n < b->n_all - b->n_all / 4)
+        if (q->trees_refused || !FETCH_NEARLY_ALL(b->bytes, b->bytes_all))
                 b->tree = (Oid){0};
         if (!oid_is_none(&b->tree)) {
                 unqueue(q, b);
@@ -437,7 +437,7 @@ static void mark_sent(FetchQueue *q, FetchBatch *b, uint64_t now) {
 
         TAILQ_FOREACH (want, &b->wants, entry) {
                 want->offset = offset;
-                offset += blob_bytes(&want->blob);
+                offset += blob_want_bytes(&want->blob);
         }
         b->state = BATCH_SENT;
         b->sent_usec = now;

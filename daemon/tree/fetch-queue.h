@@ -29,11 +29,18 @@ typedef enum FetchLane {
         _LANE_MAX,
 } FetchLane;
 
+/* The rest of a tree comes once more when the tree is wanted instead of its blobs: a deal while it
+ * is next to nothing. */
+#define FETCH_NEARLY_ALL(part, all) ((part) >= (all) - (all) / 64)
+
 /* A blob as it is asked for. */
 typedef struct BlobWant {
         Oid oid;
         uint64_t size; /* bytes; SIZE_UNKNOWN where nobody knows */
 } BlobWant;
+
+/* Its size, or what that may be. */
+uint64_t blob_want_bytes(const BlobWant *blob);
 
 /* A blob on its way, from when it is queued until it is here or its request has ended. */
 typedef struct Want {
@@ -57,10 +64,10 @@ struct FetchBatch {
         WantList wants; /* that are not here yet; in the order of asking */
         size_t n;
         uint64_t bytes;
-        Oid tree;        /* below which they are nearly all blobs; none: wanted one by one */
-        size_t n_all;    /* tree: of its blobs, those that were missing */
-        bool closed;     /* nothing is added any more */
-        FetchFeed *feed; /* that it is for; NULL: readers and read-ahead, or cancelled */
+        Oid tree;           /* below which they are nearly all blobs; none: wanted one by one */
+        uint64_t bytes_all; /* tree: of its blobs, when it was wanted */
+        bool closed;        /* nothing is added any more */
+        FetchFeed *feed;    /* that it is for; NULL: readers and read-ahead, or cancelled */
         atomic_bool cancelled;
         uint64_t queued_usec;
 
@@ -132,9 +139,10 @@ bool fetch_queue_cancel_feed_locked(FetchQueue *q, FetchFeed *feed, WantList *re
 /* --- sending --- */
 
 /* Fetches these blobs ahead, in this order, sending at once. A reader who comes joins what is under
- * way. `tree` says that they are at least three quarters of all blobs below that tree, so that a
- * request may name the tree instead; NULL: they are of no tree in particular. Nothing waits: what
- * there is no room for is dropped and counted. Any thread that may block; no lock held. */
+ * way. `tree` says that they are nearly all blobs below that tree, so that a request may name the
+ * tree instead, for all that is below it comes then: FETCH_NEARLY_ALL() of the bytes; NULL: they
+ * are of no tree in particular. Nothing waits: what there is no room for is dropped and counted.
+ * Any thread that may block; no lock held. */
 void fetch_queue_ahead(
         Namespace *ns,
         Repo *repo,

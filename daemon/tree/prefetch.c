@@ -224,7 +224,7 @@ static int check_room(Prefetch *p, uint64_t bytes) {
 static int list_walk(Prefetch *p, const Walk *walk) {
         Store *store = p->ns->context->store;
         OidSet seen = {0};
-        uint64_t bytes = 0;
+        uint64_t bytes = 0, all = 0, missing = 0;
         size_t n_here = 0, n = 0;
         int r = 0;
 
@@ -241,8 +241,10 @@ static int list_walk(Prefetch *p, const Walk *walk) {
                 if (r <= 0)
                         continue;
                 bytes += size == SIZE_UNKNOWN ? 0 : size;
-                if (!here)
-                        p->wants[n++] = (BlobWant){.oid = e->oid, .size = size};
+                p->wants[n] = (BlobWant){.oid = e->oid, .size = size};
+                all += blob_want_bytes(&p->wants[n]);
+                missing += here ? 0 : blob_want_bytes(&p->wants[n]);
+                n += !here;
         }
         oid_set_done(&seen);
         if (r < 0)
@@ -250,6 +252,9 @@ static int list_walk(Prefetch *p, const Walk *walk) {
         p->total = walk->n_items;
         atomic_store(&p->done, n_here);
         p->feed.n = n;
+        /* Wanting one tree is cheaper for the server, and packs better, than wanting its files one
+         * by one. */
+        p->feed.tree = FETCH_NEARLY_ALL(missing, all) ? p->target.oid : (Oid){0};
         return check_room(p, bytes);
 }
 
@@ -322,9 +327,6 @@ static int fetch_contents(Prefetch *p, Listing *l) {
                         &p->failure,
                         FAILURE_TOO_LARGE,
                         "the cache does not keep all files: DiskLimit= or the disk is too small");
-        /* Wanting one tree is cheaper for the server, and packs better, than wanting its files one
-         * by one. */
-        p->feed.tree = l && p->feed.n >= p->total - p->total / 4 ? p->target.oid : (Oid){0};
         fetch_queue_feed(p->ns, repo, &p->feed);
         return 1;
 }
