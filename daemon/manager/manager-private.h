@@ -54,6 +54,7 @@ struct Manager {
 
         bool ready;
         unsigned n_ticks;
+        Task library_task; /* sets libgit2 up while the mount is made */
         Task poll_task;
         atomic_bool poll_queued; /* poll_task is on the pool */
         ManagerObserver observer;

@@ -151,6 +151,13 @@ static int open_documents(Manager *m) {
         return r == -ENOMEM ? r : 0;
 }
 
+/* Whoever needs it and comes too early waits for it there, and sees the failure. */
+static void start_library(Task *task) {
+        int r = object_library_init();
+        if (r < 0)
+                log_debug("cannot set up libgit2: %s", strerrorname_np(-r));
+}
+
 static int start_engine(Manager *m) {
         const Config *c = m->config;
         const HttpConfig http = {
@@ -173,8 +180,10 @@ static int start_engine(Manager *m) {
 
         m->inbox_budget.limit = c->max_bytes_in_flight;
         int r = pool_new(c->workers > 0 ? c->workers : default_workers(), &m->pool);
-        if (r >= 0)
+        if (r >= 0) {
+                pool_submit(m->pool, &m->library_task, TASK_NORMAL);
                 r = flight_table_new(m->pool, &m->flights);
+        }
         if (r >= 0)
                 r = mailbox_new(&m->mailbox);
         if (r >= 0)
@@ -370,12 +379,11 @@ int manager_new(sd_event *event, const ManagerOptions *options, Manager **ret) {
                 return -ENOMEM;
         alloc->event = sd_event_ref(event);
         TAILQ_INIT(&alloc->jobs);
+        alloc->library_task.run = start_library;
         alloc->poll_task.run = poll_run;
         _cleanup_(manager_freep) Manager *m = alloc;
 
-        int r = object_library_init();
-        if (r >= 0)
-                r = load_config(m, options);
+        int r = load_config(m, options);
         if (r < 0)
                 return r;
         r = mkdir_parents(m->runtime_directory, 0700);

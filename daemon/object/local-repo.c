@@ -121,7 +121,9 @@ static int explain_failure(const char *path, int error) {
 static int open_repository(const char *path, git_repository **ret) {
         _cleanup_(git_repository_freep) git_repository *repo = NULL;
 
-        int r = check_unopened(path);
+        int r = object_library_init();
+        if (r >= 0)
+                r = check_unopened(path);
         if (r < 0)
                 return r;
         int g = git_repository_open_ext(&repo, path, GIT_REPOSITORY_OPEN_NO_SEARCH, NULL);

@@ -3,6 +3,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <git2.h>
+#include <pthread.h>
 #include <string.h>
 
 #include "gitfs/macro.h"
@@ -36,6 +37,9 @@ int object_hash(OidAlgo algo, ObjectType type, const void *data, size_t len, Oid
                 return -EOPNOTSUPP;
         assert(algo == OID_SHA1);
 
+        int r = object_library_init();
+        if (r < 0)
+                return r;
         git_oid id;
         if (git_odb_hash(&id, data, len, (git_object_t) type) < 0) {
                 /* The one thing a hash can find wrong with bytes is a collision attack. */
@@ -60,7 +64,7 @@ static int ignore_user_configuration(void) {
         return 0;
 }
 
-int object_library_init(void) {
+static int start_library(void) {
         /* libgit2 refuses repositories with extensions that it was not told of. The first three do
          * not matter to a reader; the formats are checked when a repository is opened. */
         const char *extensions[] = {
@@ -79,12 +83,29 @@ int object_library_init(void) {
             git_libgit2_opts(GIT_OPT_ENABLE_CACHING, 0) < 0 ||
             git_libgit2_opts(GIT_OPT_SET_EXTENSIONS, extensions, ELEMENTSOF(extensions)) < 0 ||
             ignore_user_configuration() < 0) {
-                object_library_done();
+                (void) git_libgit2_shutdown(); /* as below */
                 return -ENOMEM;
         }
         return 0;
 }
 
+/* libgit2 also reads the certificates of the machine when it starts, for transports that are not
+ * used here. That takes longer than the rest of a start of ours: whoever needs it first waits. */
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+static int once_result = -EINVAL;
+
+static void start_library_once(void) {
+        once_result = start_library();
+}
+
+int object_library_init(void) {
+        int r = -pthread_once(&once, start_library_once);
+        return r < 0 ? r : once_result;
+}
+
 void object_library_done(void) {
-        (void) git_libgit2_shutdown(); /* returns how many others still use it */
+        if (once_result >= 0)
+                (void) git_libgit2_shutdown(); /* returns how many others still use it */
+        once_result = -EINVAL;
+        once = (pthread_once_t) PTHREAD_ONCE_INIT;
 }

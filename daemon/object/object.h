@@ -21,6 +21,8 @@ int object_type_from_name(const char *name, size_t len);
  * 0; -EBADMSG where the content is a SHA-1 collision attack; -EOPNOTSUPP for SHA-256; -ENOMEM. */
 int object_hash(OidAlgo algo, ObjectType type, const void *data, size_t len, Oid *ret);
 
-/* Call once before any thread uses this layer, and once after all have ended. */
+/* Sets up the library behind this layer, once, which takes some milliseconds; what needs it does so
+ * by itself. Any thread. 0 or -ENOMEM. */
 int object_library_init(void);
+/* After all threads that used this layer have ended. It may be set up again. */
 void object_library_done(void);

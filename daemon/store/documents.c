@@ -176,12 +176,14 @@ static int remove_oldest(const Documents *d, uint64_t limit, uint64_t *ret_space
         return r;
 }
 
-static void make_room(Documents *d) {
+/* For so many bytes more. */
+static void make_room(Documents *d, uint64_t more) {
         uint64_t before = atomic_load(&d->total), space;
 
-        if (before <= d->max_bytes || atomic_flag_test_and_set(&d->trimming))
+        if (before + more <= d->max_bytes || atomic_flag_test_and_set(&d->trimming))
                 return;
-        /* More than it must, lest the next document looks through the directory again. */
+        /* More than it must, lest the next document looks through the directory again, and for
+         * those that are written meanwhile. */
         if (remove_oldest(d, d->max_bytes - d->max_bytes / 8, &space) >= 0)
                 /* What was written meanwhile is perhaps counted twice, but never left out. */
                 (void) atomic_fetch_add(&d->total, space - before);
@@ -206,7 +208,7 @@ int documents_open(const char *directory, uint64_t max_bytes, Documents **ret) {
         if (r < 0)
                 return r;
         atomic_store(&d->total, files.space);
-        make_room(d);
+        make_room(d, 0);
         *ret = TAKE_PTR(d);
         return 0;
 }
@@ -338,6 +340,9 @@ int documents_put(Documents *d, const char *key, const void *data, size_t len) {
         _cleanup_free_ char *path = document_path(d, key);
         if (!path)
                 return -ENOMEM;
+        /* Before it is written: the limit holds at every moment. */
+        make_room(d, space);
+        (void) atomic_fetch_add(&d->total, space);
         int r = replace(path, &h, key, data, len);
         if (r == -ENOENT) {
                 /* Somebody has removed the directory. */
@@ -346,10 +351,8 @@ int documents_put(Documents *d, const char *key, const void *data, size_t len) {
                         r = replace(path, &h, key, data, len);
         }
         if (r < 0)
-                return r;
-        (void) atomic_fetch_add(&d->total, space);
-        make_room(d);
-        return 0;
+                (void) atomic_fetch_sub(&d->total, space);
+        return r;
 }
 
 void documents_remove(Documents *d, const char *key) {
