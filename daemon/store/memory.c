@@ -79,6 +79,11 @@ static uint64_t key_hash(StoreKind kind, const Oid *oid) {
         return hash_bytes(oid->id, sizeof(oid->id), kind);
 }
 
+/* Where all objects are kept on disk nobody has to meet here: what is in the table is counted. */
+static bool is_empty(MemoryTier *tier) {
+        return atomic_load(&tier->bytes) == 0;
+}
+
 static Block *find_locked(MemoryTier *tier, StoreKind kind, const Oid *oid) {
         HTABLE_FOREACH (l, &tier->table, key_hash(kind, oid)) {
                 Block *block = container_of(l, Block, link);
@@ -224,6 +229,8 @@ int memory_tier_put(
 }
 
 int memory_tier_get(MemoryTier *tier, StoreKind kind, const Oid *oid, ObjectRef *ret) {
+        if (is_empty(tier))
+                return 0;
         MUTEX_GUARD(&tier->lock);
         Block *block = find_locked(tier, kind, oid);
         if (!block)
@@ -245,6 +252,8 @@ int memory_tier_stat(
         const Oid *oid,
         ObjectType *ret_type,
         uint64_t *ret_size) {
+        if (is_empty(tier))
+                return 0;
         MUTEX_GUARD(&tier->lock);
         Block *block = find_locked(tier, kind, oid);
         if (!block)
