@@ -78,8 +78,9 @@ typedef struct Walker {
 } Walker;
 
 struct Walkers {
-        Mutex lock;       /* guards the walkers, and: */
-        unsigned n_jumps; /* misses that continued no walk, each close to the one before */
+        atomic_uint n_gathering; /* windows that are being gathered and asked for */
+        Mutex lock;              /* guards the walkers, and: */
+        unsigned n_jumps;        /* misses that continued no walk, each close to the one before */
         uint64_t jump_usec;
         Walker walkers[N_WALKERS];
 };
@@ -427,6 +428,7 @@ static void run_plan(Task *task) {
         const FlightKey key = plan_key(plan->file->checkout, plan->slot);
 
         fetch_window(plan);
+        atomic_fetch_sub(&walkers_of(plan->file->checkout)->n_gathering, 1);
         flight_land(ns->flights, &key, 0, NULL);
         node_table_put(ns->nodes, plan->file);
         free(plan);
@@ -449,6 +451,7 @@ static void start_plan(const WalkPlan *plan) {
         *copy = *plan;
         copy->file = node_ref(plan->file);
         copy->task.run = run_plan;
+        atomic_fetch_add(&walkers_of(plan->file->checkout)->n_gathering, 1);
         pool_submit(ns->context->pool, &copy->task, TASK_NORMAL);
 }
 
@@ -505,7 +508,7 @@ int walk_missed(Namespace *ns, const NsCall *call, Node *file) {
         }
         Walkers *w = walkers_of(c);
         int r = w ? wait_for_plan(ns, call, c, w, &miss.place) : -ENOMEM;
-        if (r != 0)
+        if (r != 0 || demand_blob_exists(c->repo, &file->oid))
                 return r > 0 ? NS_PARKED : 0;
         /* Several reads of one file are one miss. */
         if (atomic_exchange_explicit(&c->last_miss_id, file->id, memory_order_relaxed) == file->id)
@@ -520,6 +523,12 @@ int walk_missed(Namespace *ns, const NsCall *call, Node *file) {
                         start_plan(&plan);
         }
         return 0;
+}
+
+bool walk_is_gathering(Checkout *c) {
+        Walkers *w = atomic_load(&c->walkers);
+
+        return w && atomic_load(&w->n_gathering) > 0;
 }
 
 /* It is time for more. */
