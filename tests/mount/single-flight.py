@@ -12,6 +12,7 @@ import proxy  # noqa: E402
 import repo  # noqa: E402
 
 BIG = 50 << 20
+ALONE = "[Mount]\nRequestTimeoutSec=60\n[Prefetch]\nSiblingLimit=0\n"
 
 
 def blob_digest(directory):
@@ -71,7 +72,8 @@ def sixty_four_readers(t, server, expected):
 def many_readers_of_a_listed_file(t):
     """64 processes open one uncached 50 MB file at once: one request, and all get all of it (R32)."""
     directory = harness.fixture("big50")
-    server = t.start_org("git", os.path.join(directory, "repos"))
+    # Its small neighbours would be read ahead.
+    server = t.start_org("git", os.path.join(directory, "repos"), config=ALONE)
     assert sizes(t)["blob"] == BIG
     requests = sixty_four_readers(t, server, blob_digest(directory))
     assert len(requests) == 1, requests
