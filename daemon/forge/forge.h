@@ -158,6 +158,9 @@ struct Fetch {
         /* Set by anybody while the fetch is under way: it ends soon, with -ECANCELED, and not
          * before its transfer has. NULL: nobody will. Must outlive the fetch. */
         const atomic_bool *cancelled;
+        /* True while its request waits for its turn at its host, or to be tried again: the source
+         * keeps it up to date. NULL: nobody asks. Relaxed: a hint. */
+        atomic_bool *held;
 
         /* FETCH_REF: what to resolve, as the user wrote it: NULL for the default branch, "refs/..."
          * exactly, else a branch, tag or (abbreviated) commit id tried in that order: refs/heads/X,

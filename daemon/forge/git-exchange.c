@@ -192,10 +192,16 @@ void git_exchange_ended(GitExchange *x, int result, const Failure *reason) {
 
 /* --- sending --- */
 
+static void set_held(GitExchange *x, bool held) {
+        if (x->held)
+                atomic_store_explicit(x->held, held, memory_order_relaxed);
+}
+
 static void on_admitted(GateTicket *ticket, int result, const Failure *refusal) {
         GitExchange *x = container_of(ticket, GitExchange, ticket);
         Failure failure = *refusal;
 
+        set_held(x, false);
         if (result < 0) {
                 conclude(x, result, &failure);
                 return;
@@ -227,6 +233,7 @@ static void enter(GitExchange *x) {
         x->ticket.resource = "git";
         x->ticket.account = git_auth_account(&x->auth);
         x->ticket.admitted = on_admitted;
+        set_held(x, true);
         host_gate_enter(x->context->gates, x->origin, &x->ticket);
 }
 

@@ -52,6 +52,7 @@ struct GitExchange {
         FetchPriority priority;
         uint64_t deadline_usec;
         atomic_uint_least64_t *rtt_usec; /* kept up to date: Source.rtt_usec; NULL: nobody's */
+        atomic_bool *held;               /* likewise: Fetch.held */
         Buf body;                        /* owned; filled by prepare() */
 
         /* For the operation to read. The URL of the repository, without credentials; it changes

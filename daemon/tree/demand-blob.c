@@ -181,6 +181,7 @@ static void send(Namespace *ns, Repo *repo, FetchBatch *b) {
                 .deadline_usec =
                         tree || b->lane == LANE_PREFETCH ? USEC_INFINITY : ns_transfer_deadline(ns),
                 .cancelled = &b->cancelled,
+                .held = &b->held,
                 .object = on_object,
                 .done = on_done,
         };

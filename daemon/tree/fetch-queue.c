@@ -16,7 +16,8 @@
  * A reader who wants what is only queued takes it along into the first lane, and a little of what
  * follows, which he is likely to read next: he has caught up. When it is on the wire already, it is
  * asked for again where its answer would come far too late (is_far()); whichever comes first is
- * good.
+ * good. What has been sent, but is held back at its host, behind what was prefetched from there in
+ * other repositories, is as good as queued.
  *
  * A batch that names a tree is as large as the tree. Others are cut by number and by bytes when
  * they are sent. */
@@ -274,7 +275,8 @@ void fetch_queue_promote_locked(FetchQueue *q, Want *want, uint64_t rtt_usec) {
         want->waited = true;
         if (b->lane == LANE_WAITING)
                 return;
-        if (b->state == BATCH_SENT) {
+        bool held = atomic_load_explicit(&b->held, memory_order_relaxed);
+        if (b->state == BATCH_SENT && !held) {
                 if (!may_repeat(b) || !is_far(b, want, now_usec(), rtt_usec))
                         return;
                 b->n_repeated++;

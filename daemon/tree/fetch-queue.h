@@ -69,6 +69,7 @@ struct FetchBatch {
         bool closed;        /* nothing is added any more */
         FetchFeed *feed;    /* that it is for; NULL: readers and read-ahead, or cancelled */
         atomic_bool cancelled;
+        atomic_bool held; /* sent, but it waits for its turn at its host */
         uint64_t queued_usec;
 
         /* Once sent: */

@@ -2,12 +2,14 @@
  * of the host, or found out, and found out again where that turns out to be wrong. */
 
 #include <errno.h>
+#include <semaphore.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "component/forge-fixture.h"
 #include "forge/git-host.h"
 #include "forge/git-source.h"
+#include "forge/host-gate.h"
 #include "forge/http.h"
 #include "forge/secret.h"
 #include "lib/check-main.h"
@@ -119,6 +121,54 @@ START_TEST(the_round_trip_is_measured_for_all_of_a_host) {
         ck_assert_uint_eq(git_hosts_measure(f.context.git_hosts, other, 5000), 5000);
         (void) source_unref(first);
         (void) source_unref(second);
+}
+END_TEST
+
+typedef struct SlotTaker {
+        GateTicket ticket;
+        sem_t admitted;
+} SlotTaker;
+
+static void on_slot(GateTicket *ticket, int result, const Failure *failure) {
+        SlotTaker *taker = container_of(ticket, SlotTaker, ticket);
+
+        (void) sem_post(&taker->admitted); /* once */
+}
+
+/* Who waits for it can see whether it waits for others itself. */
+START_TEST(a_fetch_tells_that_its_host_holds_it_back) {
+        _cleanup_forge_fixture_ ForgeFixture f;
+        SlotTaker taker = {
+                .ticket = {
+                        .priority = FETCH_PREFETCH,
+                        .deadline_usec = USEC_INFINITY,
+                        .resource = "git",
+                        .admitted = on_slot,
+                }};
+        atomic_bool held = false;
+        FetchRun run;
+        Failure failure;
+
+        forge_fixture_init(&f);
+        f.config.max_per_host = 2; /* one of them for those who wait */
+        _cleanup_free_ char *url = forge_fixture_serve(&f, FILTER, NULL), *origin = NULL;
+        ck_assert_int_eq(http_url_origin(url, &origin), 0);
+        _cleanup_source_ Source *source = source_at(&f, url, "work");
+        assert_head(&f, source);
+        const Oid head = forge_fixture_oid(&f, "HEAD");
+
+        ck_assert_int_eq(sem_init(&taker.admitted, 0, 0), 0);
+        host_gate_enter(f.context.gates, origin, &taker.ticket);
+        ck_assert_int_eq(sem_wait(&taker.admitted), 0);
+        fetch_run_init(&run, FETCH_COMMIT, &head, 1);
+        run.fetch.priority = FETCH_READAHEAD;
+        run.fetch.held = &held;
+        source_fetch(source, &run.fetch);
+        ck_assert(atomic_load(&held));
+        host_gate_leave(&taker.ticket, 0, NULL);
+        ck_assert_int_eq(fetch_wait(&f, &run, &failure), 0);
+        ck_assert(!atomic_load(&held));
+        ck_assert_int_eq(sem_destroy(&taker.admitted), 0);
 }
 END_TEST
 
@@ -505,6 +555,7 @@ END_TEST
 static void add_tests(TCase *tc) {
         tcase_add_test(tc, the_second_repository_costs_no_question);
         tcase_add_test(tc, the_round_trip_is_measured_for_all_of_a_host);
+        tcase_add_test(tc, a_fetch_tells_that_its_host_holds_it_back);
         tcase_add_test(tc, the_first_ref_comes_with_the_capabilities);
         tcase_add_test(tc, what_a_look_up_learnt_is_used_once);
         tcase_add_test(tc, a_lost_bet_costs_a_round_trip_and_nothing_else);

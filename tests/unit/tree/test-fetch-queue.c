@@ -182,6 +182,26 @@ START_TEST(a_reader_catches_up) {
 }
 END_TEST
 
+/* Read-ahead that its host's other requests hold back would keep him waiting for as long as those
+ * take. */
+START_TEST(a_reader_does_not_wait_for_other_repositories) {
+        FetchQueue q;
+
+        fetch_queue_init(&q);
+        add(&q, LANE_READAHEAD, 0, 900, 100);
+        FetchBatch *a = expect(&q, LANE_READAHEAD, 900);
+        promote(&q, 100, FAR_RTT);
+        ck_assert_ptr_null(next(&q, 0)); /* it is on its way */
+        atomic_store(&a->held, true);
+        promote(&q, 200, FAR_RTT);
+        FetchBatch *b = expect(&q, LANE_WAITING, 500);
+        ck_assert_uint_eq(first_of(b), 200);
+        end(&q, a);
+        end(&q, b);
+        end_all(&q);
+}
+END_TEST
+
 /* Far behind in a large answer, it is asked for once more. */
 START_TEST(a_reader_does_not_wait_for_everything) {
         const Oid tree = {.algo = OID_SHA1, .id = {1}};
@@ -373,6 +393,7 @@ static void add_tests(TCase *tc) {
         tcase_add_test(tc, read_ahead_is_collected);
         tcase_add_test(tc, batches_are_bounded_by_bytes);
         tcase_add_test(tc, a_reader_catches_up);
+        tcase_add_test(tc, a_reader_does_not_wait_for_other_repositories);
         tcase_add_test(tc, a_reader_does_not_wait_for_everything);
         tcase_add_test(tc, a_tree_is_wanted_while_nearly_all_of_it_is);
         tcase_add_test(tc, a_feed_is_eaten_batch_by_batch);
