@@ -1,5 +1,8 @@
 #!/usr/bin/env python3
-"""A repository is entered before all of its trees are here: they are used as they arrive (R9, R11)."""
+"""A repository is entered before all of its trees are here: they are used as they arrive (R9, R11).
+
+What an answer left out is asked for by whoever needs it: no later look-up is spoilt (R7).
+"""
 
 import os
 import stat
