@@ -110,6 +110,7 @@ START_TEST(a_burst_is_gathered) {
 }
 END_TEST
 
+/* R3: read-ahead keeps no reader waiting. */
 START_TEST(readers_go_before_the_others) {
         FetchQueue q;
 
