@@ -62,6 +62,7 @@ void git_source_exchange(
                 .priority = fetch->priority,
                 .deadline_usec = fetch->deadline_usec,
                 .rtt_usec = &source->source.rtt_usec,
+                .waited = fetch->waited,
                 .held = fetch->held,
         };
         git_auth_init(&ret->auth, source->secrets, source->ask_git);

@@ -144,6 +144,10 @@ static bool ticket_is_beyond_limit(const Host *host, const GateTicket *ticket, u
         return blocked_until(host, ticket, now) > MAX(ticket->patient_until_usec, now);
 }
 
+static bool is_waited_for(const GateTicket *ticket) {
+        return ticket->waited && atomic_load_explicit(ticket->waited, memory_order_relaxed);
+}
+
 void host_gate_enter(HostGates *g, const char *name, GateTicket *ticket) {
         MUTEX_GUARD(&g->mutex);
         uint64_t now = g->now();
@@ -173,6 +177,8 @@ void host_gate_enter(HostGates *g, const char *name, GateTicket *ticket) {
                 ticket_fail_limited(g, host, ticket);
                 return;
         }
+        if (is_waited_for(ticket))
+                ticket->priority = FETCH_WAITING;
         TAILQ_INSERT_TAIL(&host->waiting[ticket->priority], ticket, entry);
         budget->waiting++;
         dispatch(g, now);
@@ -290,13 +296,28 @@ static void ticket_fail_late(HostGates *g, Host *host, GateTicket *ticket) {
         ticket_submit(g, ticket, r);
 }
 
+/* Somebody waits for what began in the background. */
+static void raise_waited(Host *host) {
+        for (unsigned p = FETCH_WAITING + 1; p < N_PRIORITIES; p++)
+                for (GateTicket *t = TAILQ_FIRST(&host->waiting[p]), *next; t; t = next) {
+                        next = TAILQ_NEXT(t, entry);
+                        if (!is_waited_for(t))
+                                continue;
+                        TAILQ_REMOVE(&host->waiting[p], t, entry);
+                        t->priority = FETCH_WAITING;
+                        TAILQ_INSERT_TAIL(&host->waiting[FETCH_WAITING], t, entry);
+                }
+}
+
 void host_gates_tick(HostGates *g) {
         Host *host;
 
         MUTEX_GUARD(&g->mutex);
         uint64_t now = g->now();
-        TAILQ_FOREACH (host, &g->order, entry)
+        TAILQ_FOREACH (host, &g->order, entry) {
                 fail_waiting(g, host, now, ticket_is_late, ticket_fail_late);
+                raise_waited(host);
+        }
         dispatch(g, now);
         gate_forget_idle(g, now);
 }

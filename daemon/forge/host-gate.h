@@ -18,7 +18,10 @@ typedef struct HostGates HostGates;
 
 typedef struct GateTicket GateTicket;
 struct GateTicket {
-        FetchPriority priority;
+        FetchPriority priority; /* may be raised by the gate */
+        /* Looked at when the ticket enters, and with each tick: once it is true, the ticket is
+         * FETCH_WAITING. NULL: it never is. */
+        const atomic_bool *waited;
         uint64_t deadline_usec;
         /* How long a limit of the server may hold it; 0: until the deadline. A transfer may take
          * long, but nobody waits that long for it to begin. */

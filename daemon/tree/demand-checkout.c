@@ -256,6 +256,8 @@ static void operation_start(
         op->fetch.done = fetched;
         op->stale_ok = stale_ok;
         op->fetch.priority = priority;
+        if (priority == FETCH_PREFETCH)
+                op->fetch.waited = &op->repo->waited;
         op->fetch.refname = strcmp(op->refspec, "") == 0 ? NULL : op->refspec;
         /* A refresh asks for the branch that was resolved: were the default branch renamed, the
          * checkout would otherwise change its meaning under its users. */
@@ -267,6 +269,9 @@ static void operation_start(
 int demand_checkout(Namespace *ns, const NsCall *call, Repo *repo, const char *refspec) {
         FlightKey key = demand_key_name(repo, DEMAND_CHECKOUT, refspec);
 
+        /* Whoever joins what is fetched ahead must not be held back as that is. */
+        if (call->waiter && !(call->flags & NS_AHEAD))
+                atomic_store_explicit(&repo->waited, true, memory_order_relaxed);
         int r = demand_join(ns, call, &key);
         if (r <= 0)
                 return r;

@@ -66,6 +66,31 @@ START_TEST(waiting_overtakes_prefetch) {
 }
 END_TEST
 
+/* What somebody has begun to wait for is background work no more. */
+START_TEST(who_joins_prefetch_overtakes_with_it) {
+        atomic_bool waited = false;
+        TestTicket prefetch[3];
+
+        gate_setup(2, 10);
+        for (size_t i = 0; i < ELEMENTSOF(prefetch); i++)
+                enter(&prefetch[i], A, FETCH_PREFETCH);
+        prefetch[2].ticket.waited = &waited;
+        tick_after(0);
+        ck_assert_int_eq(prefetch[0].result, 0);
+        ck_assert_int_eq(prefetch[2].result, 1);
+        atomic_store(&waited, true);
+        tick_after(0);
+        ck_assert_int_eq(prefetch[1].result, 1);
+        ck_assert_int_eq(prefetch[2].result, 0);
+
+        leave(&prefetch[2]);
+        leave(&prefetch[0]);
+        settle();
+        leave(&prefetch[1]);
+        gate_teardown();
+}
+END_TEST
+
 static void fail_host(unsigned times) {
         for (unsigned i = 0; i < times; i++) {
                 TestTicket t;
@@ -268,6 +293,7 @@ END_TEST
 static void add_tests(TCase *tc) {
         tcase_add_test(tc, limits_hold_per_host_and_in_all);
         tcase_add_test(tc, waiting_overtakes_prefetch);
+        tcase_add_test(tc, who_joins_prefetch_overtakes_with_it);
         tcase_add_test(tc, breaker_fails_fast_while_the_host_is_down);
         tcase_add_test(tc, an_answer_starts_the_count_of_failures_again);
         tcase_add_test(tc, one_probe_closes_the_breaker);
