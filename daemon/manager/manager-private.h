@@ -57,6 +57,9 @@ struct Manager {
         Task library_task; /* sets libgit2 up while the mount is made */
         Task poll_task;
         atomic_bool poll_queued; /* poll_task is on the pool */
+        Task trim_task;          /* gives memory back to the system */
+        atomic_bool trim_queued; /* trim_task is on the pool */
+        int64_t most_nodes;      /* since it last ran; main thread only */
         ManagerObserver observer;
 };
 

@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <malloc.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <systemd/sd-daemon.h>
@@ -21,6 +22,7 @@
 
 #define TICK_USEC (250 * USEC_PER_MSEC)
 #define POLL_EVERY_N_TICKS 4
+#define TRIM_NODES 20000 /* that many fewer are worth it */
 #define STOP_TIMEOUT_USEC (4 * USEC_PER_SEC)
 #define DOCUMENTS_MAX (UINT64_C(256) << 20)
 #define DOCUMENTS_SHARE 8 /* of DiskLimit=, where that is less */
@@ -349,6 +351,25 @@ static void poll_run(Task *task) {
         atomic_store(&m->poll_queued, false);
 }
 
+static void trim_run(Task *task) {
+        Manager *m = container_of(task, Manager, trim_task);
+
+        (void) malloc_trim(0); /* whether anything was to be had does not matter */
+        atomic_store(&m->trim_queued, false);
+}
+
+/* When the kernel has forgotten what a walk showed it, the heaps are full of holes. */
+static void return_memory_of_nodes(Manager *m) {
+        int64_t n = stat_get(STAT_NODES_NOW);
+
+        m->most_nodes = MAX(m->most_nodes, n);
+        if (m->most_nodes - n < TRIM_NODES || n > m->most_nodes / 2)
+                return;
+        m->most_nodes = n;
+        if (!atomic_exchange(&m->trim_queued, true))
+                pool_submit(m->pool, &m->trim_task, TASK_BACKGROUND);
+}
+
 static int on_tick(sd_event_source *s, uint64_t usec, void *userdata) {
         Manager *m = userdata;
         uint64_t now = now_usec();
@@ -356,6 +377,7 @@ static int on_tick(sd_event_source *s, uint64_t usec, void *userdata) {
         host_gates_tick(m->gates);
         mount_session_tick(m->session, now);
         manager_expire_jobs(m, now);
+        return_memory_of_nodes(m);
         if (++m->n_ticks % POLL_EVERY_N_TICKS == 0 && !atomic_exchange(&m->poll_queued, true))
                 pool_submit(m->pool, &m->poll_task, TASK_BACKGROUND);
 
@@ -381,6 +403,7 @@ int manager_new(sd_event *event, const ManagerOptions *options, Manager **ret) {
         TAILQ_INIT(&alloc->jobs);
         alloc->library_task.run = start_library;
         alloc->poll_task.run = poll_run;
+        alloc->trim_task.run = trim_run;
         _cleanup_(manager_freep) Manager *m = alloc;
 
         int r = load_config(m, options);
