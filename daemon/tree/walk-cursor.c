@@ -140,9 +140,10 @@ bool walk_cursor_place(const WalkCursor *cursor, WalkPlace *ret) {
         return cursor->depth >= cursor->scope;
 }
 
-/* The next blob, or NULL at the end. */
-static ListingEntry *next_blob(WalkCursor *cursor, size_t *n_looked) {
-        while (cursor->depth >= cursor->scope) {
+/* The next blob, or NULL at the end, or where enough was looked at: a few trees can stand for more
+ * directories than anybody can go through, and hold no blob at all. */
+static ListingEntry *next_blob(WalkCursor *cursor, size_t max_looked, size_t *n_looked) {
+        while (cursor->depth >= cursor->scope && *n_looked < max_looked) {
                 unsigned top = cursor->depth - 1;
                 Listing *l = cursor->stack[top];
                 uint32_t *at = &cursor->at[top];
@@ -207,7 +208,9 @@ int walk_gather(WalkGather *g, WalkCursor *cursor, const WalkPlace *stop) {
         Store *store = cursor->ns->context->store;
 
         while (!is_full(g)) {
-                ListingEntry *e = next_blob(cursor, &g->n_looked);
+                ListingEntry *e = next_blob(cursor, g->max_looked, &g->n_looked);
+                if (!e && is_full(g))
+                        break;
                 if (!e || is_past(cursor, stop))
                         return 1;
                 if (g->symlinks_only && e->kind != ENTRY_SYMLINK)

@@ -10,6 +10,7 @@
 #include "lib/check-main.h"
 #include "tree/namespace-private.h"
 #include "tree/prefetch.h"
+#include "tree/walk-cursor.h"
 #include "util/path.h"
 #include "util/stats.h"
 
@@ -298,14 +299,17 @@ START_TEST(a_refresh_finds_what_is_new) {
 END_TEST
 
 /* The tree of a directory that is ten directories that are ten directories, and so on: 10^12
- * files. */
+ * files, or empty directories where there is no content. */
 static char *make_bomb(TreeFixture *f, const char *content) {
         _cleanup_buf_ Buf blob = {0};
         Buf output = {0};
         char mode[] = "100644 blob";
 
-        ck_assert_int_eq(buf_append_str(&blob, content), 0);
-        git_fixture_run(&f->repo, &blob, &output, "hash-object", "-w", "--stdin", NULL);
+        if (content) {
+                ck_assert_int_eq(buf_append_str(&blob, content), 0);
+                git_fixture_run(&f->repo, &blob, &output, "hash-object", "-w", "--stdin", NULL);
+        } else
+                git_fixture_run(&f->repo, &blob, &output, "mktree", NULL);
         for (unsigned level = 0; level < 12; level++) {
                 _cleanup_buf_ Buf tree = {0};
                 char line[128];
@@ -315,7 +319,7 @@ static char *make_bomb(TreeFixture *f, const char *content) {
                                 line,
                                 sizeof(line),
                                 "%s %s\tf%u\n",
-                                level == 0 ? mode : "040000 tree",
+                                level == 0 && content ? mode : "040000 tree",
                                 id,
                                 i);
                         ck_assert_int_eq(buf_append_str(&tree, line), 0);
@@ -349,6 +353,35 @@ START_TEST(a_bomb_of_trees_moves) {
         ck_assert(fs_told(&f, deep, NULL) && fs_told(&f, deep, "f2"));
         must_read(&f, "o/work/f1/f2/f3/f4/f5/f6/f7/f8/f9/f0/f1/f2", "two");
         ck_assert_uint_eq(must_walk(&f, "o/work/f1/f2/f3/f4/f5/f6/f7/f8/f9/f0/f1"), deep);
+}
+END_TEST
+
+/* Whoever looks for files to read ahead finds none, and must not look for ever. */
+START_TEST(a_bomb_of_directories_is_looked_at_for_a_while) {
+        _cleanup_tree_fixture_ TreeFixture f;
+        _cleanup_walk_gather_ WalkGather g = {.max_looked = 1000};
+        const WalkPlace place = {.depth = 1};
+        WalkCursor cursor;
+
+        tree_fixture_init(&f);
+        _cleanup_free_ char *bomb = make_bomb(&f, NULL);
+        commit_tree(&f, bomb);
+        (void) must_walk(&f, "o/work/f1/f2/f3/f4/f5/f6/f7/f8/f9/f0/f1/f2");
+        _cleanup_(checkout_unrefp) Checkout *checkout = tree_fixture_checkout(&f, "");
+        ck_assert_int_eq(
+                walk_cursor_init(
+                        &cursor,
+                        f.ns,
+                        checkout,
+                        &place,
+                        /* scope= */ 1,
+                        /* backward= */ false,
+                        /* inclusive= */ true),
+                1);
+        ck_assert_int_eq(walk_gather(&g, &cursor, NULL), 0);
+        ck_assert_uint_eq(g.n_looked, 1000);
+        ck_assert_uint_eq(g.n, 0);
+        walk_cursor_done(&cursor);
 }
 END_TEST
 
@@ -685,6 +718,7 @@ static void add_tests(TCase *tc) {
         tcase_add_test(tc, listings_show_one_commit_while_branches_move_and_orgs_go);
         tcase_add_test(tc, two_moves_at_once_do_not_mix);
         tcase_add_test(tc, a_bomb_of_trees_moves);
+        tcase_add_test(tc, a_bomb_of_directories_is_looked_at_for_a_while);
         tcase_add_test(tc, a_bomb_of_trees_is_prefetched);
         tcase_add_test(tc, a_submodule_is_prefetched);
         tcase_add_test(tc, a_move_is_as_git_checkout_would);
