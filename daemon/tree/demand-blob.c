@@ -177,9 +177,10 @@ static void send(Namespace *ns, Repo *repo, FetchBatch *b) {
         b->fetch = (Fetch){
                 .kind = tree ? FETCH_CLOSURE : FETCH_BLOBS,
                 .priority = lane_priority(b->lane),
-                /* What may be large, and is not waited for, may take as long as bytes come. */
+                /* A job may take as long as bytes come. Readers join the others: a server that
+                 * holds them back for hours may not keep what it would refuse a reader. */
                 .deadline_usec =
-                        tree || b->lane == LANE_PREFETCH ? USEC_INFINITY : ns_transfer_deadline(ns),
+                        b->lane == LANE_PREFETCH ? USEC_INFINITY : ns_transfer_deadline(ns),
                 .cancelled = &b->cancelled,
                 .held = &b->held,
                 .object = on_object,
