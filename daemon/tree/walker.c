@@ -3,7 +3,7 @@
  *      a file of a directory that was listed        its small neighbours, SiblingLimit= bytes: 256K
  *                                                   are 60K packed, some 40 files, less than the
  *                                                   round trip costs on most links
- *      the first file of the directory              a quarter of that, but in the order of a walk
+ *      the first file of the directory              an eighth of that, but in the order of a walk
  *      half of that, or a close miss behind it      what follows, 8 times as much; and again, up to
  *                                                   WalkLimit=
  *      half of it, from the first file on           all of the rest, if it is half of WalkLimit= at
@@ -310,7 +310,7 @@ static int gather_from(
  * another one may have been picked, so those before it are as likely as those behind. */
 static void fetch_siblings(const WalkPlan *plan) {
         _cleanup_walk_gather_ WalkGather g = {
-                .max_cost = plan->first ? plan->window / 4 : plan->window,
+                .max_cost = plan->first ? plan->window / 8 : plan->window,
                 .max_object_size = plan->window / 4,
                 .max_looked = MAX_LOOKED,
         };
