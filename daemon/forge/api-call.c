@@ -410,6 +410,7 @@ static int http_send(State *s, const char *const *headers, const char *authoriza
                 .body_len = s->json_body ? strlen(s->json_body) : 0,
                 .no_redirects = true,
                 .deadline_usec = s->call->deadline_usec,
+                .urgency = s->call->priority == FETCH_WAITING ? HTTP_WAITED_FOR : HTTP_BACKGROUND,
         };
         TaskPriority priority = s->call->priority == FETCH_WAITING ? TASK_NORMAL : TASK_BACKGROUND;
 

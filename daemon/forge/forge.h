@@ -158,8 +158,9 @@ struct Fetch {
         /* Set by anybody while the fetch is under way: it ends soon, with -ECANCELED, and not
          * before its transfer has. NULL: nobody will. Must outlive the fetch. */
         const atomic_bool *cancelled;
-        /* Set by anybody while the fetch is under way: somebody waits for it after all, so it is
-         * FETCH_WAITING from now on. NULL: nobody will. Must outlive the fetch. */
+        /* Set by anybody while the fetch is under way: somebody waits for it after all, or for a
+         * part of it, so it is FETCH_WAITING, for its transfer as long as that is true. NULL:
+         * nobody will. Must outlive the fetch. */
         const atomic_bool *waited;
         /* True while its request waits for its turn at its host, or to be tried again: the source
          * keeps it up to date. NULL: nobody asks. Relaxed: a hint. */

@@ -121,6 +121,12 @@ static const HttpHandler handler = {
 
 /* --- sending --- */
 
+static HttpUrgency urgency(FetchPriority priority) {
+        return priority == FETCH_WAITING     ? HTTP_WAITED_FOR
+               : priority == FETCH_READAHEAD ? HTTP_READ_AHEAD
+                                             : HTTP_BACKGROUND;
+}
+
 static int send_request(GitExchange *x) {
         const char *const get_headers[] = {
                 "Accept: */*",
@@ -151,6 +157,8 @@ static int send_request(GitExchange *x) {
                 .gzip_body = true,
                 .no_redirects = x->once,
                 .deadline_usec = x->deadline_usec,
+                .urgency = urgency(x->priority),
+                .waited = x->waited,
         };
         TaskPriority priority = x->priority == FETCH_WAITING ? TASK_NORMAL : TASK_BACKGROUND;
 

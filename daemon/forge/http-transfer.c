@@ -115,10 +115,20 @@ static size_t on_curl_write(char *data, size_t size, size_t n_items, void *userd
         size_t n = size * n_items;
 
         transfer_take_head(t);
+        if (t->held)
+                return CURL_WRITEFUNC_PAUSE;
         int r = inbox_put(&t->inbox, data, n);
         if (r == -EAGAIN)
                 return CURL_WRITEFUNC_PAUSE;
         return r < 0 ? 0 : n;
+}
+
+void http_transfer_hold(HttpTransfer *t, bool hold) {
+        t->held = hold;
+        inbox_hold(&t->inbox, hold);
+        /* What is to be held is paused by the next piece that comes. curl ends it if this fails. */
+        if (!hold)
+                (void) curl_easy_pause(t->easy, CURLPAUSE_CONT);
 }
 
 static void count_traffic(HttpTransfer *t, bool failed) {
@@ -368,6 +378,8 @@ int http_transfer_new(
                 .handler = *handler,
                 .userdata = userdata,
                 .deadline_usec = request->deadline_usec,
+                .urgency = request->urgency,
+                .waited = request->waited,
         };
 
         _cleanup_(http_transfer_unrefp) HttpTransfer *t = fresh;

@@ -34,6 +34,8 @@ typedef struct ResponseHead {
         Buf headers;         /* name, NUL, value, NUL; and so on */
 } ResponseHead;
 
+typedef LIST_HEAD(HttpTransferList, HttpTransfer) HttpTransferList;
+
 typedef struct HttpTransfer {
         Ref ref;            /* the client's until finished, the queued pump's */
         HttpClient *client; /* a reference */
@@ -48,7 +50,11 @@ typedef struct HttpTransfer {
         struct curl_slist *headers;
         Buf body;
         char curl_error[CURL_ERROR_SIZE];
-        bool active;     /* in the multi handle */
+        bool active; /* in the multi handle */
+        HttpUrgency urgency;
+        const atomic_bool *waited; /* as in the request */
+        bool held;                 /* it stands back */
+        uint64_t back_since_usec;  /* 0: it need not */
         size_t n_header; /* bytes of headers and trailers, of all answers along redirects */
         LIST_ENTRY(HttpTransfer) active_entry;
 
@@ -74,6 +80,8 @@ int http_transfer_new(
         HttpTransfer **ret);
 HttpTransfer *http_transfer_unref(HttpTransfer *t);
 DEFINE_CLEANUP(HttpTransfer *, http_transfer_unref)
+/* Network thread: stops reading it, or goes on, also after its inbox was full. */
+void http_transfer_hold(HttpTransfer *t, bool hold);
 /* Network thread: the transfer has left the multi handle and ended with this. */
 void http_transfer_finish(HttpTransfer *t, int result, const Failure *failure);
 /* Network thread: curl ended the transfer with this code; fills failure. */
@@ -85,6 +93,10 @@ void http_client_command(HttpClient *client, HttpTransfer *t, TransferCommand co
 void http_client_transfer_done(HttpClient *client);
 HttpClient *http_client_ref(HttpClient *client);
 HttpClient *http_client_unref(HttpClient *client);
+
+/* In http-flow.c; network thread. Lets transfers stand back, and go on. Returns after how many
+ * milliseconds it wants to be called again at the latest; -1: that does not matter. */
+int http_flow_run(const HttpTransferList *active);
 
 /* In http-error.c. What a failed transfer means, with a text that names the server and the cause.
  * `connected` tells a connection that could not be made from one that fell silent. -ECONNRESET when

@@ -28,7 +28,7 @@ struct HttpClient {
         CURLM *multi;
         pthread_t thread;
 
-        LIST_HEAD(, HttpTransfer) active; /* the network thread's */
+        HttpTransferList active; /* the network thread's */
 
         Mutex mutex;
         pthread_cond_t all_done;
@@ -170,9 +170,8 @@ static bool run_commands(HttpClient *c) {
 
                 if (commands & TRANSFER_START)
                         start(c, t);
-                if (t->active && (commands & TRANSFER_RESUME))
-                        (void) curl_easy_pause(t->easy, CURLPAUSE_CONT); /* curl ends it if this
-                                                                            fails */
+                if (t->active && !t->held && (commands & TRANSFER_RESUME))
+                        http_transfer_hold(t, false);
                 if (t->active && (commands & TRANSFER_CANCEL))
                         finish_cancelled(c, t);
                 (void) http_transfer_unref(t);
@@ -204,7 +203,8 @@ static void *network_thread(void *arg) {
                 if (r != CURLM_OK)
                         log_debug("curl_multi_perform: %s, ignoring", curl_multi_strerror(r));
                 reap(c);
-                r = curl_multi_poll(c->multi, NULL, 0, POLL_MSEC, NULL);
+                int wait_msec = http_flow_run(&c->active);
+                r = curl_multi_poll(c->multi, NULL, 0, wait_msec < 0 ? POLL_MSEC : wait_msec, NULL);
                 if (r != CURLM_OK)
                         log_debug("curl_multi_poll: %s, ignoring", curl_multi_strerror(r));
         }

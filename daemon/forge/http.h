@@ -1,5 +1,6 @@
 #pragma once
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -25,6 +26,13 @@ typedef struct HttpConfig {
         InboxBudget *budget; /* outlives the client; NULL: no limit */
 } HttpConfig;
 
+/* What a transfer is for: see http-flow.c for what becomes of it. */
+typedef enum HttpUrgency {
+        HTTP_WAITED_FOR,
+        HTTP_READ_AHEAD,
+        HTTP_BACKGROUND,
+} HttpUrgency;
+
 typedef struct HttpRequest {
         const char *url;            /* copied */
         const char *const *headers; /* "Name: value", NULL-terminated, copied; may be NULL */
@@ -41,6 +49,10 @@ typedef struct HttpRequest {
          * therefore needs no_redirects. NULL: none. */
         const char *authorization;
         uint64_t deadline_usec; /* monotonic; the whole transfer; USEC_INFINITY: none */
+        HttpUrgency urgency;
+        /* While this is true, it is waited for all the same. Borrowed until on_done; NULL: that
+         * does not happen. */
+        const atomic_bool *waited;
 } HttpRequest;
 
 /* What is known when the headers of the final response (after redirects) are complete. Stays as it

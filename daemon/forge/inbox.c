@@ -33,7 +33,9 @@ static bool over_budget(const Inbox *inbox) {
 }
 
 static bool is_full(const Inbox *inbox, size_t len) {
-        if (inbox->filling.len > 0 && inbox->filling.len + len > INBOX_LIMIT)
+        size_t limit = inbox->background ? INBOX_BACKGROUND_LIMIT : INBOX_LIMIT;
+
+        if (inbox->filling.len > 0 && inbox->filling.len + len > limit)
                 return true;
         return inbox->held > 0 && over_budget(inbox);
 }
@@ -66,6 +68,15 @@ int inbox_put(Inbox *inbox, const void *data, size_t len) {
         }
         schedule_pump(inbox);
         return 0;
+}
+
+void inbox_hold(Inbox *inbox, bool hold) {
+        mutex_lock(&inbox->mutex);
+        bool released = inbox->on_hold && !hold;
+        inbox->on_hold = hold;
+        mutex_unlock(&inbox->mutex);
+        if (released)
+                schedule_pump(inbox);
 }
 
 void inbox_wake(Inbox *inbox) {
@@ -111,6 +122,11 @@ static void pump(Inbox *inbox) {
                 mutex_lock(&inbox->mutex);
                 account(inbox, 0, inbox->draining.len);
                 inbox->draining.len = 0;
+                if (inbox->on_hold && !inbox->finished) {
+                        inbox->pump_queued = false; /* inbox_hold() posts it again */
+                        mutex_unlock(&inbox->mutex);
+                        return;
+                }
                 Buf filled = inbox->filling;
                 inbox->filling = inbox->draining;
                 inbox->draining = filled;

@@ -18,6 +18,8 @@
 typedef struct Inbox Inbox;
 
 #define INBOX_LIMIT (4u << 20)
+/* Less, because what a handler has been given cannot be held any more. */
+#define INBOX_BACKGROUND_LIMIT (512u << 10)
 
 /* What all inboxes together may hold. Beyond it each takes more only when its handler is through
  * with all that it had: so every transfer goes on, by what is put at a time. Background ones leave
@@ -54,6 +56,7 @@ struct Inbox {
         size_t held;   /* bytes that the handler is not through with */
         bool paused;   /* it was full, or all together were */
         bool dropping; /* the handler gave up */
+        bool on_hold;
         bool woken;
         bool finished;
         bool pump_queued;
@@ -75,6 +78,8 @@ void inbox_done(Inbox *inbox);
 /* For the thread that moves bytes. 0; -EAGAIN: there is no room, come back after resume(), nothing
  * was taken; -ECANCELED: nobody wants it; -ENOMEM. */
 int inbox_put(Inbox *inbox, const void *data, size_t len);
+/* While held nothing is handed on, but for the end: then the rest is. */
+void inbox_hold(Inbox *inbox, bool hold);
 /* Has data() called, even with nothing. */
 void inbox_wake(Inbox *inbox);
 /* Nothing comes any more. Once. */

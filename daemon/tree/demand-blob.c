@@ -183,6 +183,7 @@ static void send(Namespace *ns, Repo *repo, FetchBatch *b) {
                         b->lane == LANE_PREFETCH ? USEC_INFINITY : ns_transfer_deadline(ns),
                 .cancelled = &b->cancelled,
                 .held = &b->held,
+                .waited = &b->waited,
                 .object = on_object,
                 .done = on_done,
         };

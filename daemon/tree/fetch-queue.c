@@ -156,6 +156,9 @@ static void unlink_want(Want *want) {
         TAILQ_REMOVE(&b->wants, want, entry);
         b->n--;
         b->bytes -= blob_want_bytes(&want->blob);
+        if (want->counted)
+                b->waited = --b->n_waiting > 0;
+        want->counted = false;
 }
 
 static void move_want(FetchQueue *q, Want *want, FetchBatch *to) {
@@ -277,8 +280,11 @@ void fetch_queue_promote_locked(FetchQueue *q, Want *want, uint64_t rtt_usec) {
                 return;
         bool held = atomic_load_explicit(&b->held, memory_order_relaxed);
         if (b->state == BATCH_SENT && !held) {
-                if (!may_repeat(b) || !is_far(b, want, now_usec(), rtt_usec))
+                if (!may_repeat(b) || !is_far(b, want, now_usec(), rtt_usec)) {
+                        b->n_waiting += !want->counted;
+                        want->counted = b->waited = true;
                         return;
+                }
                 b->n_repeated++;
                 stat_add(STAT_FETCH_REPEATED, 1);
                 overtake(q, want);

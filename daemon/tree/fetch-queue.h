@@ -50,6 +50,7 @@ typedef struct Want {
         BlobWant blob;
         uint64_t offset; /* once sent: bytes that the batch asked for before it */
         bool waited;     /* a reader has joined its flight */
+        bool counted;    /* in the batch's n_waiting */
 } Want;
 
 /* One request. */
@@ -80,6 +81,8 @@ struct FetchBatch {
         uint64_t sent_usec, first_usec; /* the request, the first object; 0: not yet */
         uint64_t bytes_in;
         size_t n_sent, n_repeated; /* wants at first; of them, asked for again beside it */
+        size_t n_waiting;          /* wants on the wire that a reader has joined since */
+        atomic_bool waited;        /* there are some */
 };
 
 typedef struct FetchQueue {

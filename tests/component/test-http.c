@@ -101,6 +101,24 @@ static void teardown(HttpFixture *h) {
         free(h->url);
 }
 
+static void start_as(
+        HttpFixture *h,
+        const char *path,
+        HttpUrgency urgency,
+        const atomic_bool *waited,
+        Exchange *e) {
+        char url[300];
+
+        (void) snprintf(url, sizeof(url), "%s/%s", h->url, path);
+        const HttpRequest request = {
+                .url = url,
+                .deadline_usec = now_usec() + 60 * USEC_PER_SEC,
+                .urgency = urgency,
+                .waited = waited,
+        };
+        ck_assert_int_eq(http_start(h->client, &request, TASK_NORMAL, &handler, e), 0);
+}
+
 static void start(HttpFixture *h, const char *path, const char *user, Exchange *e) {
         char url[300];
 
@@ -236,6 +254,38 @@ START_TEST(a_slow_handler_pauses_its_transfer_only) {
 }
 END_TEST
 
+/* R3: background transfers stand back for one that somebody waits for, but not for ever; unless
+ * somebody has begun to wait for them, too. */
+START_TEST(background_stands_back_and_does_not_starve) {
+        static const HttpUrgency urgencies[] = {HTTP_BACKGROUND, HTTP_READ_AHEAD};
+        static const atomic_bool one_waits = true, none_waits = false;
+        HttpFixture h;
+        Exchange waited, e;
+
+        setup(&h);
+        int64_t held = stat_get(STAT_HTTP_HELD);
+        exchange_init(&waited);
+        start(&h, "any.1.stall-10/" INFO, NULL, &waited);
+        wait_for(&waited.got_data);
+        for (unsigned i = 0; i < ELEMENTSOF(urgencies); i++) {
+                exchange_init(&e);
+                start_as(&h, "any.9.big-1000000/x", urgencies[i], &one_waits, &e);
+                wait_for(&e.ended);
+                ck_assert_uint_eq(e.n_bytes, 1000000);
+                ck_assert_int_eq(stat_get(STAT_HTTP_HELD), held + i);
+
+                exchange_init(&e);
+                start_as(&h, "any.9.big-1000000/x", urgencies[i], &none_waits, &e);
+                wait_for(&e.ended);
+                ck_assert_int_eq(e.result, 0);
+                ck_assert_uint_eq(e.n_bytes, 1000000);
+                ck_assert_int_ge(stat_get(STAT_HTTP_HELD), held + i + 1);
+        }
+        ck_assert_uint_eq(waited.n_done, 0);
+        teardown(&h);
+}
+END_TEST
+
 /* What cannot be reached is told by name, without the secret that was to be sent. */
 START_TEST(failures_name_the_host_and_keep_secrets) {
         HttpFixture h;
@@ -282,6 +332,7 @@ static void add_tests(TCase *tc) {
         tcase_add_test(tc, a_handler_can_give_up);
         tcase_add_test(tc, stopping_ends_all_and_refuses_more);
         tcase_add_test(tc, a_slow_handler_pauses_its_transfer_only);
+        tcase_add_test(tc, background_stands_back_and_does_not_starve);
         tcase_add_test(tc, failures_name_the_host_and_keep_secrets);
         tcase_add_test(tc, origins);
 }

@@ -175,9 +175,38 @@ START_TEST(all_inboxes_share_a_budget) {
 }
 END_TEST
 
+/* What stands back keeps its bytes, until it may go on or nothing more comes. */
+START_TEST(what_is_held_is_handed_on_later) {
+        Slow released, ended;
+
+        ck_assert_int_eq(pool_new(1, &pool), 0); /* in turn: the second sees what the first did */
+        slow_init(&released, TASK_NORMAL, NULL);
+        slow_init(&ended, TASK_NORMAL, NULL);
+        let_go(&released);
+        let_go(&ended);
+
+        inbox_hold(&released.inbox, true);
+        ck_assert_int_eq(inbox_put(&released.inbox, chunk, CHUNK), 0);
+        inbox_hold(&ended.inbox, true);
+        ck_assert_int_eq(inbox_put(&ended.inbox, chunk, CHUNK), 0);
+        slow_end(&ended);
+        ck_assert_uint_eq(ended.n_bytes, CHUNK);
+        ck_assert(!released.in_handler);
+        inbox_hold(&released.inbox, false);
+        wait_until(&released, &released.in_handler);
+        slow_end(&released);
+        ck_assert_uint_eq(released.n_bytes, CHUNK);
+
+        pool = pool_free(pool);
+        slow_done(&released);
+        slow_done(&ended);
+}
+END_TEST
+
 static void add_tests(TCase *tc) {
         tcase_add_test(tc, one_inbox_has_a_limit);
         tcase_add_test(tc, all_inboxes_share_a_budget);
+        tcase_add_test(tc, what_is_held_is_handed_on_later);
 }
 
 CHECK_MAIN("inbox", add_tests)
