@@ -229,6 +229,7 @@ static void on_admitted(GateTicket *ticket, int result, const Failure *refusal) 
 static void enter(GitExchange *x) {
         x->ticket.priority = x->priority;
         x->ticket.waited = x->waited;
+        x->ticket.cancelled = x->cancelled;
         x->ticket.deadline_usec = x->deadline_usec;
         x->ticket.patience_usec = x->retry.patience_usec;
         x->ticket.resource = "git";

@@ -50,7 +50,7 @@ struct GitExchange {
         bool aside;
         GitAuth auth; /* owned */
         FetchPriority priority;
-        const atomic_bool *waited; /* Fetch.waited */
+        const atomic_bool *waited, *cancelled; /* as in Fetch */
         uint64_t deadline_usec;
         atomic_uint_least64_t *rtt_usec; /* kept up to date: Source.rtt_usec; NULL: nobody's */
         atomic_bool *held;               /* likewise: Fetch.held */

@@ -63,6 +63,7 @@ void git_source_exchange(
                 .deadline_usec = fetch->deadline_usec,
                 .rtt_usec = &source->source.rtt_usec,
                 .waited = fetch->waited,
+                .cancelled = fetch->cancelled,
                 .held = fetch->held,
         };
         git_auth_init(&ret->auth, source->secrets, source->ask_git);

@@ -296,6 +296,15 @@ static void ticket_fail_late(HostGates *g, Host *host, GateTicket *ticket) {
         ticket_submit(g, ticket, r);
 }
 
+static bool ticket_is_cancelled(const Host *host, const GateTicket *ticket, uint64_t now) {
+        return ticket->cancelled && atomic_load_explicit(ticket->cancelled, memory_order_relaxed);
+}
+
+static void ticket_fail_cancelled(HostGates *g, Host *host, GateTicket *ticket) {
+        (void) failure_set(&ticket->failure, FAILURE_CANCELLED, "not wanted any more");
+        ticket_submit(g, ticket, -ECANCELED);
+}
+
 /* Somebody waits for what began in the background. */
 static void raise_waited(Host *host) {
         for (unsigned p = FETCH_WAITING + 1; p < N_PRIORITIES; p++)
@@ -316,6 +325,7 @@ void host_gates_tick(HostGates *g) {
         uint64_t now = g->now();
         TAILQ_FOREACH (host, &g->order, entry) {
                 fail_waiting(g, host, now, ticket_is_late, ticket_fail_late);
+                fail_waiting(g, host, now, ticket_is_cancelled, ticket_fail_cancelled);
                 raise_waited(host);
         }
         dispatch(g, now);

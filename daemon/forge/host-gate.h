@@ -22,6 +22,9 @@ struct GateTicket {
         /* Looked at when the ticket enters, and with each tick: once it is true, the ticket is
          * FETCH_WAITING. NULL: it never is. */
         const atomic_bool *waited;
+        /* Looked at with each tick: once it is true, the ticket fails with -ECANCELED. NULL: it
+         * never is. */
+        const atomic_bool *cancelled;
         uint64_t deadline_usec;
         /* How long a limit of the server may hold it; 0: until the deadline. A transfer may take
          * long, but nobody waits that long for it to begin. */

@@ -91,6 +91,31 @@ START_TEST(who_joins_prefetch_overtakes_with_it) {
 }
 END_TEST
 
+/* What is given up must not wait for a slot only to hear that. */
+START_TEST(a_cancelled_ticket_waits_no_longer) {
+        atomic_bool cancelled = false;
+        TestTicket first, second, third;
+
+        gate_setup(2, 10);
+        enter(&first, A, FETCH_PREFETCH);
+        enter(&second, A, FETCH_PREFETCH);
+        enter(&third, A, FETCH_PREFETCH);
+        second.ticket.cancelled = &cancelled;
+        tick_after(0);
+        ck_assert_int_eq(second.result, 1);
+        atomic_store(&cancelled, true);
+        tick_after(0);
+        ck_assert_int_eq(second.result, -ECANCELED);
+        ck_assert_int_eq(second.class, FAILURE_CANCELLED);
+        ck_assert_int_eq(third.result, 1);
+        leave(&first);
+        settle();
+        ck_assert_int_eq(third.result, 0);
+        leave(&third);
+        gate_teardown();
+}
+END_TEST
+
 static void fail_host(unsigned times) {
         for (unsigned i = 0; i < times; i++) {
                 TestTicket t;
@@ -294,6 +319,7 @@ static void add_tests(TCase *tc) {
         tcase_add_test(tc, limits_hold_per_host_and_in_all);
         tcase_add_test(tc, waiting_overtakes_prefetch);
         tcase_add_test(tc, who_joins_prefetch_overtakes_with_it);
+        tcase_add_test(tc, a_cancelled_ticket_waits_no_longer);
         tcase_add_test(tc, breaker_fails_fast_while_the_host_is_down);
         tcase_add_test(tc, an_answer_starts_the_count_of_failures_again);
         tcase_add_test(tc, one_probe_closes_the_breaker);
