@@ -184,12 +184,14 @@ int store_put_take(
 
 /* 0: there is room for a buffer of this size. Otherwise the reason why one was needed. */
 static int reserve_transit(Store *store, uint64_t size, int reason) {
-        uint64_t before = atomic_fetch_add(&store->in_transit, size);
+        uint64_t before = atomic_load(&store->in_transit);
 
-        if (memory_tier_fits(store->memory, before + size))
-                return 0;
-        (void) atomic_fetch_sub(&store->in_transit, size);
-        return reason;
+        /* Not added on trial: another one that fits would see it, and be refused. */
+        do
+                if (!memory_tier_fits(store->memory, before + size))
+                        return reason;
+        while (!atomic_compare_exchange_weak(&store->in_transit, &before, before + size));
+        return 0;
 }
 
 /* Sets writer->data, or writer->reservation. Small objects are collected in a buffer: a place in
