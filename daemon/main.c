@@ -15,6 +15,7 @@
 #include "version.h"
 
 #define LARGE_BUFFER (128 << 10)
+#define MAX_HEAPS 2
 
 static const char usage[] =
         "Usage: gitfsd [OPTION]...\n"
@@ -120,9 +121,11 @@ static void hide_memory(void) {
 
 /* Buffers for packs come and go between millions of small things that stay. Left to itself the
  * allocator learns from the first large one that is freed to take them from the same heaps, which
- * then keep a quarter more than what is in them. */
+ * then keep a quarter more than what is in them; and every thread gets a heap of its own, with
+ * holes of its own, another quarter. */
 static void keep_heaps_small(void) {
         /* Where they cannot be set memory is used less well. */
+        (void) mallopt(M_ARENA_MAX, MAX_HEAPS);
         (void) mallopt(M_MMAP_THRESHOLD, LARGE_BUFFER);
         (void) mallopt(M_TRIM_THRESHOLD, LARGE_BUFFER);
 }
