@@ -63,7 +63,7 @@ static void write_files(GitFixture *repo) {
                 char name[16], content[FILE_SIZE];
                 file_name(i, name);
                 memset(content, 'a' + (int) (i % 26), sizeof(content));
-                memcpy(content, name, strlen(name));
+                (void) snprintf(content, sizeof(content), "%s", name); /* fits */
                 git_fixture_write(repo, name, content, sizeof(content));
         }
         git_fixture_commit(repo, "one");
