@@ -282,7 +282,8 @@ void fetch_queue_promote_locked(FetchQueue *q, Want *want, uint64_t rtt_usec) {
         if (b->state == BATCH_SENT && !held) {
                 if (!may_repeat(b) || !is_far(b, want, now_usec(), rtt_usec)) {
                         b->n_waiting += !want->counted;
-                        want->counted = b->waited = true;
+                        want->counted = true;
+                        b->waited = true;
                         return;
                 }
                 b->n_repeated++;
