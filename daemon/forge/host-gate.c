@@ -6,6 +6,9 @@
  * server said (Retry-After, an empty budget) fails at once those whose deadline comes first; the
  * rest just makes them wait.
  *
+ * A background ticket that has waited for AGE_USEC goes up to the end of the next class, but never
+ * to those that somebody waits for: the slot that is left to them stays theirs.
+ *
  * The breaker of a host has three states. Closed: requests pass; BREAKER_FAILURES failures in a row
  * open it. Open, until open_until: every ticket fails at once, so that nobody waits for a dead
  * server. Half open, afterwards: one ticket passes as the probe, the others still fail; its outcome
@@ -20,6 +23,7 @@
 #include "util/clock.h"
 #include "util/stats.h"
 
+#define AGE_USEC (2 * USEC_PER_SEC)
 #define BREAKER_FAILURES 3
 #define BREAKER_MIN_USEC (1 * USEC_PER_SEC)
 #define BREAKER_MAX_USEC (30 * USEC_PER_SEC)
@@ -169,6 +173,7 @@ void host_gate_enter(HostGates *g, const char *name, GateTicket *ticket) {
         ticket->host = host;
         ticket->budget = budget;
         host->used_usec = budget->used_usec = now;
+        ticket->aged_usec = MAX(now, ticket->not_before_usec);
         ticket->patient_until_usec = ticket->deadline_usec;
         if (ticket->patience_usec > 0)
                 ticket->patient_until_usec =
@@ -305,16 +310,22 @@ static void ticket_fail_cancelled(HostGates *g, Host *host, GateTicket *ticket) 
         ticket_submit(g, ticket, -ECANCELED);
 }
 
-/* Somebody waits for what began in the background. */
-static void raise_waited(Host *host) {
-        for (unsigned p = FETCH_WAITING + 1; p < N_PRIORITIES; p++)
+static void raise_ticket(Host *host, GateTicket *ticket, FetchPriority priority, uint64_t now) {
+        TAILQ_REMOVE(&host->waiting[ticket->priority], ticket, entry);
+        ticket->priority = priority;
+        ticket->aged_usec = now;
+        TAILQ_INSERT_TAIL(&host->waiting[priority], ticket, entry);
+}
+
+/* Somebody waits for what began in the background; or it has been passed over for long. */
+static void raise_waiting(Host *host, uint64_t now) {
+        for (FetchPriority p = FETCH_WAITING + 1; p < N_PRIORITIES; p++)
                 for (GateTicket *t = TAILQ_FIRST(&host->waiting[p]), *next; t; t = next) {
                         next = TAILQ_NEXT(t, entry);
-                        if (!is_waited_for(t))
-                                continue;
-                        TAILQ_REMOVE(&host->waiting[p], t, entry);
-                        t->priority = FETCH_WAITING;
-                        TAILQ_INSERT_TAIL(&host->waiting[FETCH_WAITING], t, entry);
+                        if (is_waited_for(t))
+                                raise_ticket(host, t, FETCH_WAITING, now);
+                        else if (p > FETCH_READAHEAD && t->aged_usec + AGE_USEC <= now)
+                                raise_ticket(host, t, p - 1, now);
                 }
 }
 
@@ -326,7 +337,7 @@ void host_gates_tick(HostGates *g) {
         TAILQ_FOREACH (host, &g->order, entry) {
                 fail_waiting(g, host, now, ticket_is_late, ticket_fail_late);
                 fail_waiting(g, host, now, ticket_is_cancelled, ticket_fail_cancelled);
-                raise_waited(host);
+                raise_waiting(host, now);
         }
         dispatch(g, now);
         gate_forget_idle(g, now);

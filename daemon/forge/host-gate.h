@@ -40,6 +40,7 @@ struct GateTicket {
         void (*admitted)(GateTicket *ticket, int result, const Failure *failure);
         /* private */
         uint64_t patient_until_usec;
+        uint64_t aged_usec; /* since when it waits in the queue of its priority */
         Task task;
         int result;
         Failure failure;

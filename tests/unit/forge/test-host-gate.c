@@ -116,6 +116,36 @@ START_TEST(a_cancelled_ticket_waits_no_longer) {
 }
 END_TEST
 
+/* R3: what is passed over goes up in time, but not to those that somebody waits for. */
+START_TEST(background_ages) {
+        TestTicket running, refresh, ahead, waiting;
+
+        gate_setup(2, 10);
+        enter(&running, A, FETCH_READAHEAD);
+        enter(&refresh, A, FETCH_REFRESH);
+        tick_after(2 * USEC_PER_SEC); /* prefetch by now */
+        tick_after(2 * USEC_PER_SEC); /* read-ahead, before what comes next */
+        enter(&ahead, A, FETCH_READAHEAD);
+        tick_after(2 * USEC_PER_SEC);
+        enter(&waiting, A, FETCH_WAITING);
+        settle();
+        ck_assert_int_eq(running.result, 0);
+        ck_assert_int_eq(waiting.result, 0);
+        ck_assert_int_eq(refresh.result, 1);
+        leave(&waiting);
+        settle();
+        ck_assert_int_eq(refresh.result, 1);
+        leave(&running);
+        settle();
+        ck_assert_int_eq(refresh.result, 0);
+        ck_assert_int_eq(ahead.result, 1);
+        leave(&refresh);
+        settle();
+        leave(&ahead);
+        gate_teardown();
+}
+END_TEST
+
 static void fail_host(unsigned times) {
         for (unsigned i = 0; i < times; i++) {
                 TestTicket t;
@@ -320,6 +350,7 @@ static void add_tests(TCase *tc) {
         tcase_add_test(tc, waiting_overtakes_prefetch);
         tcase_add_test(tc, who_joins_prefetch_overtakes_with_it);
         tcase_add_test(tc, a_cancelled_ticket_waits_no_longer);
+        tcase_add_test(tc, background_ages);
         tcase_add_test(tc, breaker_fails_fast_while_the_host_is_down);
         tcase_add_test(tc, an_answer_starts_the_count_of_failures_again);
         tcase_add_test(tc, one_probe_closes_the_breaker);
