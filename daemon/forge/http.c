@@ -19,7 +19,7 @@
 #include "util/stats.h"
 
 #define POLL_MSEC 10000
-#define MAX_IDLE_CONNECTIONS 32L
+#define MIN_IDLE_CONNECTIONS 32L
 
 struct HttpClient {
         Ref ref; /* the owner's and one per transfer */
@@ -267,7 +267,8 @@ int http_client_new(const HttpConfig *config, Pool *pool, HttpClient **ret) {
         c->multi = curl_multi_init();
         if (!c->multi || !c->config.user_agent || (config->ca_file && !c->config.ca_file))
                 return -ENOMEM;
-        if (curl_multi_setopt(c->multi, CURLMOPT_MAXCONNECTS, MAX_IDLE_CONNECTIONS) != CURLM_OK)
+        long max_idle = MAX((long) config->max_idle, MIN_IDLE_CONNECTIONS);
+        if (curl_multi_setopt(c->multi, CURLMOPT_MAXCONNECTS, max_idle) != CURLM_OK)
                 return -EIO;
         int r = start_thread(c);
         if (r < 0)

@@ -23,6 +23,7 @@ typedef struct HttpConfig {
         uint64_t stall_timeout_usec; /* no byte in either direction for that long */
         const char *ca_file;         /* NULL: the system's */
         const char *user_agent;
+        unsigned max_idle;   /* connections that are kept; 0: as many as a few servers need */
         InboxBudget *budget; /* outlives the client; NULL: no limit */
 } HttpConfig;
 

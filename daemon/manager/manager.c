@@ -167,6 +167,7 @@ static int start_engine(Manager *m) {
                 .stall_timeout_usec = c->stall_timeout_usec,
                 .ca_file = c->ca_file,
                 .user_agent = "gitfs/" GITFS_VERSION,
+                .max_idle = c->max_total,
                 .budget = &m->inbox_budget,
         };
         const SshConfig ssh = {
