@@ -147,6 +147,7 @@ static void start(HttpClient *c, HttpTransfer *t) {
         }
         t->active = true;
         LIST_INSERT_HEAD(&c->active, t, active_entry);
+        (void) http_flow_run(&c->active); /* before its first byte; the loop asks for the time */
         stat_add(STAT_HTTP_ACTIVE_NOW, 1);
         stat_add(STAT_HTTP_REQUESTS, 1);
 }
