@@ -281,8 +281,10 @@ static int prepare(SizesOperation *op) {
 /* One question for all, not one for the trees that have come so far. */
 static void start(SizesOperation *op) {
         const NsCall call = {.flags = NS_MAY_BLOCK, .waiter = &op->trees};
+        /* Once it waits it may end on another thread before demand_trees() is through. */
+        _cleanup_(checkout_unrefp) Checkout *c = checkout_ref(op->checkout);
 
-        int r = demand_trees(op->ns, &call, op->checkout);
+        int r = demand_trees(op->ns, &call, c);
         if (r == NS_PARKED)
                 return; /* trees_landed() goes on */
         if (r > 0)
