@@ -125,9 +125,9 @@ static void hide_memory(void) {
  * holes of its own, another quarter. */
 static void keep_heaps_small(void) {
         /* Where they cannot be set memory is used less well. */
-        (void) mallopt(M_ARENA_MAX, MAX_HEAPS);
-        (void) mallopt(M_MMAP_THRESHOLD, LARGE_BUFFER);
-        (void) mallopt(M_TRIM_THRESHOLD, LARGE_BUFFER);
+        (void) mallopt(M_ARENA_MAX, MAX_HEAPS);         // NOLINT: no threads yet
+        (void) mallopt(M_MMAP_THRESHOLD, LARGE_BUFFER); // NOLINT: no threads yet
+        (void) mallopt(M_TRIM_THRESHOLD, LARGE_BUFFER); // NOLINT: no threads yet
 }
 
 static int run(const ManagerOptions *options, bool session_bus) {
