@@ -265,6 +265,8 @@ static void note_all(const WalkPlan *plan, const WalkGather *g, AheadPolicy poli
 
         for (size_t i = 0; i < g->n; i++) {
                 unsigned part = (unsigned) (cost * N_PARTS / (g->cost + 1));
+                if (i + 1 == g->n)
+                        part = N_PARTS - 1; /* however large it is */
                 ahead_note_tagged(
                         policy, &g->wants[i].oid, make_tag(plan->slot, plan->window_id, part));
                 cost += walk_cost(g->wants[i].size);
