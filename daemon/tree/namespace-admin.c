@@ -371,7 +371,7 @@ void ns_flush_memory(Namespace *ns) {
 
 void ns_flush_objects(Namespace *ns, const NsTarget *target) {
         const NsCall call = {.flags = NS_MAY_BLOCK};
-        const WalkLimits limits = {.max_items = SIZE_MAX, .all = true};
+        const WalkLimits limits = {.max_items = SIZE_MAX};
         _cleanup_(listing_unrefp) Listing *l = NULL;
         Walk walk = {0};
         Store *store = ns->context->store;

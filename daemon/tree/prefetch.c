@@ -259,7 +259,7 @@ static int list_walk(Prefetch *p, const Walk *walk) {
 }
 
 static int list_missing(Prefetch *p, Listing *l) {
-        const WalkLimits everything = {.max_items = SIZE_MAX, .all = true};
+        const WalkLimits everything = {.max_items = SIZE_MAX};
         Walk walk = {0};
 
         int r = walk_below(p->ns, l, &everything, &walk);

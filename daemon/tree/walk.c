@@ -46,89 +46,58 @@ void walk_done(Walk *walk) {
 }
 
 static bool wanted(Namespace *ns, ListingEntry *e, const WalkLimits *limits) {
-        if (!entry_is_blob(e) || (limits->symlinks_only && e->kind != ENTRY_SYMLINK))
+        if (!entry_is_blob(e))
                 return false;
+        /* In any case: the entry remembers it, and callers look there. */
         uint64_t size = ns_entry_size(ns, e);
-        if (limits->missing_sizes_only)
-                return size == SIZE_UNKNOWN;
-        if (limits->max_object_size > 0 && size != SIZE_UNKNOWN && size > limits->max_object_size)
-                return false;
-        return limits->all || !store_has(ns->context->store, STORE_OBJECT, &e->oid);
+        return !limits->missing_sizes_only || size == SIZE_UNKNOWN;
 }
 
-static bool full(const Walk *walk, const WalkLimits *limits, bool first) {
-        if (first && limits->whole_first_listing)
-                return false;
-        return walk->n_items >= limits->max_items ||
-               (limits->max_bytes > 0 && walk->bytes >= limits->max_bytes) ||
-               (limits->max_looked > 0 && walk->n_looked >= limits->max_looked);
-}
-
-/* Some entries of one directory, one after the other, forward or backward. */
-typedef struct WalkRun {
-        Listing *listing; /* borrowed from the walk */
-        size_t start;     /* the first entry; backward: the one behind the first */
-        size_t n, done;
-} WalkRun;
-
-static WalkRun run_of_all(Listing *l, const WalkLimits *limits) {
-        return (WalkRun){
-                .listing = l,
-                .start = limits->backward ? l->n_entries : 0,
-                .n = l->n_entries,
-        };
-}
-
-static ListingEntry *run_next(WalkRun *run, const WalkLimits *limits) {
-        size_t i = run->done++;
-
-        return &run->listing->entries[limits->backward ? run->start - 1 - i : run->start + i];
+static bool full(const Walk *walk, const WalkLimits *limits) {
+        return walk->n_items >= limits->max_items;
 }
 
 /* Takes the blobs of one directory. */
-static int
-take_blobs(Namespace *ns, WalkRun run, const WalkLimits *limits, bool first, Walk *walk) {
-        int r = add_listing(walk, run.listing);
+static int take_blobs(Namespace *ns, Listing *l, const WalkLimits *limits, bool first, Walk *walk) {
+        bool whole = first && limits->whole_first_listing;
+        int r = add_listing(walk, l);
 
-        while (r >= 0 && run.done < run.n && !full(walk, limits, first)) {
-                ListingEntry *e = run_next(&run, limits);
-                walk->n_looked++;
-                if (!wanted(ns, e, limits))
-                        continue;
-                r = add_item(walk, run.listing, e);
-                uint64_t size = listing_size(e);
-                walk->bytes += size == SIZE_UNKNOWN ? 0 : size;
-        }
+        for (size_t i = 0; r >= 0 && i < l->n_entries && (whole || !full(walk, limits)); i++)
+                if (wanted(ns, &l->entries[i], limits))
+                        r = add_item(walk, l, &l->entries[i]);
         return r;
 }
 
 /* git's own limit on nesting is the path length; a hostile tree can be deeper than any stack. */
 #define WALK_MAX_DEPTH 2048
 
-static int
-walk_run(Namespace *ns, const WalkRun *from, const WalkLimits *limits, bool first, Walk *walk) {
-        _cleanup_free_ WalkRun *stack = calloc(WALK_MAX_DEPTH, sizeof(*stack));
+/* A directory whose blobs were taken, and how far its directories were entered. */
+typedef struct WalkLevel {
+        Listing *listing; /* borrowed from the walk */
+        size_t next;
+} WalkLevel;
+
+int walk_below(Namespace *ns, Listing *from, const WalkLimits *limits, Walk *walk) {
+        _cleanup_free_ WalkLevel *stack = calloc(WALK_MAX_DEPTH, sizeof(*stack));
         size_t depth = 0;
         const NsCall call = {.flags = NS_MAY_BLOCK};
 
         if (!stack)
                 return -ENOMEM;
-        int r = from->n == from->listing->n_entries
-                        ? oid_set_add(&walk->entered, &from->listing->oid)
-                        : 1;
+        int r = oid_set_add(&walk->entered, &from->oid);
         if (r <= 0)
                 return r;
-        r = take_blobs(ns, *from, limits, first, walk);
+        r = take_blobs(ns, from, limits, /* first= */ true, walk);
         if (r < 0)
                 return r;
-        stack[depth++] = *from;
-        while (depth > 0 && !full(walk, limits, false)) {
-                WalkRun *top = &stack[depth - 1];
-                if (top->done == top->n) {
+        stack[depth++] = (WalkLevel){.listing = from};
+        while (depth > 0 && !full(walk, limits)) {
+                WalkLevel *top = &stack[depth - 1];
+                if (top->next == top->listing->n_entries) {
                         depth--;
                         continue;
                 }
-                const ListingEntry *e = run_next(top, limits);
+                const ListingEntry *e = &top->listing->entries[top->next++];
                 if (e->kind != ENTRY_DIR)
                         continue;
                 _cleanup_(listing_unrefp) Listing *l = NULL;
@@ -137,19 +106,13 @@ walk_run(Namespace *ns, const WalkRun *from, const WalkLimits *limits, bool firs
                 r = oid_set_add(&walk->entered, &l->oid);
                 if (r == 0)
                         continue;
-                stack[depth] = run_of_all(l, limits);
                 if (r > 0)
-                        r = take_blobs(ns, stack[depth++], limits, false, walk);
+                        r = take_blobs(ns, l, limits, /* first= */ false, walk);
                 if (r < 0)
                         return r;
+                stack[depth++] = (WalkLevel){.listing = l};
         }
         return 0;
-}
-
-int walk_below(Namespace *ns, Listing *from, const WalkLimits *limits, Walk *walk) {
-        const WalkRun run = run_of_all(from, limits);
-
-        return walk_run(ns, &run, limits, true, walk);
 }
 
 size_t walk_window(Checkout *c, size_t max) {

@@ -8,7 +8,8 @@
 #include "tree/listing.h"
 #include "tree/oid-set.h"
 
-/* Finding out, without asking anybody, which blobs a walk over a tree would want next. */
+/* The blobs below a directory, as far as that is known without asking anybody. What a walk reads
+ * next is another question: tree/walk-cursor.h. */
 
 typedef struct WalkItem {
         ListingEntry *entry;
@@ -18,23 +19,14 @@ typedef struct WalkItem {
 typedef struct Walk {
         WalkItem *items;
         size_t n_items, cap_items;
-        size_t n_looked;    /* entries looked at */
         Listing **listings; /* references to every listing that was entered */
         size_t n_listings, cap_listings;
         OidSet entered; /* trees: one that is in several places is entered once */
-        uint64_t bytes; /* of the items whose size is known */
 } Walk;
 
 typedef struct WalkLimits {
         size_t max_items;
-        size_t max_looked;        /* entries to look at; 0: no limit */
-        uint64_t max_bytes;       /* 0: no limit */
-        uint64_t max_object_size; /* larger ones are left out; 0: no limit */
-        bool missing_sizes_only;  /* entries whose size nothing here knows; else those whose blob is
-                                     not here */
-        bool all;                 /* every blob, here or not */
-        bool symlinks_only;
-        bool backward;            /* from the last entry of each directory to the first */
+        bool missing_sizes_only;  /* entries whose size nothing here knows; else every blob */
         bool whole_first_listing; /* its own entries are taken even over max_items */
 } WalkLimits;
 
@@ -45,6 +37,6 @@ typedef struct WalkLimits {
 int walk_below(Namespace *ns, Listing *from, const WalkLimits *limits, Walk *walk);
 void walk_done(Walk *walk);
 
-/* The walk detector: how much to ask for ahead, at most `max`. Grows fast while misses follow each
- * other closely, and falls to nothing when they do not. */
+/* How many files beyond a directory to fetch for the sake of their sizes, at most `max`. Grows fast
+ * while sizes are missed one directory after the other, and falls to nothing when they are not. */
 size_t walk_window(Checkout *c, size_t max);
