@@ -263,7 +263,7 @@ static void kick(Namespace *ns, Repo *repo) {
 
 /* --- wanting --- */
 
-/* The flight is the caller's. True if nothing has to be sent. */
+/* The flight is the caller's. < 0 if it cannot be queued. */
 static int want_now(Namespace *ns, Repo *repo, const Oid *oid) {
         const BlobWant blob = {.oid = *oid, .size = SIZE_UNKNOWN};
         FetchQueue *q = &repo->queue;
@@ -371,11 +371,7 @@ void fetch_queue_ahead(
         const Oid *tree,
         const BlobWant *wants,
         size_t n,
-        FetchPriority priority) {
-        FetchLane lane = priority == FETCH_WAITING     ? LANE_WAITING
-                         : priority == FETCH_READAHEAD ? LANE_READAHEAD
-                                                       : LANE_PREFETCH;
-
+        FetchLane lane) {
         if (!tree)
                 (void) add_all(ns, repo, lane, NULL, wants, n); /* the rest is under way */
         else

@@ -153,7 +153,7 @@ void fetch_queue_ahead(
         const Oid *tree,
         const BlobWant *wants,
         size_t n,
-        FetchPriority priority);
+        FetchLane lane);
 
 /* Many blobs for one who takes his time: the queue takes them batch by batch as there is room. What
  * others have under way already is left to them. */

@@ -5,9 +5,8 @@
 
 #include "tree/namespace-private.h"
 
-/* A file of unknown size, about; and what a file costs whatever its size: the server looks it up,
- * the pack names it, it is hashed and kept. */
-#define UNKNOWN_SIZE 8192
+/* What a file costs whatever its size: the server looks it up, the pack names it, it is hashed and
+ * kept. */
 #define FILE_COST 512
 
 /* --- places --- */
@@ -170,7 +169,7 @@ static ListingEntry *next_blob(WalkCursor *cursor, size_t max_looked, size_t *n_
 /* --- gathering --- */
 
 uint64_t walk_cost(uint64_t size) {
-        return (size == SIZE_UNKNOWN ? UNKNOWN_SIZE : size) + FILE_COST;
+        return blob_want_bytes(&(BlobWant){.size = size}) + FILE_COST;
 }
 
 void walk_gather_done(WalkGather *g) {

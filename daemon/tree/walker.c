@@ -52,10 +52,7 @@
 #define MIN_WINDOW (UINT64_C(256) << 10) /* where SiblingLimit= does not say */
 #define MAX_LOOKED 100000                /* entries, to find what is missing */
 #define MAX_LINKS 1000
-/* A tree is wanted as a whole where nearly all of it is missing, as the rest comes again, and where
- * it is worth it. */
-#define NEARLY_ALL(part, all) ((part) >= (all) - (all) / 64)
-#define MIN_TREE_WANTS 64
+#define MIN_TREE_WANTS 64 /* for a tree to be wanted as a whole */
 /* Files that were read before entering another directory means something. */
 #define MIN_USED_CROSSING 3
 #define MIN_USED 2
@@ -336,7 +333,7 @@ static void fetch_siblings(const WalkPlan *plan) {
         note_file(plan);
         set_next(plan, &plan->place);
         ahead_dropped(AHEAD_SIBLINGS, g.n_skipped);
-        fetch_queue_ahead(plan->ns, plan->file->checkout->repo, NULL, g.wants, g.n, FETCH_WAITING);
+        fetch_queue_ahead(plan->ns, plan->file->checkout->repo, NULL, g.wants, g.n, LANE_WAITING);
 }
 
 /* What the window holds, from the place on, and around the end. 1: that is all; *ret_next: else
@@ -409,14 +406,14 @@ static void fetch_window(WalkPlan *plan) {
                 set_next(plan, &next);
         ahead_dropped(AHEAD_WALK, g.n_skipped);
         bool whole = r > 0 && g.n_skipped == 0 && g.n >= MIN_TREE_WANTS &&
-                     NEARLY_ALL(g.cost, g.all_cost);
+                     FETCH_NEARLY_ALL(g.cost, g.all_cost);
         fetch_queue_ahead(
                 plan->ns,
                 plan->file->checkout->repo,
                 whole ? &tree : NULL,
                 g.wants,
                 g.n,
-                FETCH_READAHEAD);
+                LANE_READAHEAD);
 }
 
 /* Lands when the window of this walker has been asked for. */
@@ -490,7 +487,7 @@ static void fetch_links(Namespace *ns, Node *link, const WalkPlace *place) {
         if (r > 0)
                 r = gather_from(&plan, &g, place, 1, false, true);
         if (r >= 0)
-                fetch_queue_ahead(ns, link->checkout->repo, NULL, g.wants, g.n, FETCH_WAITING);
+                fetch_queue_ahead(ns, link->checkout->repo, NULL, g.wants, g.n, LANE_WAITING);
 }
 
 int walk_missed(Namespace *ns, const NsCall *call, Node *file) {
