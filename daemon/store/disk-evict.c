@@ -78,8 +78,7 @@ static void carry_over(Carry *carry, const SegmentRecord *record) {
                        segment_bytes(carry->segment, record->offset),
                        record->size);
         /* Without memory it is dropped, too. */
-        (void) disk_tier_publish(
-                carry->tier, &to, record->kind, &record->oid, record->type, INDEX_KEEP);
+        (void) disk_tier_publish(carry->tier, &to, record->kind, &record->oid, record->type);
 }
 
 static void keep_hot_objects(DiskTier *tier, Segment *segment) {

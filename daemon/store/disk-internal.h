@@ -41,14 +41,13 @@ char *disk_segment_path(const DiskTier *tier, uint64_t number);
 void disk_tier_add_segment_locked(DiskTier *tier, Segment *segment);
 /* Into the active segment if there is room right now. -ENOSPC otherwise. */
 int disk_tier_reserve_active(DiskTier *tier, uint64_t size, DiskReservation *ret);
-/* Commits and says what happens where the object is here already. */
+/* Commits, also what is here already in a sealed segment: that may be about to go. */
 int disk_tier_publish(
         DiskTier *tier,
         const DiskReservation *reservation,
         StoreKind kind,
         const Oid *oid,
-        ObjectType type,
-        IndexConflict conflict);
+        ObjectType type);
 
 /* disk-find.c */
 /* Seals a segment nobody writes to any more, and lets the catalog find its records in the place of

@@ -336,8 +336,7 @@ int disk_tier_publish(
         const DiskReservation *reservation,
         StoreKind kind,
         const Oid *oid,
-        ObjectType type,
-        IndexConflict conflict) {
+        ObjectType type) {
         Segment *segment = reservation->segment;
         const SegmentRecord record = {
                 .kind = kind,
@@ -355,7 +354,7 @@ int disk_tier_publish(
         };
 
         segment_write_header(segment, &record);
-        int r = index_put(&tier->index, kind, oid, &value, conflict);
+        int r = index_put(&tier->index, kind, oid, &value);
         release_hold(tier, segment);
         return MIN(r, 0);
 }
@@ -373,7 +372,7 @@ int disk_tier_commit(
                 release_hold(tier, reservation->segment);
                 return 0;
         }
-        return disk_tier_publish(tier, reservation, kind, oid, type, INDEX_KEEP);
+        return disk_tier_publish(tier, reservation, kind, oid, type);
 }
 
 void disk_tier_abort(DiskTier *tier, const DiskReservation *reservation) {

@@ -169,12 +169,7 @@ static void entry_value(const IndexEntry *e, IndexValue *ret) {
         };
 }
 
-int index_put(
-        Index *index,
-        StoreKind kind,
-        const Oid *oid,
-        const IndexValue *value,
-        IndexConflict conflict) {
+int index_put(Index *index, StoreKind kind, const Oid *oid, const IndexValue *value) {
         uint64_t hash = key_hash(kind, oid->id);
         IndexShard *shard = shard_of(index, hash);
         uint32_t i;
@@ -183,18 +178,12 @@ int index_put(
         assert(value->size <= INDEX_MAX_SIZE);
 
         MUTEX_GUARD(&shard->lock);
-        IndexEntry *e = find(shard, hash, kind, oid);
-        if (e) {
-                if (conflict == INDEX_KEEP)
-                        return 0;
-                (void) atomic_fetch_sub(&e->segment->n_open, 1);
-                entry_set(e, value);
-                return 1;
-        }
+        if (find(shard, hash, kind, oid))
+                return 0;
         int r = entry_alloc(shard, &i);
         if (r < 0)
                 return r;
-        e = entry_at(shard, i);
+        IndexEntry *e = entry_at(shard, i);
         *e = (IndexEntry){.kind = kind, .algo = oid->algo};
         memcpy(e->id, oid->id, sizeof(e->id));
         entry_set(e, value);

@@ -51,19 +51,8 @@ typedef struct IndexValue {
 void index_init(Index *index);
 void index_done(Index *index);
 
-/* What index_put() does where there is an entry already. */
-typedef enum IndexConflict {
-        INDEX_KEEP,
-        INDEX_REPLACE,
-} IndexConflict;
-
-/* 1 when the value is in, 0 when it was there and kept, -ENOMEM. */
-int index_put(
-        Index *index,
-        StoreKind kind,
-        const Oid *oid,
-        const IndexValue *value,
-        IndexConflict conflict);
+/* 1 when the value is in, 0 where there was an entry already, which stays, -ENOMEM. */
+int index_put(Index *index, StoreKind kind, const Oid *oid, const IndexValue *value);
 /* Finds the entry, notes `clock` as its last use, and takes a reference on its segment. */
 bool index_get(Index *index, StoreKind kind, const Oid *oid, uint16_t clock, IndexValue *ret);
 /* Without a reference and without using it: ret->segment may only be compared. */

@@ -37,10 +37,10 @@ static IndexValue value_of(uint32_t number) {
         };
 }
 
-static int put(uint32_t number, IndexConflict conflict) {
+static int put(uint32_t number) {
         Oid oid = oid_of(number);
         IndexValue value = value_of(number);
-        return index_put(&index_, STORE_OBJECT, &oid, &value, conflict);
+        return index_put(&index_, STORE_OBJECT, &oid, &value);
 }
 
 static bool right(uint32_t number) {
@@ -62,7 +62,7 @@ static size_t count_right(uint32_t first, uint32_t step) {
 static size_t put_many(uint32_t first, uint32_t step) {
         size_t n = 0;
         for (uint32_t i = first; i < N; i += step)
-                n += put(i, INDEX_KEEP) == 1;
+                n += put(i) == 1;
         return n;
 }
 
@@ -91,15 +91,16 @@ START_TEST(many_objects_at_64_bytes_each) {
 }
 END_TEST
 
-START_TEST(keep_replace_remove) {
+START_TEST(keep_remove) {
         Oid oid = oid_of(4);
         IndexValue other = {.segment = &segments[2], .offset = 64, .type = OBJECT_TREE}, have;
 
-        ck_assert_int_eq(put(4, INDEX_KEEP), 1);
-        ck_assert_int_eq(index_put(&index_, STORE_OBJECT, &oid, &other, INDEX_KEEP), 0);
+        ck_assert_int_eq(put(4), 1);
+        ck_assert_int_eq(index_put(&index_, STORE_OBJECT, &oid, &other), 0);
         ck_assert(right(4));
-        ck_assert_int_eq(index_put(&index_, STORE_SIZES, &oid, &other, INDEX_KEEP), 1);
-        ck_assert_int_eq(index_put(&index_, STORE_OBJECT, &oid, &other, INDEX_REPLACE), 1);
+        ck_assert_int_eq(index_put(&index_, STORE_SIZES, &oid, &other), 1);
+        ck_assert(index_remove(&index_, STORE_OBJECT, &oid, &segments[0]));
+        ck_assert_int_eq(index_put(&index_, STORE_OBJECT, &oid, &other), 1);
         ck_assert_uint_eq(atomic_load(&segments[0].n_open), 0);
         ck_assert_uint_eq(atomic_load(&segments[2].n_open), 2);
 
@@ -119,7 +120,7 @@ END_TEST
 static void add_tests(TCase *tc) {
         tcase_add_checked_fixture(tc, set_up, tear_down);
         tcase_add_test(tc, many_objects_at_64_bytes_each);
-        tcase_add_test(tc, keep_replace_remove);
+        tcase_add_test(tc, keep_remove);
 }
 
 CHECK_MAIN("store/index", add_tests)
