@@ -31,22 +31,23 @@ int walk_place_compare(const WalkPlace *a, const WalkPlace *b) {
         return a->at[i] < b->at[i] ? -1 : 1;
 }
 
-typedef struct Ancestor {
-        Oid tree;
-        bool listed;
-} Ancestor;
-
-/* The listing that a directory shows now, if its tree is here. */
-static Listing *dir_listing(Namespace *ns, const Node *dir, bool *ret_listed) {
+/* NULL where the tree is not here, or there is none. */
+static Listing *tree_listing(Namespace *ns, const Oid *tree) {
         const NsCall call = {.flags = NS_MAY_BLOCK};
-        Checkout *c = dir->checkout;
         Listing *l;
+
+        return !oid_is_none(tree) && ns_listing(ns, &call, NULL, tree, &l) > 0 ? l : NULL;
+}
+
+/* What the directory shows now. */
+static Listing *dir_listing(Namespace *ns, const Node *dir, bool *ret_listed) {
+        Checkout *c = dir->checkout;
 
         mutex_lock(&c->lock);
         Oid tree = dir->oid;
         *ret_listed = (dir->dir_flags & DIR_LISTED) != 0;
         mutex_unlock(&c->lock);
-        return !oid_is_none(&tree) && ns_listing(ns, &call, NULL, &tree, &l) > 0 ? l : NULL;
+        return tree_listing(ns, &tree);
 }
 
 static bool is_first_blob(const Listing *l, size_t index) {
@@ -83,13 +84,6 @@ int walk_place_find(
 
 /* --- the cursor --- */
 
-static Listing *tree_listing(Namespace *ns, const Oid *tree) {
-        const NsCall call = {.flags = NS_MAY_BLOCK};
-        Listing *l;
-
-        return ns_listing(ns, &call, NULL, tree, &l) > 0 ? l : NULL;
-}
-
 void walk_cursor_done(WalkCursor *cursor) {
         while (cursor->depth > 0)
                 listing_unref(cursor->stack[--cursor->depth]);
@@ -109,7 +103,7 @@ int walk_cursor_init(
         Oid tree = state.root;
         *cursor = (WalkCursor){.ns = ns, .scope = MAX(scope, 1u), .backward = backward};
         for (unsigned i = 0; i < place->depth; i++) {
-                Listing *l = oid_is_none(&tree) ? NULL : tree_listing(ns, &tree);
+                Listing *l = tree_listing(ns, &tree);
                 if (!l)
                         return 0;
                 cursor->stack[cursor->depth++] = l;
