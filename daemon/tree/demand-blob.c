@@ -294,7 +294,7 @@ int demand_blob(Namespace *ns, const NsCall *call, Repo *repo, const Oid *oid) {
         return NS_PARKED;
 }
 
-bool demand_blob_exists(Repo *repo, const Oid *oid) {
+bool demand_blob_is_coming(Repo *repo, const Oid *oid) {
         MUTEX_GUARD(&repo->lock);
         return fetch_queue_find_locked(&repo->queue, oid);
 }

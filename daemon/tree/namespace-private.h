@@ -82,12 +82,12 @@ NsPrefetch ns_prefetch(Namespace *ns);
  * anybody waits: who waits gives up at his own deadline, and finds it done, or under way, when he
  * comes back. */
 uint64_t ns_deadline(Namespace *ns);
+uint64_t ns_transfer_deadline(Namespace *ns);
 /* Forgets which names do not exist in the owner, or those of them that its listing holds, and tells
  * the kernel. */
 void ns_drop_negatives(Namespace *ns, Owner *owner, bool only_listed);
 /* Doubts what this list, which is complete, does not name any more, and tells the kernel. */
 void ns_follow_list(Namespace *ns, Owner *owner, NameList *list);
-uint64_t ns_transfer_deadline(Namespace *ns);
 /* An object that a tree or a commit names does not exist at its server: that is no absence of the
  * name that somebody looked for but damage. Returns the result to land with; *ret_failure is filled
  * if it differs. */
@@ -131,7 +131,7 @@ int demand_sizes(Namespace *ns, const NsCall *call, Checkout *c, Listing *l);
 void demand_sizes_ahead(Namespace *ns, Checkout *c, Listing *l);
 int demand_blob(Namespace *ns, const NsCall *call, Repo *repo, const Oid *oid);
 /* It is on its way already. */
-bool demand_blob_exists(Repo *repo, const Oid *oid);
+bool demand_blob_is_coming(Repo *repo, const Oid *oid);
 
 /* An object of this repository is in the store now: whoever waits for it can go on. */
 void demand_object_arrived(

@@ -379,7 +379,7 @@ static int content_of(Namespace *ns, const NsCall *call, Node *node, ObjectRef *
                 return -EISDIR;
         int r = ns_object(ns, call, STORE_OBJECT, &node->oid, &object);
         if (r == 0) {
-                if (call->waiter && (!demand_blob_exists(node->checkout->repo, &node->oid) ||
+                if (call->waiter && (!demand_blob_is_coming(node->checkout->repo, &node->oid) ||
                                      walk_is_gathering(node->checkout))) {
                         if (!(call->flags & NS_MAY_BLOCK))
                                 return NS_BLOCKS;

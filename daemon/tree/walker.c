@@ -507,7 +507,7 @@ int walk_missed(Namespace *ns, const NsCall *call, Node *file) {
         }
         Walkers *w = walkers_of(c);
         int r = w ? wait_for_plan(ns, call, c, w, &miss.place) : -ENOMEM;
-        if (r != 0 || demand_blob_exists(c->repo, &file->oid))
+        if (r != 0 || demand_blob_is_coming(c->repo, &file->oid))
                 return r > 0 ? NS_PARKED : 0;
         /* Several reads of one file are one miss. */
         if (atomic_exchange_explicit(&c->last_miss_id, file->id, memory_order_relaxed) == file->id)
