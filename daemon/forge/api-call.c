@@ -4,8 +4,8 @@
  *   2. enter()        waits at the gate, possibly for a time (back-off, a limit)
  *   3. on_admitted()  sends the request
  *   4. on_response(), on_data()  keep what comes, or hand it on
- *   5. on_done()      tells the gate, then decides: good, another URL and go to 2, another token
- * and go to 1, wait and go to 2, or give up
+ *   5. on_done()      tells the gate, then decides: good, another URL and go to 2, another
+ *                     token and go to 1, wait and go to 2, or give up
  *
  * All run on pool threads (the first also on the caller's), one after the other. A token that
  * exists is sent with the first request: some servers lock out who asks without too often. */

@@ -3,8 +3,8 @@
  *   1. take()     takes what is known of the host by now, unless that is doubted, and fetches
  *   2. otherwise  joins the flight of the host (of the repository, when the host's is doubted); the
  *                 first to join asks the repository
- *   3. on_landed  goes to 1, or ends the fetch with the failure: that of the repository it asked,
- * or of a host that cannot be reached
+ *   3. on_landed  goes to 1, or ends the fetch with the failure: that of the repository it
+ *                 asked, or of a host that cannot be reached
  *
  * So whoever waited for another repository's answer in vain asks his own: nobody waits for more
  * than one question of his own. A question for the sake of a ref brings that along. */

@@ -1,9 +1,10 @@
 /* Asking for things, part two: which commit a ref shows. One state machine serves the first look-up
  * of a repository@ref and every later refresh of it:
  *
- *      resolve the ref -> fetch the commit unless it is here -> look-up: make the checkout
- *                                                            -> refresh: move it, fetching trees
- * that the comparison needs until none is missing
+ *      resolve the ref -> fetch the commit unless it is here
+ *                              -> look-up: make the checkout
+ *                              -> refresh: move it, fetching trees that the comparison needs
+ *                                 until none is missing
  *
  * A look-up makes the checkout as soon as the root tree is here: the trees below it are used as
  * they arrive. */

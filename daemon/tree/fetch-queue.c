@@ -8,8 +8,8 @@
  *    nothing where the server is near. They never wait for requests of the lanes below, which leave
  *    them two of the four that a repository has.
  *  - Read-ahead and prefetch share two, so that the server prepares one answer while the other one
- *    comes. The second has to be worth it: a reader that follows closely adds a few files at a
- * time, which are collected until they make a batch.
+ *    comes. The second has to be worth it: a reader that follows closely adds a few files at
+ *    a time, which are collected until they make a batch.
  *  - A lane whose turn has not come for LANE_AGE_USEC, and that has nothing on the wire, is next,
  *    before any other and beyond those two: nobody starves.
  *

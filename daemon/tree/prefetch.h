@@ -22,9 +22,8 @@ typedef struct PrefetchObserver {
 } PrefetchObserver;
 
 /* Starts. Callbacks run on pool threads; progress() on several at a time, so that what it tells may
- * come out of order. *ret is a reference for
- * prefetch_cancel(), to be dropped with prefetch_unref(). -EINVAL where the path names no part of a
- * repository. */
+ * come out of order. *ret is a reference for prefetch_cancel(), to be dropped with
+ * prefetch_unref(). -EINVAL where the path names no part of a repository. */
 int prefetch_start(
         Namespace *ns,
         const NsTarget *target,

@@ -126,9 +126,9 @@ void timers_arm(Timers *t, Timer *timer, uint64_t when_usec) {
         assert(timer->task.run);
         timer->when_usec = when_usec;
         mutex_lock(&t->lock);
-        TAILQ_FOREACH_REVERSE(before, &t->armed, TimerList, entry)
-        if (before->when_usec <= when_usec)
-                break;
+        TAILQ_FOREACH_REVERSE (before, &t->armed, TimerList, entry)
+                if (before->when_usec <= when_usec)
+                        break;
         if (before)
                 TAILQ_INSERT_AFTER(&t->armed, before, timer, entry);
         else
