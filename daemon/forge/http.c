@@ -9,7 +9,6 @@
 
 #include <errno.h>
 #include <pthread.h>
-#include <signal.h>
 #include <string.h>
 
 #include "forge/http-transfer.h"
@@ -17,6 +16,7 @@
 #include "util/log.h"
 #include "util/secret-memory.h"
 #include "util/stats.h"
+#include "util/thread.h"
 
 #define POLL_MSEC 10000
 #define MIN_IDLE_CONNECTIONS 32L
@@ -197,7 +197,6 @@ static void reap(HttpClient *c) {
 static void *network_thread(void *arg) {
         HttpClient *c = arg;
 
-        (void) pthread_setname_np(pthread_self(), "gitfs-net"); /* cosmetic */
         while (run_commands(c)) {
                 int running;
                 CURLMcode r = curl_multi_perform(c->multi, &running);
@@ -235,19 +234,6 @@ static void curl_init(void) {
                 secret_calloc);
 }
 
-/* Signals are the main thread's business; a broken connection must not raise SIGPIPE here. */
-static int start_thread(HttpClient *c) {
-        sigset_t all, old;
-
-        (void) sigfillset(&all);
-        int r = pthread_sigmask(SIG_SETMASK, &all, &old);
-        if (r != 0)
-                return -r;
-        r = pthread_create(&c->thread, NULL, network_thread, c);
-        (void) pthread_sigmask(SIG_SETMASK, &old, NULL); /* the old mask is valid */
-        return -r;
-}
-
 int http_client_new(const HttpConfig *config, Pool *pool, HttpClient **ret) {
         (void) pthread_once(&curl_once, curl_init);
         if (curl_ready != CURLE_OK)
@@ -271,7 +257,7 @@ int http_client_new(const HttpConfig *config, Pool *pool, HttpClient **ret) {
         long max_idle = MAX((long) config->max_idle, MIN_IDLE_CONNECTIONS);
         if (curl_multi_setopt(c->multi, CURLMOPT_MAXCONNECTS, max_idle) != CURLM_OK)
                 return -EIO;
-        int r = start_thread(c);
+        int r = thread_start(&c->thread, "gitfs-net", network_thread, c);
         if (r < 0)
                 return r;
         *ret = TAKE_PTR(c);

@@ -8,7 +8,6 @@
 
 #include <errno.h>
 #include <pthread.h>
-#include <signal.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
@@ -18,6 +17,7 @@
 #include "util/fd.h"
 #include "util/log.h"
 #include "util/stats.h"
+#include "util/thread.h"
 
 /* How long somebody waits behind another's answer before a second connection is worth its while. */
 #define PATIENCE_USEC (100 * USEC_PER_MSEC)
@@ -378,7 +378,6 @@ static void abort_all(SshClient *c) {
 static void *ssh_thread(void *arg) {
         SshClient *c = arg;
 
-        (void) pthread_setname_np(pthread_self(), "gitfs-ssh"); /* cosmetic */
         while (run_commands(c))
                 wait_for_events(c, tend(c));
         abort_all(c);
@@ -391,19 +390,6 @@ static void *ssh_thread(void *arg) {
 }
 
 /* --- life --- */
-
-/* Signals are the main thread's business. */
-static int start_thread(SshClient *c) {
-        sigset_t all, old;
-
-        (void) sigfillset(&all);
-        int r = pthread_sigmask(SIG_SETMASK, &all, &old);
-        if (r != 0)
-                return -r;
-        r = pthread_create(&c->thread, NULL, ssh_thread, c);
-        (void) pthread_sigmask(SIG_SETMASK, &old, NULL); /* the old mask is valid */
-        return -r;
-}
 
 int ssh_client_new(const SshConfig *config, Pool *pool, SshClient **ret) {
         SshClient *fresh = calloc(1, sizeof(*fresh));
@@ -422,7 +408,7 @@ int ssh_client_new(const SshConfig *config, Pool *pool, SshClient **ret) {
         struct epoll_event e = {.events = EPOLLIN, .data.ptr = NULL};
         if (c->epoll < 0 || c->wakeup < 0 || epoll_ctl(c->epoll, EPOLL_CTL_ADD, c->wakeup, &e) < 0)
                 return -errno;
-        int r = start_thread(c);
+        int r = thread_start(&c->thread, "gitfs-ssh", ssh_thread, c);
         if (r < 0)
                 return r;
         *ret = TAKE_PTR(c);

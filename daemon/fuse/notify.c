@@ -2,7 +2,6 @@
 
 #include <errno.h>
 #include <pthread.h>
-#include <signal.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/queue.h>
@@ -16,6 +15,7 @@
 #include "util/log.h"
 #include "util/mutex.h"
 #include "util/stats.h"
+#include "util/thread.h"
 
 /* A queue without doubles, drained by one thread. What is told is never more than "ask again", so
  * it does not matter that two notifications became one, or that one comes late by what is queued
@@ -277,18 +277,10 @@ int notifier_new(struct fuse_session *se, Namespace *ns, Notifier **ret) {
 }
 
 int notifier_start(Notifier *n) {
-        sigset_t all, before;
+        int r = thread_start(&n->thread, "gitfs-notify", notifier_main, n);
 
-        /* Signals are the main thread's. */
-        (void) sigfillset(&all); /* cannot fail, nor can setting a valid mask */
-        (void) pthread_sigmask(SIG_SETMASK, &all, &before);
-        int e = pthread_create(&n->thread, NULL, notifier_main, n);
-        (void) pthread_sigmask(SIG_SETMASK, &before, NULL);
-        if (e != 0)
-                return -e;
-        n->started = true;
-        (void) pthread_setname_np(n->thread, "gitfs-notify"); /* a name is only for people */
-        return 0;
+        n->started = r >= 0;
+        return r;
 }
 
 void notifier_stop(Notifier *n) {

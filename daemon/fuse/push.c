@@ -2,7 +2,6 @@
 
 #include <errno.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <string.h>
@@ -14,6 +13,7 @@
 #include "util/log.h"
 #include "util/mutex.h"
 #include "util/stats.h"
+#include "util/thread.h"
 
 /* Who walks a tree to read it (tar, grep -r) lists a directory, and then reads its files. Who walks
  * it for names (find, ls -R) lists, too, and nothing should be pushed for him. What tells them
@@ -238,20 +238,11 @@ int pusher_new(struct fuse_session *se, Namespace *ns, uint64_t limit, Pusher **
 }
 
 int pusher_start(Pusher *p) {
-        sigset_t all, before;
-
         if (!p)
                 return 0;
-        /* Signals are the main thread's. */
-        (void) sigfillset(&all); /* cannot fail, nor can setting a valid mask */
-        (void) pthread_sigmask(SIG_SETMASK, &all, &before);
-        int e = pthread_create(&p->thread, NULL, pusher_main, p);
-        (void) pthread_sigmask(SIG_SETMASK, &before, NULL);
-        if (e != 0)
-                return -e;
-        p->started = true;
-        (void) pthread_setname_np(p->thread, "gitfs-push"); /* a name is only for people */
-        return 0;
+        int r = thread_start(&p->thread, "gitfs-push", pusher_main, p);
+        p->started = r >= 0;
+        return r;
 }
 
 void pusher_stop(Pusher *p) {

@@ -3,7 +3,6 @@
 #include <errno.h>
 #include <poll.h>
 #include <sched.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
 #include <sys/resource.h>
@@ -15,6 +14,7 @@
 #include "util/clock.h"
 #include "util/fd.h"
 #include "util/log.h"
+#include "util/thread.h"
 
 /* All readers share one non-blocking /dev/fuse descriptor; a cloned one would be a queue that dies
  * with its holder.
@@ -192,22 +192,14 @@ int readers_negotiate(MountSession *s) {
 }
 
 int readers_start(MountSession *s) {
-        Readers *r = &s->readers;
-        sigset_t all, old;
+        Readers *readers = &s->readers;
 
-        /* Signals are the main thread's. */
-        (void) sigfillset(&all);
-        int e = pthread_sigmask(SIG_SETMASK, &all, &old);
-        if (e != 0)
-                return -e;
-        while (e == 0 && r->n < s->config.n_threads) {
-                e = pthread_create(&r->threads[r->n], NULL, reader_main, s);
-                if (e == 0)
-                        (void) pthread_setname_np(
-                                r->threads[r->n++], "gitfs-fuse"); /* for people */
+        for (; readers->n < s->config.n_threads; readers->n++) {
+                int r = thread_start(&readers->threads[readers->n], "gitfs-fuse", reader_main, s);
+                if (r < 0)
+                        return r;
         }
-        (void) pthread_sigmask(SIG_SETMASK, &old, NULL);
-        return -e;
+        return 0;
 }
 
 void readers_stop(Readers *r) {

@@ -2,10 +2,10 @@
 
 #include <errno.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdbool.h>
 
 #include "util/mutex.h"
+#include "util/thread.h"
 
 /* One mutex, one condition, two queues. A task is a few hundred microseconds of inflating or
  * hashing at least, so the one lock is not what threads wait for.
@@ -77,19 +77,6 @@ static void *worker(void *userdata) {
         return NULL;
 }
 
-/* Signals are the main thread's business. */
-static int start_thread(Pool *pool, pthread_t *ret) {
-        sigset_t all, before;
-
-        (void) sigfillset(&all); /* cannot fail, nor can setting a valid mask */
-        (void) pthread_sigmask(SIG_SETMASK, &all, &before);
-        int r = pthread_create(ret, NULL, worker, pool);
-        (void) pthread_sigmask(SIG_SETMASK, &before, NULL);
-        if (r == 0)
-                (void) pthread_setname_np(*ret, "gitfs-worker"); /* a name is only for people */
-        return -r;
-}
-
 int pool_new(unsigned n_threads, Pool **ret) {
         assert(n_threads > 0);
 
@@ -103,7 +90,7 @@ int pool_new(unsigned n_threads, Pool **ret) {
         pool->max_background = n_threads > 1 ? n_threads - 1 : 1;
 
         for (; pool->n_threads < n_threads; pool->n_threads++) {
-                int r = start_thread(pool, &pool->threads[pool->n_threads]);
+                int r = thread_start(&pool->threads[pool->n_threads], "gitfs-worker", worker, pool);
                 if (r < 0) {
                         pool_free(pool);
                         return r;

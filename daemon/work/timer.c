@@ -6,7 +6,6 @@
 #include <errno.h>
 #include <poll.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdbool.h>
 #include <sys/eventfd.h>
 #include <time.h>
@@ -14,6 +13,7 @@
 #include "util/clock.h"
 #include "util/fd.h"
 #include "util/mutex.h"
+#include "util/thread.h"
 
 typedef TAILQ_HEAD(TimerList, Timer) TimerList;
 
@@ -73,19 +73,6 @@ static void *run(void *userdata) {
         }
 }
 
-/* Signals are the main thread's business. */
-static int start_thread(Timers *t) {
-        sigset_t all, before;
-
-        (void) sigfillset(&all); /* cannot fail, nor can setting a valid mask */
-        (void) pthread_sigmask(SIG_SETMASK, &all, &before);
-        int r = pthread_create(&t->thread, NULL, run, t);
-        (void) pthread_sigmask(SIG_SETMASK, &before, NULL);
-        if (r == 0)
-                (void) pthread_setname_np(t->thread, "gitfs-timer"); /* a name is for people */
-        return -r;
-}
-
 int timers_new(Pool *pool, Timers **ret) {
         Timers *t = calloc(1, sizeof(*t));
         if (!t)
@@ -94,7 +81,7 @@ int timers_new(Pool *pool, Timers **ret) {
         mutex_init(&t->lock, LOCK_RANK_LEAF);
         TAILQ_INIT(&t->armed);
         t->fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-        int r = t->fd < 0 ? -errno : start_thread(t);
+        int r = t->fd < 0 ? -errno : thread_start(&t->thread, "gitfs-timer", run, t);
         if (r < 0) {
                 t->fd = safe_close(t->fd);
                 mutex_destroy(&t->lock);

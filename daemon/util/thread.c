@@ -1,0 +1,15 @@
+#include "util/thread.h"
+
+#include <signal.h>
+
+int thread_start(pthread_t *ret, const char *name, void *(*run)(void *), void *userdata) {
+        sigset_t all, before;
+
+        (void) sigfillset(&all); /* cannot fail, nor can setting a valid mask */
+        (void) pthread_sigmask(SIG_SETMASK, &all, &before);
+        int e = pthread_create(ret, NULL, run, userdata);
+        (void) pthread_sigmask(SIG_SETMASK, &before, NULL);
+        if (e == 0)
+                (void) pthread_setname_np(*ret, name); /* fails for one that is too long */
+        return -e;
+}
