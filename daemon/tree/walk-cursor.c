@@ -101,7 +101,8 @@ int walk_cursor_init(
 
         checkout_get_state(c, &state);
         Oid tree = state.root;
-        *cursor = (WalkCursor){.ns = ns, .scope = MAX(scope, 1u), .backward = backward};
+        scope = MAX(scope, 1u);
+        *cursor = (WalkCursor){.ns = ns, .scope = scope, .backward = backward};
         for (unsigned i = 0; i < place->depth; i++) {
                 Listing *l = tree_listing(ns, &tree);
                 if (!l)
