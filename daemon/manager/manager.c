@@ -101,6 +101,8 @@ static StoreConfig store_config(const Config *c) {
 
 static NsConfig ns_config(const Config *c) {
         uint64_t ahead = c->disk_limit / AHEAD_SHARE;
+        uint64_t sibling_limit = MIN(c->sibling_limit, ahead);
+        uint64_t walk_limit = MIN(c->walk_limit, ahead);
 
         return (NsConfig){
                 .request_timeout_usec = c->request_timeout_usec,
@@ -109,8 +111,8 @@ static NsConfig ns_config(const Config *c) {
                 .prefetch =
                         {
                                 .children = c->prefetch_children,
-                                .sibling_limit = MIN(c->sibling_limit, ahead),
-                                .walk_limit = MIN(c->walk_limit, ahead),
+                                .sibling_limit = sibling_limit,
+                                .walk_limit = walk_limit,
                         },
                 .poll_interval_usec = c->poll_interval_usec,
         };

@@ -70,8 +70,9 @@ static void finish(Prefetch *p, int result, const Failure *failure) {
 }
 
 static void report(Prefetch *p) {
+        uint64_t done = MIN(atomic_load(&p->done), p->total);
         const PrefetchProgress progress = {
-                .done = MIN(atomic_load(&p->done), p->total),
+                .done = done,
                 .total = p->total,
                 .bytes = atomic_load(&p->bytes),
         };
