@@ -51,9 +51,10 @@ def quiet(t, between):
 
 @harness.case(seconds=300)
 def walker_is_killed(t):
-    """What is asked for ahead ends within one batch, and nothing is left of the walk (R25)."""
+    """What is asked for ahead ends within one window, and nothing is left of the walk (R25)."""
     n = 12000
-    _, between = walked(t, n)
+    # So that a window is one request.
+    _, between = walked(t, n, "[Prefetch]\nWalkLimit=400K\n")
     assert len(t.names("o/r")) == n // 100
     quiet(t, between)
     start_nodes = t.stats()["nodes-now"]
