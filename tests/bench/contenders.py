@@ -13,6 +13,8 @@ import time
 from dataclasses import dataclass, field
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import disk  # noqa: E402
 import harness  # noqa: E402
 import repo  # noqa: E402
 
@@ -81,7 +83,8 @@ class Contender:
         return used.ru_utime + used.ru_stime
 
     def mark(self, link):
-        return Mark(time.monotonic(), self.cpu(), link.counters(), len(self.server.requests()))
+        counted = link.counters(), len(self.server.requests())  # takes a moment: the clock comes last
+        return Mark(time.monotonic(), self.cpu(), *counted)
 
     def measure(self, cold, what, link, command, cwd=None, mark=None):
         """One step. With a mark it counts from there: what came since then was part of it."""
@@ -103,7 +106,8 @@ class Gitfs(Contender):
         return daemon_cpu(self.env.pid)
 
     def start(self):
-        shutil.rmtree(self.env.cache, ignore_errors=True)
+        for entry in os.scandir(self.env.cache):
+            shutil.rmtree(entry.path) if entry.is_dir() else os.unlink(entry.path)
         self.env.start("--log-level", "info")
         # To mount is not part of a step, to find the repository is.
         os.listdir(self.env.at("o"))
@@ -118,12 +122,13 @@ class Gitfs(Contender):
         cold = Cold()
         self.env.org("o", "git", link.url, repos=[self.workload.name])
         self.tree = self.env.at(f"o/{self.workload.name}")
-        for what in self.steps:
-            self.start()
-            self.step(cold, what, link, STEPS[what](self.workload))
-            if what == "first":
-                self.step(cold, "next", link, ["cat", self.workload.other])
-            self.env.stop()
+        with disk.fresh() as self.env.cache:
+            for what in self.steps:
+                self.start()
+                self.step(cold, what, link, STEPS[what](self.workload))
+                if what == "first":
+                    self.step(cold, "next", link, ["cat", self.workload.other])
+                self.env.stop()
         return cold
 
 
@@ -142,13 +147,21 @@ class GitfsPlain(Gitfs):
             repo.git(*config, "true")
 
 
-class Clone(Contender):
+class Git(Contender):
+    """What it clones goes to a disk that was empty before."""
+
+    def cold(self, link):
+        with disk.fresh() as directory:
+            return self.clone(link, directory)
+
+
+class Clone(Git):
     """git clone --depth 1, and then the same in the clone."""
 
     name = "clone --depth 1"
 
-    def cold(self, link):
-        cold, target = Cold(), self.env.path(f"clone-{time.monotonic_ns()}")
+    def clone(self, link, directory):
+        cold, target = Cold(), os.path.join(directory, "clone")
         before = self.mark(link)
         url = f"{link.url}/{self.workload.name}.git"
         repo.git("-c", "advice.detachedHead=false", "clone", "-q", "--depth", "1", url, target)
@@ -158,16 +171,15 @@ class Clone(Contender):
             started = before.started + (time.monotonic() - cloned)
             mark = Mark(started, before.cpu + (self.cpu() - cpu), before.link, before.requests)
             self.measure(cold, what, link, command(self.workload), target, mark)
-        shutil.rmtree(target)
         return cold
 
 
-class Blobless(Contender):
+class Blobless(Git):
     """git clone --depth 1 --filter=blob:none --no-checkout: the fast way to one file, and to names."""
 
     name = "clone --filter=blob:none"
 
-    def cold(self, link):
+    def clone(self, link, directory):
         cold = Cold()
         url = f"{link.url}/{self.workload.name}.git"
         steps = {
@@ -176,22 +188,21 @@ class Blobless(Contender):
             "read": ["sh", "-c", "git checkout -q -f HEAD && exec " + " ".join(TAR)],
         }
         for what, command in steps.items():
-            target = self.env.path(f"blobless-{time.monotonic_ns()}")
+            target = os.path.join(directory, what)
             before = self.mark(link)
             options = ["--depth", "1", "--filter=blob:none", "--no-checkout"]
             repo.git("-c", "advice.detachedHead=false", "clone", "-q", *options, url, target)
             self.measure(cold, what, link, command, target, before)
-            shutil.rmtree(target)
         return cold
 
 
-class Sparse(Contender):
+class Sparse(Git):
     """git clone --filter=blob:none --sparse, the directory of the file added to the checkout."""
 
     name = "clone --sparse"
 
-    def cold(self, link):
-        cold, target = Cold(), self.env.path(f"sparse-{time.monotonic_ns()}")
+    def clone(self, link, directory):
+        cold, target = Cold(), os.path.join(directory, "sparse")
         before = self.mark(link)
         url = f"{link.url}/{self.workload.name}.git"
         options = ["--filter=blob:none", "--sparse"]
@@ -199,9 +210,7 @@ class Sparse(Contender):
         repo.git("-C", target, "sparse-checkout", "add", os.path.dirname(self.workload.deep) or ".")
         self.measure(cold, "first", link, ["cat", self.workload.deep], target, before)
         repo.git("-C", target, "sparse-checkout", "disable")
-        self.measure(cold, "read", link, TAR, target, before)
-        shutil.rmtree(target)
-        return cold
+        return self.measure(cold, "read", link, TAR, target, before)
 
 
 ALL = (Gitfs, GitfsPlain, Clone, Blobless, Sparse)
