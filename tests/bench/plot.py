@@ -1,9 +1,31 @@
-"""The figures of a run as an SVG: for each workload and step, bars of every contender at each round trip time."""
+#!/usr/bin/env python3
+"""The figures of runs as an SVG: for each workload and step, bars of every contender over one kind of link.
 
+    tests/bench/plot.py LINK OUT.svg RUN.json...
+
+LINK is as in the tables ("50 ms"), the others are what tests/bench/run --json wrote.
+"""
+
+import json
+import sys
 from xml.sax.saxutils import escape
 
 WIDTH, BAR, GAP, LEFT, TOP = 760, 13, 10, 210, 56
 COLOURS = ("#1b6ca8", "#c0392b", "#e08e0b", "#7f8c8d")
+
+
+STEPS = {"first": "deepest file", "names": "all names", "sizes": "all sizes", "read": "all contents"}
+
+
+def groups_of(documents, link):
+    """For svg(): what was measured over this kind of link, by workload and step."""
+    groups = []
+    for workload in (w for d in documents for w in d["workloads"]):
+        rows = [r for r in workload["cold"] if r["link"] == link]
+        for step, text in STEPS.items():
+            bars = [(r["contender"], r["seconds"]) for r in rows if r["step"] == step]
+            groups.append((f'{workload["name"]}: {text}, {link}', bars))
+    return groups
 
 
 def svg(title, note, groups):
@@ -32,3 +54,21 @@ def svg(title, note, groups):
         y += GAP
     out.append("</svg>")
     return "\n".join(out) + "\n"
+
+
+def main():
+    link, target, *sources = sys.argv[1:]
+    documents = []
+    for source in sources:
+        with open(source, encoding="utf-8") as f:
+            documents.append(json.load(f))
+    noise = max(d["noise"] for d in documents)
+    note = f"the same work took up to {noise:.2f} times its usual time; each group has its own scale"
+    with open(target, "w", encoding="utf-8") as f:
+        f.write(svg("From nothing to ...", note, groups_of(documents, link)))
+
+
+if __name__ == "__main__":
+    if len(sys.argv) < 4:
+        sys.exit(__doc__)
+    main()
