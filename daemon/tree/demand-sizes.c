@@ -7,8 +7,8 @@
  *
  * Listing a directory asks for sizes, too, but does not wait for them, and never has content
  * fetched: a walk of names runs ahead of the first answer. However fast it is, one request is under
- * way for all of its directories. So each checkout knows its operations, and who wants sizes that
- * are on their way joins the one that brings them. What one will cover is not known before it has
+ * way for it. So each checkout knows its operations, and who wants sizes that are on their way
+ * joins the one that brings them. What one will cover is not known before it has
  * looked through the trees (on a worker, a second for the largest repositories); until then it is
  * thought to cover everything, and who joined in vain asks again. */
 
@@ -333,6 +333,8 @@ static int join(SizesOperation *op, FlightWaiter *waiter) {
         MUTEX_GUARD(&c->lock);
         if (op->ahead && c->sizes_pause_usec > now_usec())
                 return 0;
+        if (op->ahead && c->sizes)
+                return 0; /* nobody waits: it would ask again for most of what is on its way */
         for (SizesOperation *other = c->sizes; other; other = other->next)
                 if (covers_locked(other, op->listing, last))
                         return flight_join(flights, &other->key, waiter);
