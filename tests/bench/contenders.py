@@ -16,6 +16,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import disk  # noqa: E402
 import harness  # noqa: E402
+import link as links  # noqa: E402
 import repo  # noqa: E402
 
 NAMES = ["find", ".", "-name", ".git", "-prune", "-o", "-print"]
@@ -139,12 +140,12 @@ class GitfsPlain(Gitfs):
     steps = ("names", "sizes", "read")
 
     def cold(self, link):
-        config = ["-C", self.workload.bare, "config", "transfer.advertiseObjectInfo"]
-        repo.git(*config, "false")
+        program = links.program(harness.BUILD)
+        lesser = links.Link(program, self.server.url, link.kind, "--no-object-info")
         try:
-            return super().cold(link)
+            return super().cold(lesser)
         finally:
-            repo.git(*config, "true")
+            lesser.close()
 
 
 class Git(Contender):

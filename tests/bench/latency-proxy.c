@@ -3,6 +3,9 @@
  * connection grows as TCP's does. The kernel's own way, netem, is not there on many machines.
  *
  *      latency-proxy --target PORT [--rtt MS] [--handshakes N] [--slow-start] [--rate MB/S]
+ *                    [--no-object-info]
+ *
+ * With the last option a git server seems not to tell sizes, which git 2.39 always does.
  *
  * Prints the port it listens on. For each line on standard input it prints its counters as JSON; it
  * ends with the end of standard input.
@@ -77,6 +80,7 @@ static struct {
         uint64_t delay; /* one way, microseconds */
         unsigned handshakes;
         bool slow_start;
+        bool no_object_info;
         double rate; /* bytes per microsecond, all connections together; 0: no limit */
 } options = {.handshakes = 1};
 
@@ -174,6 +178,16 @@ static void flow_send(Flow *f, const Connection *c, uint64_t now) {
         }
 }
 
+/* The capability gets a name that nobody knows. An advertisement comes in one piece. */
+static void hide_object_info(uint8_t *data, size_t len) {
+        static const char capability[] = "0010object-info";
+        size_t n = strlen(capability);
+
+        char *at = memmem(data, len, capability, n);
+        if (at)
+                at[n - 1] = 'x';
+}
+
 static void flow_read(Flow *f, Connection *c) {
         uint8_t data[SEGMENT_MAX];
 
@@ -182,6 +196,8 @@ static void flow_read(Flow *f, Connection *c) {
                 if (n < 0 && (errno == EAGAIN || errno == EINTR))
                         return;
                 n = MAX(n, 0); /* a reset ends the stream, too */
+                if (options.no_object_info && !f->is_up)
+                        hide_object_info(data, (size_t) n);
                 f->read_end = n == 0;
                 f->held += (size_t) n;
                 *(f->is_up ? &counters.bytes_up : &counters.bytes_down) += (uint64_t) n;
@@ -426,6 +442,7 @@ static void parse_options(int argc, char **argv) {
                 {"handshakes", required_argument, NULL, 'h'},
                 {"slow-start", no_argument, NULL, 's'},
                 {"rate", required_argument, NULL, 'm'},
+                {"no-object-info", no_argument, NULL, 'o'},
                 {NULL, 0, NULL, 0},
         };
         int c;
@@ -446,6 +463,9 @@ static void parse_options(int argc, char **argv) {
                         break;
                 case 'm':
                         options.rate = number(optarg);
+                        break;
+                case 'o':
+                        options.no_object_info = true;
                         break;
                 default:
                         exit(EXIT_FAILURE);

@@ -20,11 +20,11 @@ class Kind:
 class Link:
     """A running proxy to a server; `url` leads through it. Ends with the process that made it."""
 
-    def __init__(self, program, server_url, kind):
+    def __init__(self, program, server_url, kind, *options):
         self.kind = kind
         scheme, _, rest = server_url.partition("://")
         host, _, port = rest.partition(":")
-        command = [program, "--target", port.strip("/"), "--rtt", str(kind.rtt)]
+        command = [program, "--target", port.strip("/"), "--rtt", str(kind.rtt), *options]
         if kind.slow_start:
             command.append("--slow-start")
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)

@@ -21,7 +21,6 @@ def packed(fixture, name):
         path = os.path.join(building, name + ".git")
         repo.copy_bare(os.path.join(fixture, "repos", name + ".git"), path)
         repo.git("-C", path, "config", "core.compression", "-1")
-        repo.git("-C", path, "config", "transfer.advertiseObjectInfo", "true")
         repo.git("-C", path, "repack", "-q", "-a", "-d", "-F")
         os.rename(building, target)
     return target
