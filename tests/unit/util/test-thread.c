@@ -4,14 +4,20 @@
 #include "lib/check-main.h"
 #include "util/thread.h"
 
+typedef struct Started {
+        pthread_barrier_t looked; /* a thread that has ended has no name any more */
+        int n_open;
+} Started;
+
 static void *count_open_signals(void *userdata) {
         static const int signals[] = {SIGTERM, SIGINT, SIGHUP, SIGPIPE};
-        int *n_open = userdata;
+        Started *started = userdata;
         sigset_t blocked;
 
-        *n_open = pthread_sigmask(SIG_SETMASK, NULL, &blocked) == 0 ? 0 : 1;
+        started->n_open = pthread_sigmask(SIG_SETMASK, NULL, &blocked) == 0 ? 0 : 1;
         for (size_t i = 0; i < sizeof(signals) / sizeof(*signals); i++)
-                *n_open += !sigismember(&blocked, signals[i]);
+                started->n_open += !sigismember(&blocked, signals[i]);
+        (void) pthread_barrier_wait(&started->looked); /* one of the two is told so */
         return userdata;
 }
 
@@ -20,16 +26,19 @@ START_TEST(a_thread_takes_no_signals) {
         pthread_t thread;
         char name[16] = "";
         void *returned;
-        int n_open = -1;
+        Started started = {.n_open = -1};
 
+        ck_assert_int_eq(pthread_barrier_init(&started.looked, NULL, 2), 0);
         (void) sigemptyset(&before);
         ck_assert_int_eq(pthread_sigmask(SIG_SETMASK, NULL, &before), 0);
-        ck_assert_int_eq(thread_start(&thread, "gitfs-test", count_open_signals, &n_open), 0);
+        ck_assert_int_eq(thread_start(&thread, "gitfs-test", count_open_signals, &started), 0);
         ck_assert_int_eq(pthread_getname_np(thread, name, sizeof(name)), 0);
         ck_assert_str_eq(name, "gitfs-test");
+        (void) pthread_barrier_wait(&started.looked); /* likewise */
         ck_assert_int_eq(pthread_join(thread, &returned), 0);
-        ck_assert_ptr_eq(returned, &n_open);
-        ck_assert_int_eq(n_open, 0);
+        ck_assert_ptr_eq(returned, &started);
+        ck_assert_int_eq(started.n_open, 0);
+        ck_assert_int_eq(pthread_barrier_destroy(&started.looked), 0);
 
         /* Whoever starts it takes what he took before. */
         ck_assert_int_eq(pthread_sigmask(SIG_SETMASK, NULL, &after), 0);
