@@ -343,6 +343,16 @@ void host_gates_tick(HostGates *g) {
         gate_forget_idle(g, now);
 }
 
+void host_gates_raise(HostGates *g) {
+        Host *host;
+
+        MUTEX_GUARD(&g->mutex);
+        uint64_t now = g->now();
+        TAILQ_FOREACH (host, &g->order, entry)
+                raise_waiting(host, now);
+        dispatch(g, now);
+}
+
 static bool ticket_is_any(const Host *host, const GateTicket *ticket, uint64_t now) {
         return true;
 }

@@ -92,6 +92,8 @@ int host_gates_each(
 /* Called regularly (about 4 times a second) from a timer: expires tickets whose deadline has passed
  * and admits what waited for a time. */
 void host_gates_tick(HostGates *gates);
+/* What somebody has begun to wait for (GateTicket.waited) is raised now, not with the next tick. */
+void host_gates_raise(HostGates *gates);
 /* Fails everything that waits and refuses what comes. */
 void host_gates_shut(HostGates *gates);
 /* Tests put a clock of their own here, before the first ticket. */

@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "forge/host-gate.h"
 #include "tree/namespace-private.h"
 #include "util/stats.h"
 
@@ -263,17 +264,20 @@ static void kick(Namespace *ns, Repo *repo) {
 
 /* --- wanting --- */
 
-/* The flight is the caller's. < 0 if it cannot be queued. */
+/* The flight is the caller's. 1 if it is a new want; 0 if it is on its way; < 0 if it cannot be
+ * queued. */
 static int want_now(Namespace *ns, Repo *repo, const Oid *oid) {
         const BlobWant blob = {.oid = *oid, .size = SIZE_UNKNOWN};
         FetchQueue *q = &repo->queue;
 
-        MUTEX_GUARD(&repo->lock);
+        mutex_lock(&repo->lock);
         Want *want = fetch_queue_find_locked(q, oid);
-        if (!want)
-                return fetch_queue_add_locked(q, LANE_WAITING, &blob, true);
-        fetch_queue_promote_locked(q, want, rtt_usec(repo));
-        return 1;
+        int r = want ? 0 : fetch_queue_add_locked(q, LANE_WAITING, &blob, true);
+        bool held = want && fetch_queue_promote_locked(q, want, rtt_usec(repo));
+        mutex_unlock(&repo->lock);
+        if (held)
+                host_gates_raise(ns->context->gates);
+        return r;
 }
 
 int demand_blob(Namespace *ns, const NsCall *call, Repo *repo, const Oid *oid) {
@@ -287,9 +291,14 @@ int demand_blob(Namespace *ns, const NsCall *call, Repo *repo, const Oid *oid) {
                 return NS_PARKED;
         }
         r = want_now(ns, repo, oid);
-        if (r < 0)
+        if (r > 0 && store_has(ns->context->store, STORE_OBJECT, oid)) {
+                /* It came just before it was wanted, and nothing will come again. */
+                fetch_queue_forget(repo, oid);
+                r = 0;
                 land(ns, repo, oid, r, NULL);
-        else
+        } else if (r < 0)
+                land(ns, repo, oid, r, NULL);
+        if (r >= 0)
                 kick(ns, repo);
         return NS_PARKED;
 }
@@ -299,34 +308,53 @@ bool demand_blob_is_coming(Repo *repo, const Oid *oid) {
         return fetch_queue_find_locked(&repo->queue, oid);
 }
 
-/* Of a few wants, those that are not here. */
-static size_t missing(Namespace *ns, const BlobWant *wants, size_t n, const BlobWant **ret) {
-        size_t n_missing = 0;
+/* Of a few wants, those that are here, or those that are not. */
+static size_t
+pick(Namespace *ns, const BlobWant *wants, size_t n, bool here, const BlobWant **ret) {
+        size_t n_picked = 0;
 
         for (size_t i = 0; i < n; i++)
-                if (!store_has(ns->context->store, STORE_OBJECT, &wants[i].oid))
-                        ret[n_missing++] = &wants[i];
-        return n_missing;
+                if (store_has(ns->context->store, STORE_OBJECT, &wants[i].oid) == here)
+                        ret[n_picked++] = &wants[i];
+        return n_picked;
 }
 
-/* Into this batch, or where there is none at the end of the lane. Returns how many were added. */
+/* What came before it was added is wanted by mistake: it will not come again. */
 static size_t
-add_all(Namespace *ns, Repo *repo, FetchLane lane, FetchBatch *b, const BlobWant *wants, size_t n) {
-        FetchQueue *q = &repo->queue;
+drop_arrived(Namespace *ns, Repo *repo, FetchBatch *b, const BlobWant *wants, size_t n) {
+        const BlobWant *here[CHUNK];
+        size_t n_here = pick(ns, wants, n, true, here), n_dropped = 0;
+
+        MUTEX_GUARD(&repo->lock);
+        for (size_t i = 0; i < n_here; i++) {
+                Want *want = fetch_queue_find_locked(&repo->queue, &here[i]->oid);
+                if (!want || want->batch != b)
+                        continue;
+                fetch_queue_drop_locked(&repo->queue, want);
+                n_dropped++;
+        }
+        return n_dropped;
+}
+
+/* Into a batch that is not queued yet. Returns how many were added. */
+static size_t fill(Namespace *ns, Repo *repo, FetchBatch *b, const BlobWant *wants, size_t n) {
         size_t n_added = 0, n_dropped = 0;
 
         for (size_t at = 0; at < n; at += CHUNK) {
                 const BlobWant *chunk[CHUNK];
-                size_t n_chunk = missing(ns, wants + at, MIN(n - at, (size_t) CHUNK), chunk);
-                MUTEX_GUARD(&repo->lock);
+                size_t n_all = MIN(n - at, (size_t) CHUNK);
+                size_t n_chunk = pick(ns, wants + at, n_all, false, chunk);
+
+                mutex_lock(&repo->lock);
                 for (size_t i = 0; i < n_chunk; i++) {
-                        int r = b ? fetch_batch_add_locked(q, b, chunk[i])
-                                  : fetch_queue_add_locked(q, lane, chunk[i], false);
+                        int r = fetch_batch_add_locked(&repo->queue, b, chunk[i]);
                         n_added += r > 0;
                         n_dropped += r < 0;
                 }
+                mutex_unlock(&repo->lock);
+                n_added -= drop_arrived(ns, repo, b, wants + at, n_all);
         }
-        if (lane == LANE_READAHEAD) {
+        if (b->lane == LANE_READAHEAD) {
                 stat_add(STAT_PREFETCH_QUEUED, (int64_t) n_added);
                 stat_add(STAT_PREFETCH_DROPPED, (int64_t) n_dropped);
         }
@@ -348,7 +376,7 @@ static bool add_tree(
         if (!b)
                 return false;
         /* What there was no room for comes with the tree. */
-        size_t n_left = n - add_all(ns, repo, lane, b, wants, n);
+        size_t n_left = n - fill(ns, repo, b, wants, n);
         for (size_t i = 0; i < n; i++)
                 b->bytes_all += blob_want_bytes(&wants[i]);
         MUTEX_GUARD(&repo->lock);
@@ -365,6 +393,17 @@ static bool add_tree(
         return true;
 }
 
+/* Nobody waits for what cannot be added. */
+static void add_blobs(Namespace *ns, Repo *repo, FetchLane lane, const BlobWant *wants, size_t n) {
+        FetchBatch *b = fetch_batch_new(lane, NULL, NULL);
+
+        if (!b)
+                return;
+        (void) fill(ns, repo, b, wants, n); /* the others are here, or under way */
+        MUTEX_GUARD(&repo->lock);
+        fetch_queue_merge_locked(&repo->queue, b);
+}
+
 void fetch_queue_ahead(
         Namespace *ns,
         Repo *repo,
@@ -373,7 +412,7 @@ void fetch_queue_ahead(
         size_t n,
         FetchLane lane) {
         if (!tree)
-                (void) add_all(ns, repo, lane, NULL, wants, n); /* the rest is under way */
+                add_blobs(ns, repo, lane, wants, n);
         else
                 (void) add_tree(ns, repo, lane, tree, NULL, wants, n); /* nobody waits for it */
         kick(ns, repo);

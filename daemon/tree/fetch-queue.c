@@ -16,8 +16,8 @@
  * A reader who wants what is only queued takes it along into the first lane, and a little of what
  * follows, which he is likely to read next: he has caught up. When it is on the wire already, it is
  * asked for again where its answer would come far too late (is_far()); whichever comes first is
- * good. What has been sent, but is held back at its host, behind what was prefetched from there in
- * other repositories, is as good as queued.
+ * good. What waits for its turn at its host is raised there (FetchBatch.waited). That of a job,
+ * which may have others of its kind before it, is far.
  *
  * A batch that names a tree is as large as the tree. Others are cut by number and by bytes when
  * they are sent. */
@@ -110,6 +110,13 @@ void fetch_batch_free(FetchBatch *b) {
         free(b);
 }
 
+/* The last batch of a lane if it takes more. */
+static FetchBatch *last_open(FetchQueue *q, FetchLane lane) {
+        FetchBatch *b = TAILQ_LAST(&q->lanes[lane].queued, FetchBatchList);
+
+        return b && !b->closed ? b : NULL;
+}
+
 void fetch_queue_append_locked(FetchQueue *q, FetchBatch *b) {
         b->state = BATCH_QUEUED;
         b->queued_usec = now_usec();
@@ -129,11 +136,11 @@ static void free_if_pointless(FetchQueue *q, FetchBatch *b) {
         fetch_batch_free(b);
 }
 
-/* The last batch of a lane if it takes more, else a new one; NULL without memory. */
+/* The same, or a new one; NULL without memory. */
 static FetchBatch *open_batch(FetchQueue *q, FetchLane lane) {
-        FetchBatch *b = TAILQ_LAST(&q->lanes[lane].queued, FetchBatchList);
+        FetchBatch *b = last_open(q, lane);
 
-        if (b && !b->closed)
+        if (b)
                 return b;
         b = fetch_batch_new(lane, NULL, NULL);
         if (b)
@@ -167,6 +174,18 @@ static void move_want(FetchQueue *q, Want *want, FetchBatch *to) {
         unlink_want(want);
         link_want(to, want);
         free_if_pointless(q, from);
+}
+
+void fetch_queue_merge_locked(FetchQueue *q, FetchBatch *b) {
+        FetchBatch *to = b->closed ? NULL : last_open(q, b->lane);
+
+        if (!to && b->n > 0) {
+                fetch_queue_append_locked(q, b);
+                return;
+        }
+        while (b->n > 0)
+                move_want(q, TAILQ_FIRST(&b->wants), to);
+        fetch_batch_free(b);
 }
 
 /* Out of the table; still in its batch. */
@@ -233,6 +252,8 @@ static bool is_far(const FetchBatch *b, const Want *want, uint64_t now, uint64_t
         uint64_t alone = rtt + PREPARE_USEC + blob_want_bytes(&want->blob) / BYTES_PER_USEC;
         uint64_t expected;
 
+        if (b->lane == LANE_PREFETCH && atomic_load_explicit(&b->held, memory_order_relaxed))
+                return true;
         if (b->first_usec == 0) {
                 uint64_t elapsed = now - b->sent_usec;
                 uint64_t prepare = rtt + PREPARE_USEC + b->n_sent * PREPARE_USEC_PER_WANT;
@@ -272,30 +293,30 @@ static void catch_up(FetchQueue *q, Want *want) {
         to->closed = true;
 }
 
-void fetch_queue_promote_locked(FetchQueue *q, Want *want, uint64_t rtt_usec) {
+bool fetch_queue_promote_locked(FetchQueue *q, Want *want, uint64_t rtt_usec) {
         FetchBatch *b = want->batch;
 
         want->waited = true;
         if (b->lane == LANE_WAITING)
-                return;
-        bool held = atomic_load_explicit(&b->held, memory_order_relaxed);
-        if (b->state == BATCH_SENT && !held) {
+                return false;
+        if (b->state == BATCH_SENT) {
                 if (!may_repeat(b) || !is_far(b, want, now_usec(), rtt_usec)) {
                         b->n_waiting += !want->counted;
                         want->counted = true;
                         b->waited = true;
-                        return;
+                        return atomic_load_explicit(&b->held, memory_order_relaxed);
                 }
                 b->n_repeated++;
                 stat_add(STAT_FETCH_REPEATED, 1);
                 overtake(q, want);
-                return;
+                return false;
         }
         stat_add(STAT_FETCH_PROMOTED, 1);
         if (b->state == BATCH_NEW || b->closed)
                 overtake(q, want);
         else
                 catch_up(q, want);
+        return false;
 }
 
 /* --- whose turn it is --- */

@@ -118,9 +118,12 @@ void fetch_batch_free(FetchBatch *b);
 /* As fetch_queue_add_locked(). */
 int fetch_batch_add_locked(FetchQueue *q, FetchBatch *b, const BlobWant *blob);
 void fetch_queue_append_locked(FetchQueue *q, FetchBatch *b);
+/* Its wants go to the end of its lane, which takes the batch, or frees it. */
+void fetch_queue_merge_locked(FetchQueue *q, FetchBatch *b);
 
-/* A reader waits for what is on its way: sees to it that it comes soon. */
-void fetch_queue_promote_locked(FetchQueue *q, Want *want, uint64_t rtt_usec);
+/* A reader waits for what is on its way: sees to it that it comes soon. True: it waits for its turn
+ * at its host, which is to be told (host_gates_raise()). */
+bool fetch_queue_promote_locked(FetchQueue *q, Want *want, uint64_t rtt_usec);
 /* It is here. */
 void fetch_queue_drop_locked(FetchQueue *q, Want *want);
 /* The next request to send, which counts as on the wire from now on; or NULL, then *ret_when is

@@ -62,12 +62,12 @@ static void end_all(FetchQueue *q) {
         fetch_queue_done(q);
 }
 
-static void promote(FetchQueue *q, unsigned i, uint64_t rtt) {
+static bool promote(FetchQueue *q, unsigned i, uint64_t rtt) {
         const BlobWant want = blob(i, 0);
         Want *found = fetch_queue_find_locked(q, &want.oid);
 
         ck_assert_ptr_nonnull(found);
-        fetch_queue_promote_locked(q, found, rtt);
+        return fetch_queue_promote_locked(q, found, rtt);
 }
 
 static unsigned first_of(const FetchBatch *b) {
@@ -183,20 +183,34 @@ START_TEST(a_reader_catches_up) {
 }
 END_TEST
 
-/* Read-ahead that its host's other requests hold back would keep him waiting for as long as those
- * take. */
+/* What its host's other requests hold back is raised there, and not asked for twice. */
 START_TEST(a_reader_does_not_wait_for_other_repositories) {
         FetchQueue q;
 
         fetch_queue_init(&q);
         add(&q, LANE_READAHEAD, 0, 900, 100);
         FetchBatch *a = expect(&q, LANE_READAHEAD, 900);
-        promote(&q, 100, FAR_RTT);
-        ck_assert_ptr_null(next(&q, 0)); /* it is on its way */
+        ck_assert(!promote(&q, 100, FAR_RTT));
         atomic_store(&a->held, true);
-        promote(&q, 200, FAR_RTT);
-        FetchBatch *b = expect(&q, LANE_WAITING, 500);
-        ck_assert_uint_eq(first_of(b), 200);
+        ck_assert(promote(&q, 200, FAR_RTT));
+        ck_assert_ptr_null(next(&q, 0));
+        ck_assert(a->waited);
+        end(&q, a);
+        end_all(&q);
+}
+END_TEST
+
+/* A job may have others of its kind before it at its host. */
+START_TEST(a_reader_does_not_wait_for_a_job_that_is_held_back) {
+        FetchQueue q;
+
+        fetch_queue_init(&q);
+        add(&q, LANE_PREFETCH, 0, 100, 100);
+        FetchBatch *a = expect(&q, LANE_PREFETCH, 100);
+        atomic_store(&a->held, true);
+        ck_assert(!promote(&q, 50, FAR_RTT));
+        FetchBatch *b = expect(&q, LANE_WAITING, 1);
+        ck_assert_uint_eq(first_of(b), 50);
         end(&q, a);
         end(&q, b);
         end_all(&q);
@@ -395,6 +409,7 @@ static void add_tests(TCase *tc) {
         tcase_add_test(tc, batches_are_bounded_by_bytes);
         tcase_add_test(tc, a_reader_catches_up);
         tcase_add_test(tc, a_reader_does_not_wait_for_other_repositories);
+        tcase_add_test(tc, a_reader_does_not_wait_for_a_job_that_is_held_back);
         tcase_add_test(tc, a_reader_does_not_wait_for_everything);
         tcase_add_test(tc, a_tree_is_wanted_while_nearly_all_of_it_is);
         tcase_add_test(tc, a_feed_is_eaten_batch_by_batch);
