@@ -192,16 +192,10 @@ void git_exchange_ended(GitExchange *x, int result, const Failure *reason) {
 
 /* --- sending --- */
 
-static void set_held(GitExchange *x, bool held) {
-        if (x->held)
-                atomic_store_explicit(x->held, held, memory_order_relaxed);
-}
-
 static void on_admitted(GateTicket *ticket, int result, const Failure *refusal) {
         GitExchange *x = container_of(ticket, GitExchange, ticket);
         Failure failure = *refusal;
 
-        set_held(x, false);
         if (result < 0) {
                 conclude(x, result, &failure);
                 return;
@@ -230,12 +224,12 @@ static void enter(GitExchange *x) {
         x->ticket.priority = x->priority;
         x->ticket.waited = x->waited;
         x->ticket.cancelled = x->cancelled;
+        x->ticket.held = x->held;
         x->ticket.deadline_usec = x->deadline_usec;
         x->ticket.patience_usec = x->retry.patience_usec;
         x->ticket.resource = "git";
         x->ticket.account = git_auth_account(&x->auth);
         x->ticket.admitted = on_admitted;
-        set_held(x, true);
         host_gate_enter(x->context->gates, x->origin, &x->ticket);
 }
 

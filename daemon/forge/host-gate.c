@@ -42,8 +42,14 @@ static void ticket_run(Task *task) {
         ticket->admitted(ticket, ticket->result, &failure);
 }
 
+static void set_held(GateTicket *ticket, bool held) {
+        if (ticket->held)
+                atomic_store_explicit(ticket->held, held, memory_order_relaxed);
+}
+
 /* The ticket waits no longer. */
 static void ticket_submit(HostGates *g, GateTicket *ticket, int result) {
+        set_held(ticket, false);
         ticket->result = result;
         ticket->task.run = ticket_run;
         pool_submit(g->pool, &ticket->task, task_priority(ticket));
@@ -186,6 +192,7 @@ void host_gate_enter(HostGates *g, const char *name, GateTicket *ticket) {
                 ticket->priority = FETCH_WAITING;
         TAILQ_INSERT_TAIL(&host->waiting[ticket->priority], ticket, entry);
         budget->waiting++;
+        set_held(ticket, true);
         dispatch(g, now);
 }
 

@@ -25,6 +25,9 @@ struct GateTicket {
         /* Looked at with each tick: once it is true, the ticket fails with -ECANCELED. NULL: it
          * never is. */
         const atomic_bool *cancelled;
+        /* Kept up to date: whether the ticket waits for its turn. False as soon as that has come,
+         * however long the pool takes to run admitted(). NULL: nobody asks. Relaxed: a hint. */
+        atomic_bool *held;
         uint64_t deadline_usec;
         /* How long a limit of the server may hold it; 0: until the deadline. A transfer may take
          * long, but nobody waits that long for it to begin. */

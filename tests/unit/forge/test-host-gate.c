@@ -1,4 +1,5 @@
 #include <errno.h>
+#include <semaphore.h>
 
 #include "lib/check-main.h"
 #include "unit/forge/gate-fixture.h"
@@ -113,6 +114,54 @@ START_TEST(a_cancelled_ticket_waits_no_longer) {
         ck_assert_int_eq(third.result, 0);
         leave(&third);
         gate_teardown();
+}
+END_TEST
+
+typedef struct Stopper {
+        Task task;
+        sem_t go_on;
+} Stopper;
+
+static void on_stopper(Task *task) {
+        Stopper *stopper = container_of(task, Stopper, task);
+
+        while (sem_wait(&stopper->go_on) < 0 && errno == EINTR)
+                ;
+}
+
+/* Whoever wants what is held asks for it himself; not because the workers are busy. */
+START_TEST(who_has_a_slot_is_not_held) {
+        Stopper stopper = {.task.run = on_stopper};
+        atomic_bool held[2] = {false, false};
+        TestTicket tickets[2];
+
+        gate_setup(2, 10);
+        ck_assert_int_eq(sem_init(&stopper.go_on, 0, 0), 0);
+        pool_submit(fixture.pool, &stopper.task, TASK_NORMAL);
+        for (size_t i = 0; i < ELEMENTSOF(tickets); i++) {
+                tickets[i] = (TestTicket){
+                        .result = 1,
+                        .ticket =
+                                {
+                                        .priority = FETCH_PREFETCH,
+                                        .held = &held[i],
+                                        .deadline_usec = fake_now + 60 * USEC_PER_SEC,
+                                        .admitted = on_admitted,
+                                },
+                };
+                host_gate_enter(fixture.gates, A, &tickets[i].ticket);
+        }
+        ck_assert(!atomic_load(&held[0]));
+        ck_assert(atomic_load(&held[1]));
+        ck_assert_int_eq(sem_post(&stopper.go_on), 0);
+        settle();
+        ck_assert_int_eq(tickets[0].result, 0);
+        leave(&tickets[0]);
+        ck_assert(!atomic_load(&held[1]));
+        settle();
+        leave(&tickets[1]);
+        gate_teardown();
+        ck_assert_int_eq(sem_destroy(&stopper.go_on), 0);
 }
 END_TEST
 
@@ -350,6 +399,7 @@ static void add_tests(TCase *tc) {
         tcase_add_test(tc, waiting_overtakes_prefetch);
         tcase_add_test(tc, who_joins_prefetch_overtakes_with_it);
         tcase_add_test(tc, a_cancelled_ticket_waits_no_longer);
+        tcase_add_test(tc, who_has_a_slot_is_not_held);
         tcase_add_test(tc, background_ages);
         tcase_add_test(tc, breaker_fails_fast_while_the_host_is_down);
         tcase_add_test(tc, an_answer_starts_the_count_of_failures_again);
