@@ -38,9 +38,8 @@
  * submits. It is unregistered before the reply, which waits for one that is running: the Request it
  * gets is alive. */
 
-/* A directory or object that is evicted faster than it is read would be fetched for ever. Who waits
- * with many others for sizes may wake a few dozen times for what another one needed. */
-#define ROUNDS_MAX 128
+/* A directory or object that is evicted faster than it is read would be fetched for ever. */
+#define ROUNDS_MAX 32
 #define CANCEL_BATCH 64
 
 struct Request {

@@ -49,6 +49,7 @@ Checkout *checkout_unref(Checkout *c) {
         free(c->refspec);
         free(c->resolved);
         free(c->awaited);
+        free(c->sizes_later);
         free(c);
         return NULL;
 }

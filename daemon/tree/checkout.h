@@ -31,7 +31,9 @@ struct Checkout {
         size_t n_awaited;
 
         struct SizesOperation *sizes; /* those under way (demand-sizes.c) */
-        uint64_t sizes_pause_usec;    /* nobody asks for sizes ahead until then */
+        Oid *sizes_later;             /* trees of directories listed while there were some; owned */
+        size_t n_sizes_later;
+        uint64_t sizes_pause_usec; /* nobody asks for sizes ahead until then */
 
         _Atomic(struct Walkers *) walkers;  /* walker.c; NULL until something was read */
         atomic_uint_least64_t last_miss_id; /* of a node; relaxed, a hint */

@@ -7,10 +7,11 @@
  *
  * Listing a directory asks for sizes, too, but does not wait for them, and never has content
  * fetched: a walk of names runs ahead of the first answer. However fast it is, one request is under
- * way for it. So each checkout knows its operations, and who wants sizes that are on their way
- * joins the one that brings them. What one will cover is not known before it has
- * looked through the trees (on a worker, a second for the largest repositories); until then it is
- * thought to cover everything, and who joined in vain asks again. */
+ * way for it; what was listed meanwhile is remembered, and asked for after that unless it came with
+ * it. So each checkout knows its operations, and who wants sizes that are on their way joins the
+ * one that brings them. What one will cover is not known before it has looked through the trees (on
+ * a worker, a second for the largest repositories): until then others wait for that, and then join
+ * it or begin one of their own, which leaves out what is on its way. */
 
 #include <errno.h>
 #include <string.h>
@@ -22,6 +23,7 @@
 /* At once, where the source has no better number: what a forge tells in one answer at most. */
 #define MAX_SIZES 100000
 #define MAX_BLOBS 4000
+#define MAX_LATER 4096 /* directories */
 /* A server that told less than it was asked for is not asked ahead for that long. */
 #define PAUSE_USEC (60 * USEC_PER_SEC)
 
@@ -33,14 +35,15 @@ struct SizesOperation {
         Namespace *ns;
         Checkout *checkout;
         SizesOperation
-                *next; /* of the checkout, guarded by it; in its list until the answer came */
-        FlightKey key;
-        Listing *listing; /* of the directory that somebody looks at; a reference */
-        bool ahead;       /* nobody waited when it began */
-        bool blobs;       /* the server tells no sizes without content */
-        Walk walk;        /* the entries asked for, and references to their listings */
-        Oid *oids;        /* sorted, each once: fetch.oids points into them. NULL at first, then
-                             constant as long as this is in the list: set under the checkout's lock */
+                *next;      /* of the checkout, guarded by it; in its list until the answer came */
+        FlightKey key;      /* it has ended */
+        FlightKey plan_key; /* it is known what it covers */
+        Listing *listing;   /* of the directory that somebody looks at; a reference */
+        bool ahead;         /* nobody waited when it began */
+        bool blobs;         /* the server tells no sizes without content */
+        Walk walk;          /* the entries asked for, and references to their listings */
+        Oid *oids;          /* sorted, each once: fetch.oids points into them. NULL at first, then
+                               constant as long as this is in the list: set under the checkout's lock */
         size_t n_oids, n_sent;
 };
 
@@ -111,10 +114,12 @@ static int list_oids(SizesOperation *op) {
                 if (n == 0 || !oid_equal(&oids[n - 1], &op->walk.items[i].entry->oid))
                         oids[n++] = op->walk.items[i].entry->oid;
         free(op->oids);
-        MUTEX_GUARD(&op->checkout->lock);
+        op->n_sent = 0;
+        mutex_lock(&op->checkout->lock);
         op->oids = oids;
         op->n_oids = n;
-        op->n_sent = 0;
+        mutex_unlock(&op->checkout->lock);
+        flight_land(op->ns->flights, &op->plan_key, 0, NULL);
         return 0;
 }
 
@@ -153,13 +158,39 @@ static void note_children(const SizesOperation *op) {
                         ahead_dropped(AHEAD_CHILDREN, 1);
 }
 
+/* One that was listed while others were asked for; false where there is none, or it is still so. */
+static bool take_later(Checkout *c, Oid *ret) {
+        MUTEX_GUARD(&c->lock);
+        if (c->sizes || c->n_sizes_later == 0)
+                return false;
+        *ret = c->sizes_later[--c->n_sizes_later];
+        if (c->n_sizes_later == 0) {
+                free(c->sizes_later);
+                c->sizes_later = NULL;
+        }
+        return true;
+}
+
+static void begin_later(Namespace *ns, Checkout *c) {
+        const NsCall call = {.flags = NS_MAY_BLOCK};
+        Oid tree;
+
+        while (take_later(c, &tree)) {
+                _cleanup_(listing_unrefp) Listing *l = NULL;
+                if (ns_listing(ns, &call, NULL, &tree, &l) > 0 && !ns_sizes_known(ns, l))
+                        demand_sizes_ahead(ns, c, l);
+        }
+}
+
 static void end(SizesOperation *op, int result, const Failure *failure) {
         Namespace *ns = op->ns;
 
         leave_list(op);
         if (op->ahead)
                 note_children(op);
+        flight_land(ns->flights, &op->plan_key, 0, NULL); /* nothing was asked for */
         flight_land(ns->flights, &op->key, result, failure);
+        begin_later(ns, op->checkout);
         walk_done(&op->walk);
         listing_unref(op->listing);
         checkout_unref(op->checkout);
@@ -240,27 +271,62 @@ static int add_rest(SizesOperation *op, const Oid *tree, const WalkLimits *limit
         return walk_below(op->ns, root, &rest, &op->walk);
 }
 
-/* Decides what to ask for, and for how much of it. 0, or 1 when nothing is missing any more, or <
- * 0. */
-static int prepare(SizesOperation *op) {
-        Repo *repo = op->checkout->repo;
-        size_t max_sizes =
-                repo->source->sizes_per_fetch ? repo->source->sizes_per_fetch : MAX_SIZES;
-        CheckoutState state;
+/* The ids that operations under way asked for, in an allocated array: *ret_n of them. */
+static Oid *copy_coming(Checkout *c, size_t *ret_n) {
+        size_t n = 0;
+
+        MUTEX_GUARD(&c->lock);
+        for (const SizesOperation *op = c->sizes; op; op = op->next)
+                n += op->n_oids;
+        Oid *oids = calloc(n + 1, sizeof(*oids));
+        *ret_n = 0;
+        for (const SizesOperation *op = c->sizes; oids && op; op = op->next)
+                for (size_t i = 0; i < op->n_oids; i++)
+                        oids[(*ret_n)++] = op->oids[i];
+        return oids;
+}
+
+/* What is on its way. 0 or -ENOMEM. */
+static int list_coming(Checkout *c, OidSet *ret) {
+        size_t n;
+        _cleanup_free_ Oid *oids = copy_coming(c, &n);
+        int r = oids ? 0 : -ENOMEM;
+
+        for (size_t i = 0; i < n && r >= 0; i++)
+                r = oid_set_add(ret, &oids[i]);
+        return MIN(r, 0);
+}
+
+/* The entries of the directory, and as many of others as one question holds. */
+static int collect(SizesOperation *op, const Oid *root) {
+        Source *source = op->checkout->repo->source;
+        _cleanup_oid_set_ OidSet coming = {0};
         WalkLimits limits = {
-                .max_items = op->blobs ? walk_window(op->checkout, MAX_BLOBS) : max_sizes,
                 .missing_sizes_only = true,
                 .whole_first_listing = true,
+                .except = &coming,
         };
 
         /* What is on this machine costs no round trip: nothing is asked for that nobody wants yet.
          */
-        if (repo->source->objects_in_memory)
-                limits.max_items = 0;
-        checkout_get_state(op->checkout, &state);
-        int r = walk_below(op->ns, op->listing, &limits, &op->walk);
+        if (!source->objects_in_memory)
+                limits.max_items = source->sizes_per_fetch ? source->sizes_per_fetch : MAX_SIZES;
+        if (op->blobs)
+                limits.max_items = walk_window(op->checkout, MAX_BLOBS);
+        int r = list_coming(op->checkout, &coming);
+        if (r >= 0)
+                r = walk_below(op->ns, op->listing, &limits, &op->walk);
         if (r >= 0 && limits.max_items > 0)
-                r = add_rest(op, &state.root, &limits);
+                r = add_rest(op, root, &limits);
+        return r;
+}
+
+/* Decides what to ask for. 0, or 1 when nothing is missing any more, or < 0. */
+static int prepare(SizesOperation *op) {
+        CheckoutState state;
+
+        checkout_get_state(op->checkout, &state);
+        int r = collect(op, &state.root);
         if (r < 0)
                 return r;
         if (op->walk.n_items == 0)
@@ -317,28 +383,59 @@ static int compare_oids(const void *a, const void *b) {
 }
 
 static bool covers_locked(const SizesOperation *op, const Listing *l, const ListingEntry *last) {
-        if (!op->oids)
-                return !op->blobs;
-        return last && oid_set_has(&op->walk.entered, &l->oid) &&
+        return op->oids && last && oid_set_has(&op->walk.entered, &l->oid) &&
                bsearch(&last->oid, op->oids, op->n_oids, sizeof(Oid), compare_oids);
+}
+
+/* Without memory, or beyond the limit, whoever wants them asks himself. */
+static void remember_locked(Checkout *c, const Oid *tree) {
+        Oid *later = NULL;
+
+        if (c->n_sizes_later < MAX_LATER)
+                later = reallocarray(c->sizes_later, c->n_sizes_later + 1, sizeof(*later));
+        if (!later) {
+                ahead_dropped(AHEAD_CHILDREN, 1);
+                return;
+        }
+        c->sizes_later = later;
+        later[c->n_sizes_later++] = *tree;
+}
+
+/* Joins what brings these sizes, or will tell whether it does: 1; 0 where there is none; < 0. */
+static int
+join_other_locked(const SizesOperation *op, const ListingEntry *last, FlightWaiter *waiter) {
+        const FlightKey *key = NULL;
+
+        for (SizesOperation *other = op->checkout->sizes; other; other = other->next)
+                if (covers_locked(other, op->listing, last)) {
+                        key = &other->key;
+                        break;
+                } else if (!other->oids && !other->blobs)
+                        key = &other->plan_key;
+        if (!key)
+                return 0;
+        int r = flight_join(op->ns->flights, key, waiter);
+        return r < 0 ? r : 1;
 }
 
 /* Joins what brings these sizes: 0; or 1 where that is the given operation, which begins now; < 0.
  */
 static int join(SizesOperation *op, FlightWaiter *waiter) {
         Checkout *c = op->checkout;
-        FlightTable *flights = op->ns->flights;
         const ListingEntry *last = last_unknown(op->ns, op->listing);
 
         MUTEX_GUARD(&c->lock);
         if (op->ahead && c->sizes_pause_usec > now_usec())
                 return 0;
-        if (op->ahead && c->sizes)
-                return 0; /* nobody waits: it would ask again for most of what is on its way */
-        for (SizesOperation *other = c->sizes; other; other = other->next)
-                if (covers_locked(other, op->listing, last))
-                        return flight_join(flights, &other->key, waiter);
-        int r = flight_join(flights, &op->key, waiter);
+        if (op->ahead && c->sizes) {
+                /* Nobody waits: it would ask again for most of what is on its way. */
+                remember_locked(c, &op->listing->oid);
+                return 0;
+        }
+        int r = join_other_locked(op, last, waiter);
+        if (r != 0)
+                return MIN(r, 0);
+        r = flight_join(op->ns->flights, &op->key, waiter);
         if (r <= 0)
                 return r; /* it is about to land */
         op->next = c->sizes;
@@ -358,6 +455,7 @@ join_or_begin(Namespace *ns, FlightWaiter *waiter, Checkout *c, Listing *l, Size
         op->ns = ns;
         op->checkout = checkout_ref(c);
         op->key = demand_key_oid(c->repo, DEMAND_SIZES, &l->oid);
+        op->plan_key = demand_key_oid(c, DEMAND_SIZES_PLAN, &l->oid);
         op->listing = listing_ref(l);
         op->ahead = !waiter;
         op->blobs = atomic_load(&c->repo->sizes_refused);

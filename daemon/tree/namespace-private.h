@@ -45,6 +45,8 @@ typedef enum DemandKind {
         DEMAND_TREE,
         DEMAND_TREES, /* all that come with the commit; the scope is the checkout */
         DEMAND_SIZES,
+        DEMAND_SIZES_PLAN, /* it is known which an operation will bring; the scope is the checkout
+                            */
         DEMAND_BLOB,
         DEMAND_WALK, /* a window of a walker is being gathered; the scope is the checkout */
 } DemandKind;

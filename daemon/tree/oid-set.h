@@ -14,3 +14,4 @@ typedef struct OidSet {
 int oid_set_add(OidSet *set, const Oid *oid);
 bool oid_set_has(const OidSet *set, const Oid *oid);
 void oid_set_done(OidSet *set);
+#define _cleanup_oid_set_ _cleanup_(oid_set_done)

@@ -45,8 +45,8 @@ void walk_done(Walk *walk) {
         *walk = (Walk){0};
 }
 
-static bool wanted(Namespace *ns, ListingEntry *e, const WalkLimits *limits) {
-        if (!entry_is_blob(e))
+static bool wanted(Namespace *ns, ListingEntry *e, const WalkLimits *limits, bool whole) {
+        if (!entry_is_blob(e) || (!whole && limits->except && oid_set_has(limits->except, &e->oid)))
                 return false;
         /* In any case: the entry remembers it, and callers look there. */
         uint64_t size = ns_entry_size(ns, e);
@@ -63,7 +63,7 @@ static int take_blobs(Namespace *ns, Listing *l, const WalkLimits *limits, bool 
         int r = add_listing(walk, l);
 
         for (size_t i = 0; r >= 0 && i < l->n_entries && (whole || !full(walk, limits)); i++)
-                if (wanted(ns, &l->entries[i], limits))
+                if (wanted(ns, &l->entries[i], limits, whole))
                         r = add_item(walk, l, &l->entries[i]);
         return r;
 }

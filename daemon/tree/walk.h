@@ -28,6 +28,7 @@ typedef struct WalkLimits {
         size_t max_items;
         bool missing_sizes_only;  /* entries whose size nothing here knows; else every blob */
         bool whole_first_listing; /* its own entries are taken even over max_items */
+        const OidSet *except; /* blobs that are left out, but not of a whole first listing; NULL */
 } WalkLimits;
 
 /* Collects from this directory, then from all below it in the order of a walk, as far as the trees

@@ -1,4 +1,6 @@
 #include <errno.h>
+#include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -6,6 +8,7 @@
 #include "component/tree-fixture.h"
 #include "lib/check-main.h"
 #include "tree/checkout.h"
+#include "tree/namespace-private.h"
 #include "tree/repo.h"
 
 /* Sizes from a source that tells them without content, but not all: a repository of the fake forge
@@ -14,13 +17,17 @@
 typedef struct SizeSource {
         Source source;
         Source *inner; /* of "o/work" */
-        unsigned n_tell;
-        unsigned n_sizes, n_blobs; /* fetches */
-        size_t n_oids[16];         /* of each fetch for sizes */
+        size_t n_tell;
+        unsigned n_blobs;      /* fetches */
+        pthread_mutex_t mutex; /* guards what follows, up to the trees */
+        unsigned n_sizes;      /* fetches */
+        size_t n_oids[16];     /* of each of them */
+        size_t n_asked;        /* of all together */
         size_t n_blob_oids;
         Oid tree, root; /* of the last */
         bool hold;      /* fetches for sizes wait for answer_held() */
-        Fetch *held;
+        Fetch *held[4]; /* a ring */
+        unsigned n_held, n_answered;
         sem_t arrived;
 } SizeSource;
 
@@ -29,10 +36,13 @@ static void size_free(Source *source) {
 }
 
 static void tell_sizes(SizeSource *s, Fetch *fetch) {
+        ck_assert_int_eq(pthread_mutex_lock(&s->mutex), 0);
         s->n_oids[s->n_sizes++ % ELEMENTSOF(s->n_oids)] = fetch->n_oids;
+        s->n_asked += fetch->n_oids;
         s->tree = fetch->tree;
         s->root = fetch->root;
-        for (size_t i = 0; i < fetch->n_oids && s->n_tell > 0; i++, s->n_tell--)
+        ck_assert_int_eq(pthread_mutex_unlock(&s->mutex), 0);
+        for (size_t i = 0; i < MIN(fetch->n_oids, s->n_tell); i++)
                 fetch->size(fetch, &fetch->oids[i], 1); /* all files of these tests have one byte */
         fetch->done(fetch, 0, NULL);
 }
@@ -41,7 +51,7 @@ static void size_fetch(Source *source, Fetch *fetch) {
         SizeSource *s = container_of(source, SizeSource, source);
 
         if (fetch->kind == FETCH_SIZES && s->hold) {
-                s->held = fetch;
+                s->held[s->n_held++ % ELEMENTSOF(s->held)] = fetch;
                 ck_assert_int_eq(sem_post(&s->arrived), 0);
                 return;
         }
@@ -56,11 +66,19 @@ static void size_fetch(Source *source, Fetch *fetch) {
         source_fetch(s->inner, fetch);
 }
 
-/* When this returns the operation has ended. */
-static void answer_held(SizeSource *s) {
+static void await_held(SizeSource *s) {
         while (sem_wait(&s->arrived) < 0)
                 ck_assert_int_eq(errno, EINTR);
-        tell_sizes(s, s->held);
+}
+
+/* The first that is not answered yet. When this returns its operation has ended. */
+static void answer(SizeSource *s) {
+        tell_sizes(s, s->held[s->n_answered++ % ELEMENTSOF(s->held)]);
+}
+
+static void answer_held(SizeSource *s) {
+        await_held(s);
+        answer(s);
 }
 
 static const SourceOps size_ops = {.free = size_free, .fetch = size_fetch};
@@ -72,6 +90,7 @@ static void size_source_init(SizeSource *s, TreeFixture *f, FakeForge *fake) {
         _cleanup_(checkout_unrefp) Checkout *c = tree_fixture_checkout(f, "");
         *s = (SizeSource){.inner = source_ref(c->repo->source)};
         ck_assert_int_eq(sem_init(&s->arrived, 0, 0), 0);
+        ck_assert_int_eq(pthread_mutex_init(&s->mutex, NULL), 0);
         s->source.ops = &size_ops;
         s->source.ref = REF_INIT;
         s->source.algo = s->inner->algo;
@@ -80,8 +99,10 @@ static void size_source_init(SizeSource *s, TreeFixture *f, FakeForge *fake) {
         fake->source = &s->source;
 }
 
+#define N_FILES 7
+
 static void write_files(TreeFixture *f) {
-        static const char *const files[] = {"a", "b", "c", "d", "sub/e", "sub/f", "sub/g"};
+        static const char *const files[N_FILES] = {"a", "b", "c", "d", "sub/e", "sub/f", "sub/g"};
 
         for (size_t i = 0; i < ELEMENTSOF(files); i++)
                 git_fixture_write(&f->repo, files[i], &files[i][strlen(files[i]) - 1], 1);
@@ -126,6 +147,15 @@ static void sizes_fixture_done(SizesFixture *s) {
         source_unref(s->source.inner);
         fake_forge_done(&s->fake);
         (void) sem_destroy(&s->source.arrived); /* nobody waits */
+        (void) pthread_mutex_destroy(&s->source.mutex);
+}
+
+static Checkout *sizes_fixture_checkout(SizesFixture *s) {
+        _cleanup_(repo_unrefp) Repo *repo = owner_find_repo(&s->org->root, "r");
+        Checkout *c = repo ? repo_find_checkout(repo, "") : NULL;
+
+        ck_assert_ptr_nonnull(c);
+        return c;
 }
 
 START_TEST(what_a_server_does_not_tell_is_fetched) {
@@ -197,13 +227,14 @@ START_TEST(names_do_not_wait_for_sizes) {
         check_list(&s.f, "f/r", "a\nb\nc\nd\nsub\n");
         check_list(&s.f, "f/r/sub", "e\nf\ng\n");
         check_list(&s.f, "f/r", "a\nb\nc\nd\nsub\n");
+        await_held(&s.source);
         ck_assert_uint_eq(flight_count(s.f.flights), 1);
 
         caller_init(&caller);
         int r = ns_lookup(s.f.ns, &caller.call, (uint64_t) root, "c", &attr);
         ck_assert_int_eq(r, NS_PARKED);
         ck_assert_uint_eq(flight_count(s.f.flights), 1);
-        answer_held(&s.source);
+        answer(&s.source);
         ck_assert_uint_eq(flight_count(s.f.flights), 0);
         ck_assert(caller_waits(&caller, &r));
         r = ns_lookup(s.f.ns, &caller.call, (uint64_t) root, "c", &attr);
@@ -262,12 +293,144 @@ START_TEST(sizes_are_not_asked_ahead_where_that_is_off) {
 }
 END_TEST
 
+/* R12: whoever lists while the server is asked for something else is not forgotten. */
+START_TEST(what_is_listed_meanwhile_is_asked_for_after) {
+        SizesFixture s;
+
+        sizes_fixture_init(&s);
+        fetch_trees(&s.f);
+        s.source.hold = true;
+        s.source.source.sizes_per_fetch = 4;
+        check_list(&s.f, "f/r", "a\nb\nc\nd\nsub\n");
+        check_list(&s.f, "f/r/sub", "e\nf\ng\n");
+        ck_assert_uint_eq(flight_count(s.f.flights), 1);
+        answer_held(&s.source);
+        answer_held(&s.source);
+        ck_assert_uint_eq(flight_count(s.f.flights), 0);
+        ck_assert_uint_eq(s.source.n_sizes, 2);
+        ck_assert_uint_eq(s.source.n_oids[0], 4);
+        ck_assert_uint_eq(s.source.n_oids[1], 3);
+        ck_assert_uint_eq(size_of(&s.f, "f/r/sub/g"), 1);
+        ck_assert_uint_eq(s.source.n_sizes, 2);
+        sizes_fixture_done(&s);
+}
+END_TEST
+
+/* Who wants what an operation turns out not to bring does not wait for its answer. */
+START_TEST(a_waiter_that_is_not_covered_goes_on) {
+        SizesFixture s;
+        Caller caller;
+        NsAttr attr;
+
+        sizes_fixture_init(&s);
+        fetch_trees(&s.f);
+        int64_t sub = fs_walk(&s.f, "f/r/sub");
+        _cleanup_(checkout_unrefp) Checkout *c = sizes_fixture_checkout(&s);
+        checkout_trees_begin(c);
+        s.source.hold = true;
+        s.source.source.sizes_per_fetch = 4;
+        check_list(&s.f, "f/r", "a\nb\nc\nd\nsub\n");
+        caller_init(&caller);
+        int r = ns_lookup(s.f.ns, &caller.call, (uint64_t) sub, "e", &attr);
+        ck_assert_int_eq(r, NS_PARKED);
+        demand_trees_came(s.f.ns, c);
+        await_held(&s.source);
+        ck_assert(caller_waits(&caller, &r));
+        r = ns_lookup(s.f.ns, &caller.call, (uint64_t) sub, "e", &attr);
+        ck_assert_int_eq(r, NS_PARKED);
+        answer(&s.source);
+        answer_held(&s.source);
+        ck_assert(caller_waits(&caller, &r));
+        ck_assert_int_eq(ns_lookup(s.f.ns, &caller.call, (uint64_t) sub, "e", &attr), 1);
+        ck_assert_uint_eq(s.source.n_oids[0], 4);
+        ck_assert_uint_eq(s.source.n_oids[1], 3);
+        sizes_fixture_done(&s);
+}
+END_TEST
+
+#define N_DIRS 60
+#define MAX_ROUNDS 32 /* of the mount's requests */
+
+typedef struct Reader {
+        SizesFixture *s;
+        Caller caller;
+        uint64_t dir;
+        int result;
+        unsigned n_rounds;
+        pthread_t thread;
+} Reader;
+
+static int reader_look_up(Reader *reader) {
+        NsAttr attr;
+
+        reader->n_rounds++;
+        return ns_lookup(reader->s->f.ns, &reader->caller.call, reader->dir, "f", &attr);
+}
+
+static void *reader_run(void *userdata) {
+        Reader *reader = userdata;
+
+        while (caller_waits(&reader->caller, &reader->result))
+                reader->result = reader_look_up(reader);
+        return NULL;
+}
+
+static void write_directories(SizesFixture *s) {
+        for (unsigned i = 0; i < N_DIRS; i++) {
+                char name[16], content = (char) ('!' + i);
+                (void) snprintf(name, sizeof(name), "d%02u/f", i);
+                git_fixture_write(&s->f.repo, name, &content, 1);
+        }
+        git_fixture_commit(&s->f.repo, "two");
+}
+
+/* All at once, in a repository of far more files than one answer tells the sizes of: nobody is
+ * woken again and again, and no size is asked for twice. */
+START_TEST(readers_of_a_large_repository_do_not_starve) {
+        Reader readers[N_DIRS];
+        SizesFixture s;
+
+        sizes_fixture_init(&s);
+        write_directories(&s);
+        fetch_trees(&s.f);
+        set_children(&s.f, false);
+        for (unsigned i = 0; i < N_DIRS; i++) {
+                char path[16];
+                (void) snprintf(path, sizeof(path), "f/r/d%02u", i);
+                check_list(&s.f, path, "f\n");
+                readers[i] = (Reader){.s = &s, .dir = (uint64_t) fs_walk(&s.f, path)};
+                caller_init(&readers[i].caller);
+        }
+        s.source.source.sizes_per_fetch = 10;
+        _cleanup_(checkout_unrefp) Checkout *c = sizes_fixture_checkout(&s);
+        checkout_trees_begin(c);
+        for (unsigned i = 0; i < N_DIRS; i++) {
+                readers[i].result = reader_look_up(&readers[i]);
+                ck_assert_int_eq(readers[i].result, NS_PARKED);
+        }
+        for (unsigned i = 0; i < N_DIRS; i++)
+                ck_assert_int_eq(
+                        pthread_create(&readers[i].thread, NULL, reader_run, &readers[i]), 0);
+        demand_trees_came(s.f.ns, c);
+        for (unsigned i = 0; i < N_DIRS; i++) {
+                ck_assert_int_eq(pthread_join(readers[i].thread, NULL), 0);
+                ck_assert_int_eq(readers[i].result, 1);
+                ck_assert_uint_lt(readers[i].n_rounds, MAX_ROUNDS);
+        }
+        ck_assert_uint_eq(s.source.n_asked, N_FILES + N_DIRS);
+        sizes_fixture_done(&s);
+}
+END_TEST
+
 static void add_tests(TCase *tc) {
         tcase_add_test(tc, what_a_server_does_not_tell_is_fetched);
         tcase_add_test(tc, a_source_is_asked_for_as_many_as_it_likes);
         tcase_add_test(tc, names_do_not_wait_for_sizes);
         tcase_add_test(tc, a_listing_takes_no_for_an_answer);
         tcase_add_test(tc, sizes_are_not_asked_ahead_where_that_is_off);
+        tcase_add_test(tc, what_is_listed_meanwhile_is_asked_for_after);
+        tcase_add_test(tc, a_waiter_that_is_not_covered_goes_on);
+        tcase_add_test(tc, readers_of_a_large_repository_do_not_starve);
 }
 
 CHECK_MAIN("tree/sizes", add_tests)

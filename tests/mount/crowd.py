@@ -135,6 +135,27 @@ def server_slower_than_the_deadline(t):
     assert t.read("o/slow/g") == content(8)
 
 
+@harness.case(seconds=300)
+def readers_of_sizes(t):
+    """40 at once, in a repository of more files than one answer tells: each size is asked for once (R12)."""
+    n, readers = 24000, 40
+    _, between = walked(t, n)
+    tops = t.names("o/r")
+
+    def list_long(i):
+        top = t.at(f"o/r/{tops[i * len(tops) // readers]}")
+        return sum(os.lstat(os.path.join(top, f)).st_size > 0 for f in os.listdir(top))
+
+    with concurrent.futures.ThreadPoolExecutor(readers) as pool:
+        right = list(pool.map(list_long, range(readers)))
+    assert right == [100] * readers, right
+    quiet(t, between)
+    questions = [r.body.count(b"oid ") for r in between.requests if r.kind == "object-info"]
+    print(f"sizes asked for: {questions}")
+    assert sum(questions) <= n
+    assert t.stats()["fetch-blobs"] == 0
+
+
 def many_repositories(root, n):
     """Copies of an empty one, each with a file of its own."""
     os.mkdir(root)
