@@ -147,6 +147,13 @@ static const Verb verbs[] = {
                 .help = "Forget what is cached; without options --kernel and --memory",
         },
         {
+                .name = "verify",
+                .options = COMMON | OPTION_JSON,
+                .run = verb_verify,
+                .synopsis = "",
+                .help = "Check every object in the cache, and drop what is damaged",
+        },
+        {
                 .name = "refresh",
                 .max_args = 1,
                 .options = COMMON,
@@ -220,7 +227,7 @@ static const struct option options[] = {
 static const struct {
         const char *text, *help;
 } option_help[] = {
-        {"--json", "Print JSON (status, org list, org show, prefetch, jobs, stats, which)"},
+        {"--json", "Print JSON (status, org list, org show, prefetch, jobs, stats, verify, which)"},
         {"--runtime-directory DIR", "Talk to the gitfsd of that directory, and to no other"},
         {"--forge KIND", "org add: github, gitlab, gitea, mesa, git (a server) or local"},
         {"--url URL-OR-DIR", "org add: the server or directory; else the forge's public one"},

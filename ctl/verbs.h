@@ -26,6 +26,8 @@ int verb_prefetch(Ctl *ctl, char **args);
 int verb_jobs(Ctl *ctl, char **args);
 int verb_cancel(Ctl *ctl, char **args);
 
+int verb_verify(Ctl *ctl, char **args);
+
 int verb_flush(Ctl *ctl, char **args);
 int verb_refresh(Ctl *ctl, char **args);
 

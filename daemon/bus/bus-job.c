@@ -40,6 +40,10 @@ static int append_bytes(sd_bus_message *m, const void *info) {
         return sd_bus_message_append(m, "t", ((const JobInfo *) info)->bytes);
 }
 
+static int append_damaged(sd_bus_message *m, const void *info) {
+        return sd_bus_message_append(m, "t", ((const JobInfo *) info)->damaged);
+}
+
 static int append_error_name(sd_bus_message *m, const void *info) {
         const JobInfo *job = info;
 
@@ -65,6 +69,7 @@ static const BusProperty properties[] = {
         {"Done", "t", append_done},
         {"Total", "t", append_total},
         {"Bytes", "t", append_bytes},
+        {"Damaged", "t", append_damaged},
         {"ErrorName", "s", append_error_name},
         {"ErrorMessage", "s", append_error_message},
 };
@@ -166,6 +171,7 @@ static const sd_bus_vtable vtable[] = {
         SD_BUS_PROPERTY("Done", "t", get_property, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
         SD_BUS_PROPERTY("Total", "t", get_property, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
         SD_BUS_PROPERTY("Bytes", "t", get_property, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
+        SD_BUS_PROPERTY("Damaged", "t", get_property, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
         SD_BUS_PROPERTY("ErrorName", "s", get_property, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
         SD_BUS_PROPERTY("ErrorMessage", "s", get_property, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
         SD_BUS_METHOD("Cancel", NULL, NULL, method_cancel, SD_BUS_VTABLE_UNPRIVILEGED),

@@ -204,6 +204,19 @@ static int method_prefetch(sd_bus_message *m, void *userdata, sd_bus_error *erro
         return object ? sd_bus_reply_method_return(m, "uo", id, object) : -ENOMEM;
 }
 
+static int method_verify(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+        _cleanup_free_ char *object = NULL;
+        Bus *b = userdata;
+        Failure f = {0};
+        uint32_t id;
+
+        int r = manager_verify(b->manager, &id, &f);
+        if (r < 0)
+                return bus_error_set(error, r, &f);
+        object = bus_job_path(id);
+        return object ? sd_bus_reply_method_return(m, "uo", id, object) : -ENOMEM;
+}
+
 /* --- paths --- */
 
 static int method_flush(sd_bus_message *m, void *userdata, sd_bus_error *error) {
@@ -392,6 +405,12 @@ static const sd_bus_vtable vtable[] = {
                 SD_BUS_ARGS("s", path, "t", flags),
                 SD_BUS_RESULT("u", id, "o", job),
                 method_prefetch,
+                SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_METHOD_WITH_ARGS(
+                "Verify",
+                SD_BUS_NO_ARGS,
+                SD_BUS_RESULT("u", id, "o", job),
+                method_verify,
                 SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_METHOD_WITH_ARGS(
                 "Flush",

@@ -4,6 +4,7 @@
 #include "manager/job.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <string.h>
 
 #include "manager/manager-private.h"
@@ -37,6 +38,7 @@ static void job_main(MailboxItem *item) {
         bool ended = job->ended && job->state == JOB_RUNNING;
         int result = job->result;
         Failure failure = job->failure;
+        uint64_t damaged = job->damaged;
         mutex_unlock(&job->lock);
 
         if (ended) {
@@ -50,6 +52,12 @@ static void job_main(MailboxItem *item) {
                                 job->ops->title,
                                 job->path,
                                 failure.text[0] ? failure.text : strerrordesc_np(-result));
+                if (damaged > 0)
+                        log_warning(
+                                "%s of \"%s\" found %" PRIu64 " damaged and dropped them",
+                                job->ops->title,
+                                job->path,
+                                damaged);
         }
         if (m->observer.job_changed)
                 m->observer.job_changed(job->id, m->observer.userdata);
@@ -80,6 +88,11 @@ void job_report(Job *job, uint64_t done, uint64_t total, uint64_t bytes) {
                 return;
         job->reported_usec = now;
         post_locked(job);
+}
+
+void job_set_damaged(Job *job, uint64_t n) {
+        MUTEX_GUARD(&job->lock);
+        job->damaged = n;
 }
 
 void job_end(Job *job, int result, const Failure *failure) {
@@ -145,6 +158,7 @@ static void fill_info(Job *job, JobInfo *ret) {
                 .done = job->done,
                 .total = job->total,
                 .bytes = job->bytes,
+                .damaged = job->damaged,
                 .result = job->state == JOB_RUNNING ? 0 : job->result,
                 .failure = job->failure,
         };

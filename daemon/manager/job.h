@@ -36,7 +36,7 @@ struct Job {
         Mutex lock; /* guards what follows */
         bool posted, ended, cancelled;
         uint64_t reported_usec;
-        uint64_t done, total, bytes;
+        uint64_t done, total, bytes, damaged;
         int result;
         Failure failure;
 };
@@ -51,5 +51,7 @@ void job_done(Job *job);
 /* Any thread. */
 bool job_is_cancelled(Job *job);
 void job_report(Job *job, uint64_t done, uint64_t total, uint64_t bytes);
+/* How many objects were found damaged so far; goes out with the next report, or the end. */
+void job_set_damaged(Job *job, uint64_t n);
 /* Once, last: the work is over. */
 void job_end(Job *job, int result, const Failure *failure);

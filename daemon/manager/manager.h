@@ -116,10 +116,11 @@ typedef enum JobState {
 typedef struct JobInfo {
         uint32_t id;
         const char *kind; /* "prefetch" */
-        const char *path;
+        const char *path; /* of "verify": the cache's directory */
         JobState state;
         uint64_t done, total; /* objects; total grows while trees are walked, 0 while unknown */
         uint64_t bytes;
+        uint64_t damaged; /* objects that "verify" has found so, and dropped */
         int result;
         Failure failure;
 } JobInfo;
@@ -128,6 +129,9 @@ const char *job_state_name(JobState state);
 /* Brings the listings below path, and with contents the files too, into the store. */
 int manager_prefetch(
         Manager *m, const char *path, bool contents, uint32_t *ret_job, Failure *ret_failure);
+/* Reads and hashes everything in the cache's directory, and drops what is damaged: it is fetched
+ * again when it is wanted. -EBUSY while that is being done. */
+int manager_verify(Manager *m, uint32_t *ret_job, Failure *ret_failure);
 int manager_get_job(
         Manager *m, uint32_t id, JobInfo *ret); /* 1 or 0; finished jobs stay for a minute */
 int manager_each_job(Manager *m, int (*fn)(const JobInfo *info, void *userdata), void *userdata);

@@ -82,6 +82,12 @@ bool catalog_find(Catalog *catalog, StoreKind kind, const Oid *oid, CatalogHit *
         }
 }
 
+Segment *catalog_next(Catalog *catalog, uint64_t number) {
+        MUTEX_GUARD(&catalog->lock);
+        size_t at = n_older(catalog, number);
+        return at < catalog->n_segments ? segment_ref(catalog->segments[at]) : NULL;
+}
+
 uint64_t catalog_count(Catalog *catalog) {
         uint64_t n = 0;
 

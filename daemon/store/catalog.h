@@ -41,5 +41,7 @@ int catalog_add(Catalog *catalog, Segment *segment);
 /* Nothing where it is not in. */
 void catalog_remove(Catalog *catalog, Segment *segment);
 bool catalog_find(Catalog *catalog, StoreKind kind, const Oid *oid, CatalogHit *ret);
+/* The oldest segment with this number or a higher one, with a reference; NULL. */
+Segment *catalog_next(Catalog *catalog, uint64_t number);
 /* Records that are not dead. */
 uint64_t catalog_count(Catalog *catalog);

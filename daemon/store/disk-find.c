@@ -59,8 +59,7 @@ static bool find(DiskTier *tier, StoreKind kind, const Oid *oid, uint64_t now, P
         return false;
 }
 
-/* 1 if the bytes are what the index says, 0 if they are damaged. */
-static int verify(const Segment *segment, const SegmentRecord *record) {
+int disk_record_verify(const Segment *segment, const SegmentRecord *record) {
         Oid actual;
 
         if (!segment_check(segment, record))
@@ -87,7 +86,7 @@ static int check(const Place *place, bool may_verify, uint64_t now) {
         if (!(segment_index_marks(index, place->number) & MARK_VERIFIED)) {
                 if (!may_verify)
                         return -EAGAIN;
-                int r = verify(place->segment, &place->record);
+                int r = disk_record_verify(place->segment, &place->record);
                 /* One of those who find it at the same time counts it. */
                 if (r == 0 && segment_index_mark(index, place->number, MARK_DEAD, -1))
                         stat_add(STAT_STORE_CORRUPT, 1);

@@ -49,7 +49,12 @@ int disk_tier_publish(
         const Oid *oid,
         ObjectType type);
 
+/* Stops the active segment from taking records. */
+void disk_tier_retire_active(DiskTier *tier);
+
 /* disk-find.c */
+/* 1 if the bytes are what the record says, 0 if they are damaged, -ENOMEM. */
+int disk_record_verify(const Segment *segment, const SegmentRecord *record);
 /* Seals a segment nobody writes to any more, and lets the catalog find its records in the place of
  * the index. On failure the index is without them, too. */
 int disk_tier_seal_segment(DiskTier *tier, Segment *segment);

@@ -128,8 +128,7 @@ static void release_hold(DiskTier *tier, Segment *segment) {
                 finish_segment(tier, segment, doomed);
 }
 
-/* Stops the active segment from taking records. */
-static void retire_active(DiskTier *tier) {
+void disk_tier_retire_active(DiskTier *tier) {
         mutex_lock(&tier->lock);
         Segment *active = TAKE_PTR(tier->active);
         mutex_unlock(&tier->lock);
@@ -142,7 +141,7 @@ DiskTier *disk_tier_close(DiskTier *tier) {
 
         if (!tier)
                 return NULL;
-        retire_active(tier);
+        disk_tier_retire_active(tier);
         while ((segment = TAILQ_FIRST(&tier->segments))) {
                 assert(segment->state == SEGMENT_SEALED);
                 TAILQ_REMOVE(&tier->segments, segment, entry);
@@ -383,7 +382,7 @@ int disk_tier_flush(DiskTier *tier) {
         SegmentList all = TAILQ_HEAD_INITIALIZER(all);
         int first_error = 0;
 
-        retire_active(tier);
+        disk_tier_retire_active(tier);
 
         mutex_lock(&tier->lock);
         for (Segment *segment = TAILQ_FIRST(&tier->segments), *next; segment; segment = next) {
@@ -415,7 +414,7 @@ void disk_tier_set_limits(DiskTier *tier, const StoreConfig *config) {
 
         /* The active segment has the old size. */
         if (over)
-                retire_active(tier);
+                disk_tier_retire_active(tier);
         disk_tier_keep_free(tier, 0);
 }
 

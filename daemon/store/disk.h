@@ -48,6 +48,10 @@ int disk_tier_commit(
         ObjectType type);
 void disk_tier_abort(DiskTier *tier, const DiskReservation *reservation);
 
+/* As store_verify_start() and store_verify_step(). */
+void disk_tier_verify_start(DiskTier *tier, StoreVerification *v);
+int disk_tier_verify_step(DiskTier *tier, StoreVerification *v);
+
 /* Until the next start: the bytes stay in their segment. */
 void disk_tier_forget(DiskTier *tier, StoreKind kind, const Oid *oid);
 /* 0, or the first errno where a file could not be removed. */

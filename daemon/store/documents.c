@@ -295,6 +295,66 @@ int documents_get(Documents *d, const char *key, Buf *ret) {
         return r < 0 ? r : 1;
 }
 
+/* The key that a file says to be of, with a NUL behind it. */
+static int read_key(int fd, char ret[KEY_MAX_SIZE + 1]) {
+        DocumentHeader h = {0};
+
+        int r = read_exactly(fd, &h, sizeof(h));
+        if (r < 0)
+                return r;
+        uint32_t len = le32toh(h.key_len);
+        if (len > KEY_MAX_SIZE)
+                return -ENODATA;
+        ret[len] = '\0';
+        return read_exactly(fd, ret, len);
+}
+
+/* 0 if the file is intact and named as its key demands. */
+static int verify_document(const char *path, const Documents *d) {
+        _cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+        _cleanup_buf_ Buf content = {0};
+        char key[KEY_MAX_SIZE + 1];
+
+        if (fd < 0)
+                return -errno;
+        int r = read_key(fd, key);
+        if (r < 0)
+                return r;
+        _cleanup_free_ char *right = document_path(d, key);
+        if (!right)
+                return -ENOMEM;
+        if (strcmp(path, right) != 0)
+                return -ENODATA;
+        return lseek(fd, 0, SEEK_SET) < 0 ? -errno : read_document(fd, key, &content);
+}
+
+int documents_verify(Documents *d, uint64_t *ret_checked, uint64_t *ret_damaged) {
+        DocumentFiles files = {0};
+        uint64_t checked = 0, damaged = 0;
+
+        int r = scan(d, false, &files);
+        const DocumentFile *file = (const DocumentFile *) (const void *) files.array.data;
+        for (size_t n = files.array.len / sizeof(*file); n > 0 && r >= 0; n--, file++) {
+                _cleanup_free_ char *path = path_join(d->directory, file->name, NULL);
+                int good = path ? verify_document(path, d) : -ENOMEM;
+                if (good == -ENOMEM)
+                        r = good;
+                if (good == -ENOMEM || good == -ENOENT)
+                        continue; /* the latter was replaced or removed meanwhile */
+                checked++;
+                if (good < 0) {
+                        damaged++;
+                        (void) unlink(path); /* or it stays what it is: not there */
+                }
+        }
+        buf_done(&files.array);
+        if (r < 0)
+                return r;
+        *ret_checked = checked;
+        *ret_damaged = damaged;
+        return 0;
+}
+
 static int
 write_document(int fd, const DocumentHeader *h, const char *key, const void *data, size_t len) {
         int r = write_all(fd, h, sizeof(*h));

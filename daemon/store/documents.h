@@ -29,5 +29,7 @@ int documents_get(Documents *d, const char *key, Buf *ret);
  * KiB; else an errno: the old one, or none, stays. */
 int documents_put(Documents *d, const char *key, const void *data, size_t len);
 void documents_remove(Documents *d, const char *key);
+/* Reads all of them, and removes those that are damaged. 0, or an errno of the directory. */
+int documents_verify(Documents *d, uint64_t *ret_checked, uint64_t *ret_damaged);
 /* All of them. */
 void documents_clear(Documents *d);

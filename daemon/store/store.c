@@ -287,6 +287,16 @@ int store_flush_disk(Store *store) {
         return store->disk ? disk_tier_flush(store->disk) : 0;
 }
 
+void store_verify_start(Store *store, StoreVerification *v) {
+        *v = (StoreVerification){0};
+        if (store->disk)
+                disk_tier_verify_start(store->disk, v);
+}
+
+int store_verify_step(Store *store, StoreVerification *v) {
+        return store->disk ? disk_tier_verify_step(store->disk, v) : 0;
+}
+
 void store_usage(Store *store, StoreUsage *ret) {
         *ret = (StoreUsage){0};
         memory_tier_usage(store->memory, &ret->n_objects, &ret->memory_bytes, &ret->memory_limit);

@@ -106,6 +106,24 @@ void store_forget(Store *store, StoreKind kind, const Oid *oid);
 void store_flush_memory(Store *store);
 int store_flush_disk(Store *store);
 
+/* Checking all that is on disk. Owned by whoever runs it, in any thread but one at a time. */
+typedef struct StoreVerification {
+        uint64_t checked, damaged; /* objects so far */
+        uint64_t bytes;            /* that were hashed */
+        uint64_t total;            /* objects there were at the start */
+
+        /* private: where the next step goes on */
+        uint64_t segment, end;
+        uint32_t record;
+        bool segment_damaged;
+} StoreVerification;
+/* From here on what is on disk now is walked; what is added later is not looked at. */
+void store_verify_start(Store *store, StoreVerification *v);
+/* Hashes some megabytes more, or one object if that is larger. What is damaged is counted in the
+ * statistics and never found again, also by the next process where there is room to copy what
+ * shares a file with it. 1; 0 at the end; -ENOMEM. */
+int store_verify_step(Store *store, StoreVerification *v);
+
 typedef struct StoreUsage {
         uint64_t n_objects;
         uint64_t disk_bytes, disk_limit;

@@ -24,7 +24,7 @@ def help_and_version_need_no_daemon(t):
     text = t.ctl("--help")
     for verb in (
         "status", "org add", "org remove", "org list", "org show", "token set", "token forget", "login", "prefetch", "jobs", "cancel", "flush", "refresh",
-        "stats", "which", "path", "reload",
+        "verify", "stats", "which", "path", "reload",
     ):  # fmt: skip
         assert re.search(rf"^  {verb}( |$)", text, re.M), f"{verb} is not in the help"
     assert re.fullmatch(r"gitfsctl \d+\.\d+\.\d+\n", t.ctl("--version"))
@@ -228,6 +228,16 @@ def prefetch(t):
     assert 'the prefetch of "fail/offline" failed: The server said "offline"' in error
     t.ctl("prefetch", "fail/offline")
     assert '"missing" does not exist' in t.ctl("prefetch", "missing", status=FAILURE)
+
+
+@case
+def damage_is_told_and_ends_in_1(t):
+    t.start()
+    assert t.ctl("verify") == "5 objects checked, 4.9 KiB\n"
+    t.ctl("org", "add", "broken", "--forge", "git", "--url", "https://example.org/broken")
+    assert "2 were damaged, and dropped" in t.ctl("verify", status=FAILURE)
+    job = json.loads(t.ctl("jobs", "--json"))[-1]
+    assert (job["kind"], job["state"], job["done"], job["damaged"]) == ("verify", "done", 5, 2)
 
 
 @case

@@ -13,6 +13,7 @@
  *      Prefetch("hold")         runs until it is cancelled
  *      Prefetch("fail/CLASS")   fails after a step
  *      Prefetch("forget/...")   is done, and gone as if its minute were over
+ *      Verify()                 finds damage while an org is named "broken"
  *      Flush(FLAGS, ...)        shows FLAGS as the counter "store-evicted"
  *      Which("missing")         does not exist
  *      Reload()                 fails while an org is named "broken"
@@ -201,23 +202,28 @@ const char *job_state_name(JobState state) {
         return names[state];
 }
 
-int manager_prefetch(
-        Manager *m, const char *path, bool contents, uint32_t *ret_job, Failure *ret_failure) {
-        if (strcmp(path, "missing") == 0)
-                return failure_set(ret_failure, FAILURE_NOT_FOUND, "\"%s\" does not exist", path);
-
+static int
+add_job(Manager *m, const char *kind, const char *path, uint64_t total, uint32_t *ret_job) {
         FakeJob *j = calloc(1, sizeof(*j));
+
         j->info = (JobInfo){
                 .id = ++m->last_job,
-                .kind = "prefetch",
+                .kind = kind,
                 .path = strdup(path),
-                .total = contents ? JOB_STEPS : JOB_STEPS - 2,
+                .total = total,
         };
         TAILQ_INSERT_TAIL(&m->jobs, j, link);
         if (m->observer.job_added)
                 m->observer.job_added(j->info.id, m->observer.userdata);
         *ret_job = j->info.id;
         return sd_event_source_set_enabled(m->work, SD_EVENT_ON);
+}
+
+int manager_prefetch(
+        Manager *m, const char *path, bool contents, uint32_t *ret_job, Failure *ret_failure) {
+        if (strcmp(path, "missing") == 0)
+                return failure_set(ret_failure, FAILURE_NOT_FOUND, "\"%s\" does not exist", path);
+        return add_job(m, "prefetch", path, contents ? JOB_STEPS : JOB_STEPS - 2, ret_job);
 }
 
 int manager_get_job(Manager *m, uint32_t id, JobInfo *ret) {
@@ -531,6 +537,12 @@ const char *manager_runtime_directory(const Manager *m) {
 
 bool manager_ready(const Manager *m) {
         return m->ready;
+}
+
+int manager_verify(Manager *m, uint32_t *ret_job, Failure *ret_failure) {
+        int r = add_job(m, "verify", "/var/cache", JOB_STEPS, ret_job);
+        job_find(m, *ret_job)->info.damaged = org_find(m, "broken") ? 2 : 0;
+        return r;
 }
 
 int manager_reload(Manager *m, Failure *ret_failure) {

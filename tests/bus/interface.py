@@ -71,7 +71,7 @@ def introspection_is_complete(_t, client):
         assert {p.name for p in interface.properties} == set(client.get_all(path, name))
     names = {m.name for m in client.introspect(PATH).lookup_interface(MANAGER).methods}
     assert names == {
-        "ListOrgs", "GetOrg", "AddOrg", "RemoveOrg", "ListHosts", "ListJobs", "GetJob", "Prefetch", "Flush", "Refresh",
+        "ListOrgs", "GetOrg", "AddOrg", "RemoveOrg", "ListHosts", "ListJobs", "GetJob", "Prefetch", "Verify", "Flush", "Refresh",
         "Which", "Stats", "Reload", "SetToken", "ForgetToken", "Login",
     }, names  # fmt: skip
     with open(MANUAL, encoding="utf-8") as f:
@@ -226,12 +226,21 @@ def jobs_run(_t, client):
     job = client.get_all(path, JOB)
     assert job == {
         "Id": number, "Kind": "prefetch", "Path": "org/repo", "State": "done", "Done": 5, "Total": 5,
-        "Bytes": 5000, "ErrorName": "", "ErrorMessage": "",
+        "Bytes": 5000, "Damaged": 0, "ErrorName": "", "ErrorMessage": "",
     }, job  # fmt: skip
     assert client.call("ListJobs")[0] == [job]
     changes = client.named("PropertiesChanged", path)
     assert 1 <= len(changes) <= 5, f"{len(changes)} signals for 5 steps of 50 changes"
     assert changes[-1][1]["State"] == "done"
+
+
+@both
+def damage_is_a_property_of_the_job(_t, client):
+    add_org(client, "broken")
+    number, path = client.call("Verify")
+    assert wait_for(lambda: client.named("JobFinished"), "JobFinished") == [(number, path, "done")]
+    job = client.get_all(path, JOB)
+    assert (job["Kind"], job["Done"], job["Damaged"]) == ("verify", 5, 2), job
 
 
 @both

@@ -2,6 +2,7 @@
 """gitfsctl from end to end: every verb against a running daemon, without a session bus."""
 
 import errno
+import glob
 import json
 import os
 import signal
@@ -282,6 +283,41 @@ def flush_empties_the_caches(t):
     t.ctl("flush", "--kernel", "--memory", "--disk")
     assert t.read("o/wide/d00/s00/f0") == content
     assert "fetch" in between.kinds(), between.kinds()
+
+
+@harness.case()
+def verify_finds_what_the_disk_has_damaged(t):
+    """Counts it, ends with 1, drops it; the file is fetched again and right, and the next run finds nothing."""
+    files = {f"f{n}": f"file {n}\n" * 200 for n in range(50)}
+    root = repos(t)
+    repo.simple_repo(os.path.join(root, "many.git"), files)
+    t.org("o", "git", t.serve(root).url)
+    t.start()
+    everything = {name: t.read(f"o/many/{name}") for name in files}
+    assert everything == {name: text.encode() for name, text in files.items()}
+    done = t.ctl("verify")
+    assert "objects checked" in done.stdout and done.stderr == "", done
+    t.stop()
+
+    (segment,) = glob.glob(os.path.join(t.cache, "*.seg"))
+    with open(segment, "r+b") as f:
+        at = f.read().index(b"file 7\nfile 7\n")
+        f.seek(at)
+        f.write(b"FILE")
+    t.start()
+    corrupt = t.stats()["store-corrupt"]
+    done = t.ctl("verify", "--json", check=False)
+    job = json.loads(done.stdout)
+    assert done.returncode == 1 and "1 were damaged" in done.stderr, done
+    assert (job["kind"], job["state"], job["damaged"]) == ("verify", "done", 1), job
+    assert job["done"] == job["total"] > len(files) and job["bytes"] > 50000, job
+    assert job["path"] == t.cache
+    assert t.stats()["store-corrupt"] == corrupt + 1
+    assert t.read("o/many/f7") == files["f7"].encode()
+    assert t.ctl("verify").returncode == 0
+    t.restart()
+    assert t.ctl("verify").returncode == 0
+    assert t.read("o/many/f7") == files["f7"].encode()
 
 
 @harness.case()

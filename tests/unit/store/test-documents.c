@@ -159,6 +159,40 @@ START_TEST(a_flipped_bit_is_noticed) {
 }
 END_TEST
 
+static void assert_verified(uint64_t checked, uint64_t damaged) {
+        uint64_t n_checked, n_damaged;
+
+        ck_assert_int_eq(documents_verify(documents, &n_checked, &n_damaged), 0);
+        ck_assert_uint_eq(n_checked, checked);
+        ck_assert_uint_eq(n_damaged, damaged);
+}
+
+/* Wherever it is, in the key, too. */
+START_TEST(verification_removes_what_is_damaged) {
+        _cleanup_buf_ Buf whole = {0};
+
+        assert_verified(0, 0);
+        put("key", "some content");
+        _cleanup_free_ char *path = only_file();
+        ck_assert_int_eq(read_file(path, 4096, &whole), 0);
+        put("another", "of more content");
+        put("", "");
+        for (size_t bit = 0; bit < 8 * whole.len; bit++) {
+                whole.data[bit / 8] ^= (uint8_t) (1u << bit % 8);
+                write_raw(path, whole.data, whole.len);
+                assert_verified(3, 1);
+                assert_verified(2, 0);
+                whole.data[bit / 8] ^= (uint8_t) (1u << bit % 8);
+        }
+        write_raw(path, whole.data, 3);
+        assert_verified(3, 1);
+        write_raw(path, whole.data, whole.len);
+        assert_verified(3, 0);
+        assert_content("key", "some content");
+        assert_content("another", "of more content");
+}
+END_TEST
+
 START_TEST(another_keys_file_is_not_taken) {
         put("key", "of key");
         _cleanup_free_ char *path = only_file();
@@ -168,6 +202,7 @@ START_TEST(another_keys_file_is_not_taken) {
         ck_assert_int_eq(rename(other, path), 0);
         assert_content("key", NULL);
         assert_content("yek", NULL);
+        assert_verified(1, 1);
 }
 END_TEST
 
@@ -338,6 +373,7 @@ static void add_tests(TCase *tc) {
         tcase_add_test(tc, removed_is_gone);
         tcase_add_test(tc, a_cut_file_is_no_document);
         tcase_add_test(tc, a_flipped_bit_is_noticed);
+        tcase_add_test(tc, verification_removes_what_is_damaged);
         tcase_add_test(tc, another_keys_file_is_not_taken);
         tcase_add_test(tc, what_is_no_file_is_no_document);
         tcase_add_test(tc, a_deleted_directory_is_made_again);
