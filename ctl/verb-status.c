@@ -68,6 +68,10 @@ int verb_status(Ctl *ctl, char **args) {
                json_number(status, "pid"),
                json_flag(status, "ready") ? "serves" : "is about to serve",
                json_text(status, "mount_point"));
+        if (json_text(status, "cache_error")[0])
+                printf("\nWhat is fetched stays in memory, as \"%s\" takes nothing: %s\n",
+                       json_text(status, "cache_directory"),
+                       json_text(status, "cache_error"));
         if (json_object_array_length(orgs) == 0)
                 printf("\nNo org is configured: add one with `gitfsctl org add`.\n");
         int r = print_section(orgs, show_orgs);

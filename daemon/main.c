@@ -108,7 +108,10 @@ static int block_signals(void) {
         int r = -pthread_sigmask(SIG_BLOCK, &set, NULL);
         if (r < 0)
                 return r;
-        return signal(SIGPIPE, SIG_IGN) == SIG_ERR ? -errno : 0;
+        /* Connections end and files may grow too large: the call that finds out says so. */
+        if (signal(SIGPIPE, SIG_IGN) == SIG_ERR || signal(SIGXFSZ, SIG_IGN) == SIG_ERR)
+                return -errno;
+        return 0;
 }
 
 /* What holds tokens is left out of core dumps (util/secret-memory.h), but not what a TLS library

@@ -328,6 +328,28 @@ static int get_runtime_directory(
         return bus_append_bytes(reply, manager_runtime_directory(((Bus *) userdata)->manager));
 }
 
+static int get_cache_directory(
+        sd_bus *bus,
+        const char *path,
+        const char *interface,
+        const char *property,
+        sd_bus_message *reply,
+        void *userdata,
+        sd_bus_error *error) {
+        return bus_append_bytes(reply, manager_cache_directory(((Bus *) userdata)->manager));
+}
+
+static int get_cache_error(
+        sd_bus *bus,
+        const char *path,
+        const char *interface,
+        const char *property,
+        sd_bus_message *reply,
+        void *userdata,
+        sd_bus_error *error) {
+        return bus_append_sentence(reply, manager_cache_error(((Bus *) userdata)->manager));
+}
+
 static int get_ready(
         sd_bus *bus,
         const char *path,
@@ -356,6 +378,9 @@ static const sd_bus_vtable vtable[] = {
         SD_BUS_PROPERTY("MountPoint", "s", get_mount_point, 0, SD_BUS_VTABLE_PROPERTY_CONST),
         SD_BUS_PROPERTY(
                 "RuntimeDirectory", "s", get_runtime_directory, 0, SD_BUS_VTABLE_PROPERTY_CONST),
+        SD_BUS_PROPERTY(
+                "CacheDirectory", "s", get_cache_directory, 0, SD_BUS_VTABLE_PROPERTY_CONST),
+        SD_BUS_PROPERTY("CacheError", "s", get_cache_error, 0, 0),
         SD_BUS_PROPERTY("Ready", "b", get_ready, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
         SD_BUS_PROPERTY("Pid", "u", get_pid, 0, SD_BUS_VTABLE_PROPERTY_CONST),
         SD_BUS_METHOD_WITH_ARGS(

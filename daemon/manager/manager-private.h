@@ -36,6 +36,7 @@ struct Manager {
         FlightTable *flights;
         Mailbox *mailbox;
         Store *store;
+        int cache_error;      /* negative errno: the store was opened without its directory; or 0 */
         Documents *documents; /* NULL where they cannot be kept */
         InboxBudget inbox_budget;
         HttpClient *http;

@@ -125,8 +125,10 @@ static unsigned default_workers(void) {
         return n < 1 ? 4 : (unsigned) MIN(n, 30) + 2;
 }
 
+/* Two daemons do not share a directory, and a person who starts the second has to know. But a disk
+ * that is full, read-only or broken is no reason not to serve: only slower. */
 static int open_store(Manager *m) {
-        const StoreConfig config = store_config(m->config);
+        StoreConfig config = store_config(m->config);
 
         int r = store_open(&config, &m->store);
         if (r == -EBUSY)
@@ -134,10 +136,15 @@ static int open_store(Manager *m) {
                         "Another gitfsd uses the cache \"%s\": stop it, or give this one its own "
                         "with --cache-directory",
                         config.directory);
-        else if (r < 0)
-                log_error(
-                        "Cannot open the cache \"%s\": %s", config.directory, strerrordesc_np(-r));
-        return r;
+        if (r >= 0 || r == -EBUSY || r == -ENOMEM)
+                return r;
+        log_warning(
+                "Cannot use the cache \"%s\": %s: nothing will be kept on disk",
+                config.directory,
+                strerrordesc_np(-r));
+        m->cache_error = r;
+        config.directory = NULL;
+        return store_open(&config, &m->store);
 }
 
 /* What is kept there saves requests, no more: without it everything works. */
@@ -548,6 +555,18 @@ void manager_set_observer(Manager *m, const ManagerObserver *observer) {
 
 int manager_each_host(Manager *m, int (*fn)(const GateInfo *info, void *userdata), void *userdata) {
         return host_gates_each(m->gates, fn, userdata);
+}
+
+const char *manager_cache_directory(const Manager *m) {
+        return m->config->cache_directory;
+}
+
+const char *manager_cache_error(Manager *m) {
+        StoreUsage usage;
+
+        store_usage(m->store, &usage);
+        int error = m->cache_error < 0 ? m->cache_error : usage.disk_error;
+        return error < 0 ? strerrordesc_np(-error) : "";
 }
 
 void manager_update_stats(Manager *m) {

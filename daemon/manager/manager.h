@@ -142,6 +142,11 @@ int manager_cancel_job(Manager *m, uint32_t id); /* -ENOENT */
 /* What is known of the servers; as host_gates_each(). */
 int manager_each_host(Manager *m, int (*fn)(const GateInfo *info, void *userdata), void *userdata);
 
+const char *manager_cache_directory(const Manager *m);
+/* Why what is fetched now is kept in memory and not in that directory: a constant text, "" where
+ * all is well. */
+const char *manager_cache_error(Manager *m);
+
 /* Refreshes the gauges that are computed on demand (store usage); then read util/stats.h. */
 void manager_update_stats(Manager *m);
 

@@ -27,6 +27,7 @@ struct DiskTier {
         uint64_t limit;
         uint64_t free_space_floor;
         uint64_t segment_size; /* of the shared ones */
+        uint64_t scan_limit;   /* of recovery */
         uint64_t next_number;
         SegmentList segments; /* each with one reference; without those being evicted */
         uint32_t n_segments;
@@ -79,5 +80,8 @@ int disk_tier_drop_segment(DiskTier *tier, Segment *segment, bool keep_hot);
 /* disk-recover.c */
 /* Makes the directory if it is missing and takes it for this process: -EBUSY. */
 int disk_tier_lock_directory(DiskTier *tier);
+/* Whether it still is ours: it may be deleted, moved or covered while we run, because it is a
+ * cache, and another daemon may have taken what is there since. */
+bool disk_tier_has_lock(DiskTier *tier);
 /* Loads the segments of earlier processes. */
 int disk_tier_recover(DiskTier *tier);

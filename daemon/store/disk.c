@@ -28,10 +28,11 @@
 
 #define SEGMENT_SIZE_MAX (UINT64_C(64) << 20)
 #define SEGMENT_SIZE_MIN (UINT64_C(1) << 20)
-#define SEGMENTS_WANTED 8 /* at least, where the limit allows segments of that size */
-#define SEGMENTS_FEWEST 4 /* at least, however small the limit */
-#define SEGMENTS_MOST 256 /* at most, however large the limit */
-#define LARGE_FRACTION 8  /* of a segment: larger objects get their own */
+#define SEGMENTS_WANTED 8  /* at least, where the limit allows segments of that size */
+#define SEGMENTS_FEWEST 4  /* at least, however small the limit */
+#define SEGMENTS_MOST 256  /* at most, however large the limit */
+#define LARGE_FRACTION 8   /* of a segment: larger objects get their own */
+#define NUMBERS_TRIED 1000 /* for a new file */
 #define PAGE UINT64_C(4096)
 
 static void apply_limits(DiskTier *tier, const StoreConfig *config) {
@@ -79,6 +80,7 @@ int disk_tier_open(const StoreConfig *config, DiskTier **ret) {
         if (!tier->directory)
                 return -ENOMEM;
         apply_limits(tier, config);
+        tier->scan_limit = config->scan_limit;
         int r = disk_tier_lock_directory(tier);
         if (r < 0)
                 return r;
@@ -159,19 +161,8 @@ DiskTier *disk_tier_close(DiskTier *tier) {
         return NULL;
 }
 
-/* The directory may be deleted while we run: it is a cache. Its lock goes with it, and another
- * daemon may have taken the new directory since. */
-static bool directory_is_ours(DiskTier *tier) {
-        struct stat st;
-
-        mutex_lock(&tier->lock);
-        int fd = tier->lock_fd;
-        mutex_unlock(&tier->lock);
-        return fstat(fd, &st) == 0 && st.st_nlink > 0;
-}
-
 static int open_new_file(DiskTier *tier, const char *path) {
-        if (!directory_is_ours(tier)) {
+        if (!disk_tier_has_lock(tier)) {
                 int r = disk_tier_lock_directory(tier);
                 if (r < 0)
                         return r;
@@ -180,18 +171,34 @@ static int open_new_file(DiskTier *tier, const char *path) {
         return fd >= 0 ? fd : -errno;
 }
 
+/* An empty file with a number that nothing has, which is something else's in the directory, or one
+ * from before the directory was covered. */
+static int make_file(DiskTier *tier, uint64_t *ret_number, char **ret_path) {
+        for (unsigned tries = 0;; tries++) {
+                mutex_lock(&tier->lock);
+                uint64_t number = tier->next_number++;
+                mutex_unlock(&tier->lock);
+
+                _cleanup_free_ char *path = disk_segment_path(tier, number);
+                if (!path)
+                        return -ENOMEM;
+                int fd = open_new_file(tier, path);
+                if (fd == -EEXIST && tries < NUMBERS_TRIED)
+                        continue;
+                if (fd >= 0) {
+                        *ret_number = number;
+                        *ret_path = TAKE_PTR(path);
+                }
+                return fd;
+        }
+}
+
 static int try_make_segment(DiskTier *tier, uint64_t size, bool single, Segment **ret) {
-        uint64_t space = segment_space(size);
+        _cleanup_free_ char *path = NULL;
+        uint64_t space = segment_space(size), number;
 
-        mutex_lock(&tier->lock);
-        uint64_t number = tier->next_number++;
-        mutex_unlock(&tier->lock);
-
-        _cleanup_free_ char *path = disk_segment_path(tier, number);
-        if (!path)
-                return -ENOMEM;
         /* The file first: where none can be made, nothing is evicted for it. */
-        int fd = open_new_file(tier, path);
+        int fd = make_file(tier, &number, &path);
         if (fd < 0)
                 return fd;
         int r = disk_tier_charge(tier, space);

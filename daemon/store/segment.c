@@ -23,9 +23,9 @@
  * that makes the segment, never a SIGBUS of the thread that fills it. The payload is written first
  * and the header last. A crash leaves whatever pages the kernel got around to writing; a start
  * after it finds no trailer and looks for record headers, stepping over what is none and over what
- * was never written. That costs at most the reading of one shared segment for each that was open;
- * a segment that was made for one large record is looked at in one place. Payloads are not looked
- * at then: nothing that is loaded is handed out before it was checked against its id.
+ * was never written. How many bytes that may read is the caller's decision; records behind that are
+ * given up. A segment that was made for one large record is looked at in one place. Payloads are
+ * not looked at then: nothing that is loaded is handed out before it was checked against its id.
  *
  * All checksums start from a salt that is drawn per file. Payloads are foreign bytes, and may
  * contain something that looks like a record header; without the salt the scan of a damaged segment
@@ -42,6 +42,7 @@
 #define RECORD_MAGIC UINT32_C(0x63657267) /* "grec" */
 #define ALIGNMENT 16
 #define PAGE UINT64_C(4096)
+#define FILE_SIZE_MAX (INT64_C(1) << 41) /* a hole of that size takes no disk, but addresses */
 
 typedef struct FileHeader {
         uint64_t magic;
@@ -164,6 +165,12 @@ Segment *segment_unref(Segment *segment) {
         return NULL;
 }
 
+/* A quota that is used up is a disk that is full: what goes from the cache makes room. Not so for
+ * files that may not be so large (RLIMIT_FSIZE), and nobody is to think that the object is. */
+static int no_room(int error) {
+        return error == -EDQUOT ? -ENOSPC : error == -EFBIG ? -EDQUOT : error;
+}
+
 int segment_create(int fd, uint64_t number, uint64_t size, bool single, Segment **ret) {
         _cleanup_(segment_unrefp) Segment *segment = NULL;
 
@@ -172,7 +179,7 @@ int segment_create(int fd, uint64_t number, uint64_t size, bool single, Segment 
                 return r;
         r = -posix_fallocate(fd, 0, (off_t) size);
         if (r < 0)
-                return r;
+                return no_room(r);
         r = segment_map(segment, size, PROT_READ | PROT_WRITE);
         if (r < 0)
                 return r;
@@ -263,13 +270,27 @@ static uint64_t next_data(const Segment *segment, uint64_t offset, uint64_t end)
         return (uint64_t) data;
 }
 
+/* True if the page at `offset` may be read, and takes it from *left; *last is the one before. */
+static bool take_page(uint64_t offset, uint64_t *last, uint64_t *left) {
+        uint64_t page = offset / PAGE;
+
+        if (page == *last)
+                return true;
+        if (*left < PAGE)
+                return false;
+        *left -= PAGE;
+        *last = page;
+        return true;
+}
+
 /* Collects the records between the file header and `end`; returns through ret_end where the last
- * one ends. */
-static int scan(const Segment *segment, uint64_t end, Buf *ret_records, uint64_t *ret_end) {
-        uint64_t used = sizeof(FileHeader), offset = used;
+ * one ends. Reads no more than *left bytes, in pages, and lowers that. */
+static int
+scan(const Segment *segment, uint64_t end, uint64_t *left, Buf *ret_records, uint64_t *ret_end) {
+        uint64_t used = sizeof(FileHeader), offset = used, last_page = UINT64_MAX;
         RecordHeader h;
 
-        while (offset + sizeof(h) <= end) {
+        while (offset + sizeof(h) <= end && take_page(offset, &last_page, left)) {
                 if (!read_record(segment, offset, end, &h)) {
                         offset += ALIGNMENT;
                         if (offset % PAGE == 0)
@@ -313,12 +334,13 @@ static int pwrite_all(int fd, const uint8_t *data, size_t len, uint64_t offset) 
 }
 
 /* The index of all records up to `end`, and the trailer, as they follow the records. */
-static int make_footer(Segment *segment, uint64_t end, Buf *ret, Trailer *ret_trailer) {
+static int
+make_footer(Segment *segment, uint64_t end, uint64_t *left, Buf *ret, Trailer *ret_trailer) {
         _cleanup_buf_ Buf found = {0};
         uint64_t offset;
         uint32_t checksum_of_index;
 
-        int r = scan(segment, end, &found, &offset);
+        int r = scan(segment, end, left, &found, &offset);
         if (r < 0)
                 return r;
         SegmentRecord *records = (SegmentRecord *) (void *) found.data;
@@ -354,11 +376,11 @@ static int open_index(Segment *segment, const uint8_t *data, const Trailer *t) {
 
 /* Gives the segment its index and cuts the file to `*ret_size`. Where that fails the index is in
  * memory, and *ret_size is 0. */
-static int write_footer(Segment *segment, uint64_t end, uint64_t *ret_size) {
+static int write_footer(Segment *segment, uint64_t end, uint64_t *left, uint64_t *ret_size) {
         _cleanup_buf_ Buf footer = {0};
         Trailer t;
 
-        int r = make_footer(segment, end, &footer, &t);
+        int r = make_footer(segment, end, left, &footer, &t);
         if (r < 0)
                 return r;
         uint64_t offset = le64toh(t.offset);
@@ -383,9 +405,9 @@ static int write_footer(Segment *segment, uint64_t end, uint64_t *ret_size) {
 }
 
 int segment_seal(Segment *segment) {
-        uint64_t size;
+        uint64_t size, left = UINT64_MAX;
 
-        int r = write_footer(segment, segment->used, &size);
+        int r = write_footer(segment, segment->used, &left, &size);
         if (r < 0)
                 return r;
         assert(size <= segment->map_size);
@@ -436,10 +458,10 @@ static int read_trailer(Segment *segment) {
 
 /* Of what a crash left, everything that has an intact header is kept. Where it cannot be sealed, on
  * a file system that is full or read-only, it is used as it is. */
-static int recover(Segment *segment) {
-        uint64_t size;
+static int recover(Segment *segment, uint64_t *left) {
+        uint64_t size, one = PAGE;
 
-        int r = write_footer(segment, segment->map_size, &size);
+        int r = write_footer(segment, segment->map_size, segment->single ? &one : left, &size);
         if (r < 0 || size == 0 || size == segment->map_size)
                 return r;
         /* Not beyond the end of the file. */
@@ -449,7 +471,7 @@ static int recover(Segment *segment) {
         return r < 0 ? r : read_trailer(segment);
 }
 
-int segment_open(int fd, uint64_t number, Segment **ret) {
+int segment_open(int fd, uint64_t number, uint64_t *scan_left, Segment **ret) {
         _cleanup_(segment_unrefp) Segment *segment = NULL;
         struct stat st;
 
@@ -458,7 +480,8 @@ int segment_open(int fd, uint64_t number, Segment **ret) {
                 return r;
         if (fstat(fd, &st) < 0)
                 return -errno;
-        if (!S_ISREG(st.st_mode) || st.st_size < (off_t) sizeof(FileHeader))
+        if (!S_ISREG(st.st_mode) || st.st_size < (off_t) sizeof(FileHeader) ||
+            st.st_size > FILE_SIZE_MAX)
                 return -EBADMSG;
         r = segment_map(segment, (size_t) st.st_size, PROT_READ);
         if (r >= 0)
@@ -467,7 +490,7 @@ int segment_open(int fd, uint64_t number, Segment **ret) {
                 return r;
         r = read_trailer(segment);
         if (r == -EBADMSG)
-                r = recover(segment);
+                r = recover(segment, scan_left);
         if (r < 0)
                 return r;
         segment->state = SEGMENT_SEALED;

@@ -67,9 +67,10 @@ uint64_t segment_space(uint64_t file_size);
  * one record. Takes fd over, also on failure. -ENOSPC, other errno. */
 int segment_create(int fd, uint64_t number, uint64_t size, bool single, Segment **ret);
 /* Maps a segment file that an earlier process wrote. One that was not sealed is scanned for records
- * and sealed. Takes fd over, also on failure. -EBADMSG where it is none, -ENOTSUP where it is one
- * of another version of the format. */
-int segment_open(int fd, uint64_t number, Segment **ret);
+ * and sealed; *scan_left is how many bytes may be read for that, and is lowered by those that were.
+ * Takes fd over, also on failure. -EBADMSG where it is none, -ENOTSUP where it is one of another
+ * version of the format; other errno says nothing of the file. */
+int segment_open(int fd, uint64_t number, uint64_t *scan_left, Segment **ret);
 static inline Segment *segment_ref(Segment *segment) {
         ref_get(&segment->owner.ref);
         return segment;

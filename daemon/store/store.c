@@ -26,6 +26,7 @@ struct Store {
         DiskTier *disk; /* NULL without a directory */
         MemoryTier *memory;
         atomic_uint_least64_t in_transit; /* bytes of large objects collected in memory */
+        atomic_int disk_error;            /* of the last object that was to go to disk */
 };
 
 /* Either a place on disk or a buffer; which one is told by `data`. */
@@ -102,6 +103,16 @@ static int count_put(int r, uint64_t size) {
         return r;
 }
 
+/* Counts what the disk refuses, but not what could never fit. */
+static int reserve_on_disk(Store *store, uint64_t size, DiskReservation *ret) {
+        int r = disk_tier_reserve(store->disk, size, ret);
+        if (r != -EFBIG)
+                atomic_store(&store->disk_error, MIN(r, 0));
+        if (r < 0 && r != -EFBIG)
+                stat_add(STAT_STORE_DISK_REFUSED, 1);
+        return r;
+}
+
 static int put_on_disk(
         Store *store,
         StoreKind kind,
@@ -113,12 +124,9 @@ static int put_on_disk(
 
         if (!store->disk)
                 return -EFBIG;
-        int r = disk_tier_reserve(store->disk, size, &reservation);
-        if (r < 0) {
-                if (r != -EFBIG)
-                        stat_add(STAT_STORE_DISK_REFUSED, 1);
+        int r = reserve_on_disk(store, size, &reservation);
+        if (r < 0)
                 return r;
-        }
         if (size > 0)
                 memcpy(disk_reservation_data(&reservation), data, size);
         return disk_tier_commit(store->disk, &reservation, kind, oid, type);
@@ -203,12 +211,10 @@ static int writer_reserve(StoreWriter *writer) {
         if (!store->disk && !memory_tier_takes(store->memory, writer->size))
                 return -EFBIG;
         if (store->disk && disk_tier_is_large(store->disk, writer->size)) {
-                r = disk_tier_reserve(store->disk, writer->size, &writer->reservation);
+                r = reserve_on_disk(store, writer->size, &writer->reservation);
                 if (r >= 0)
                         return 0;
-                if (r != -EFBIG)
-                        stat_add(STAT_STORE_DISK_REFUSED, 1);
-                else if (!memory_tier_takes(store->memory, writer->size))
+                if (r == -EFBIG && !memory_tier_takes(store->memory, writer->size))
                         return r;
                 r = reserve_transit(store, writer->size, r);
                 if (r < 0)
@@ -302,6 +308,7 @@ void store_usage(Store *store, StoreUsage *ret) {
         memory_tier_usage(store->memory, &ret->n_objects, &ret->memory_bytes, &ret->memory_limit);
         if (store->disk)
                 disk_tier_usage(store->disk, ret);
+        ret->disk_error = atomic_load(&store->disk_error);
 }
 
 void store_set_limits(Store *store, const StoreConfig *config) {

@@ -34,6 +34,8 @@ typedef struct StoreConfig {
         const char *directory; /* created if missing; NULL: no disk tier, everything in memory */
         uint64_t disk_limit;   /* bytes on disk, never exceeded */
         uint64_t free_space_floor; /* bytes to leave free on that file system */
+        uint64_t scan_limit;   /* bytes that an opening may read to find what unfinished segments
+                                  hold; 0: 256 MiB, or two segments where those are larger */
         uint64_t memory_limit; /* bytes of the memory tier, never exceeded except by what is in use
                                 */
 } StoreConfig;
@@ -46,7 +48,8 @@ typedef struct ObjectRef {
         void *owner; /* private */
 } ObjectRef;
 
-/* Opens the store, recovering what a crash left: at most the unsealed segments are scanned. 0;
+/* Opens the store, recovering what a crash left: only unfinished segments are scanned, and no more
+ * than scan_limit of them, the newest first; what is beyond it is lost. 0;
  * -EBUSY where another daemon uses the directory; other errno where it cannot be used: then the
  * store may still be opened without one. */
 int store_open(const StoreConfig *config, Store **ret);
@@ -129,6 +132,7 @@ typedef struct StoreUsage {
         uint64_t disk_bytes, disk_limit;
         uint64_t memory_bytes, memory_limit;
         uint64_t n_segments;
+        int disk_error; /* negative errno where the disk did not take the last object; or 0 */
 } StoreUsage;
 void store_usage(Store *store, StoreUsage *ret);
 void store_set_limits(Store *store, const StoreConfig *config);

@@ -42,6 +42,7 @@
         X(STORE_PUT_BYTES, "store-put-bytes")                                                      \
         X(STORE_EVICTED, "store-evicted")                                                          \
         X(STORE_CORRUPT, "store-corrupt")                                                          \
+        X(STORE_SCANNED, "store-scanned")                                                          \
         X(STORE_DISK_REFUSED, "store-disk-refused")                                                \
         X(STORE_DISK_BYTES, "store-disk-bytes")                                                    \
         X(STORE_MEMORY_BYTES, "store-memory-bytes")                                                \

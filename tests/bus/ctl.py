@@ -213,7 +213,10 @@ def status(t):
     assert "acme: forbidden: The server refused the credentials" in text
     assert "\x1b" not in text
     t.ctl("refresh", "ready")
-    assert f", serves {t.mount}" in t.ctl("status")
+    text = t.ctl("status")
+    assert f", serves {t.mount}" in text and "stays in memory" not in text
+    t.ctl("refresh", "full")
+    assert 'stays in memory, as "/var/cache/x\\xff" takes nothing: No space left' in t.ctl("status")
 
 
 @case

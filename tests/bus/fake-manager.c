@@ -10,6 +10,7 @@
  *      Refresh("notice/CLASS/ORG")   makes an org work, but
  *      Refresh("ready")         makes the daemon ready
  *      Refresh("hosts")         makes servers known
+ *      Refresh("full")          makes the cache take nothing
  *      Prefetch("hold")         runs until it is cancelled
  *      Prefetch("fail/CLASS")   fails after a step
  *      Prefetch("forget/...")   is done, and gone as if its minute were over
@@ -60,7 +61,7 @@ typedef struct Pending {
 
 struct Manager {
         char *mount_point, *runtime_directory;
-        bool ready, knows_hosts;
+        bool ready, knows_hosts, cache_full;
         ManagerObserver observer;
         sd_event_source *work; /* defer: one step of everything */
         TAILQ_HEAD(, FakeOrg) orgs;
@@ -465,6 +466,8 @@ int manager_refresh(Manager *m, const char *path, ManagerDone done, void *userda
         }
         if (strcmp(path, "hosts") == 0)
                 m->knows_hosts = true;
+        if (strcmp(path, "full") == 0)
+                m->cache_full = true;
         if (strcmp(path, "release") == 0)
                 TAILQ_FOREACH (p, &m->pending, link)
                         p->held = false;
@@ -533,6 +536,14 @@ const char *manager_mount_point(const Manager *m) {
 
 const char *manager_runtime_directory(const Manager *m) {
         return m->runtime_directory;
+}
+
+const char *manager_cache_directory(const Manager *m) {
+        return "/var/cache/x\xff";
+}
+
+const char *manager_cache_error(Manager *m) {
+        return m->cache_full ? "No space left on device" : "";
 }
 
 bool manager_ready(const Manager *m) {

@@ -91,6 +91,9 @@ def manager_properties(t, client):
     assert values["RuntimeDirectory"] == t.runtime
     assert values["Pid"] == t.daemons[0].pid
     assert values["Ready"] is False
+    assert (values["CacheDirectory"], values["CacheError"]) == ("/var/cache/x\\xff", "")
+    client.call("Refresh", "(s)", "full")
+    assert client.get_all(PATH, MANAGER)["CacheError"] == "No space left on device"
     client.call("Refresh", "(s)", "ready")
     change = wait_for(lambda: client.named("PropertiesChanged"), "Ready changes")
     assert change[0] == (MANAGER, {"Ready": True}, [])

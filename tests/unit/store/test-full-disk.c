@@ -168,11 +168,33 @@ START_TEST(disk_is_read_only) {
 }
 END_TEST
 
+/* The file system goes, and an empty directory is in its place: what was mapped stays, what is new
+ * goes there. */
+START_TEST(the_file_system_goes_away) {
+        Store *store = NULL;
+
+        config.disk_limit = 5 * MIB;
+        ck_assert_int_eq(mount_disk(), 0); /* over the first, which tear_down() takes */
+        ck_assert_int_eq(store_open(&config, &store), 0);
+        int64_t refused = stat_get(STAT_STORE_DISK_REFUSED);
+        put_many(store, 0, 90);
+        ck_assert_int_eq(umount2(directory, MNT_DETACH), 0);
+        ck_assert_uint_eq(count(store, 0, 90), 90);
+        put_many(store, 1000, 1300);
+        ck_assert_int_eq(stat_get(STAT_STORE_DISK_REFUSED), refused);
+        store_close(store);
+        ck_assert_int_eq(store_open(&config, &store), 0);
+        ck_assert_uint_gt(count(store, 1000, 1300), 90);
+        store_close(store);
+}
+END_TEST
+
 static void add_tests(TCase *tc) {
         tcase_add_checked_fixture(tc, set_up, tear_down);
         tcase_add_test(tc, disk_smaller_than_the_limit);
         tcase_add_test(tc, disk_filled_by_somebody_else);
         tcase_add_test(tc, disk_is_read_only);
+        tcase_add_test(tc, the_file_system_goes_away);
 }
 
 CHECK_MAIN("store/full-disk", add_tests)
