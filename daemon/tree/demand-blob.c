@@ -53,9 +53,7 @@ static void on_object(Fetch *fetch, const Oid *oid, ObjectType type, uint64_t si
 
         if (type == OBJECT_BLOB) {
                 MUTEX_GUARD(&b->repo->lock);
-                if (b->first_usec == 0)
-                        b->first_usec = now_usec();
-                b->bytes_in += size;
+                fetch_queue_count_locked(&b->repo->queue, b, size);
                 feed = b->feed;
                 if (feed)
                         feed->n_calls++;
@@ -306,6 +304,23 @@ int demand_blob(Namespace *ns, const NsCall *call, Repo *repo, const Oid *oid) {
 bool demand_blob_is_coming(Repo *repo, const Oid *oid) {
         MUTEX_GUARD(&repo->lock);
         return fetch_queue_find_locked(&repo->queue, oid);
+}
+
+bool demand_blob_is_soon(Repo *repo, const Oid *oid) {
+        uint64_t rtt = rtt_usec(repo);
+
+        MUTEX_GUARD(&repo->lock);
+        const Want *want = fetch_queue_find_locked(&repo->queue, oid);
+        return want && fetch_queue_is_soon_locked(want, rtt);
+}
+
+bool demand_files_are_soon(Repo *repo, const Listing *l) {
+        bool soon = true;
+
+        for (size_t i = 0; i < l->n_entries && soon; i++)
+                if (listing_size(&l->entries[i]) == SIZE_UNKNOWN)
+                        soon = demand_blob_is_soon(repo, &l->entries[i].oid);
+        return soon;
 }
 
 /* Of a few wants, those that are here, or those that are not. */

@@ -43,6 +43,8 @@
 #define CAUGHT_UP_BATCH 500
 #define CAUGHT_UP_BYTES (UINT64_C(1) << 20)
 #define UNKNOWN_BYTES 8192 /* a file of unknown size, about */
+#define MEAN_FILES 64      /* so many files count as much as all before them */
+#define MEAN_MAX_BYTES (UINT64_C(1) << 20)
 
 /* Gathering: this part of the round trip, if that makes any difference. */
 #define GATHER_PART 8
@@ -53,6 +55,8 @@
 #define PREPARE_USEC_PER_WANT 100
 #define PREPARE_USEC (15 * USEC_PER_MSEC)
 #define BYTES_PER_USEC 50
+/* Beyond this nobody waits for a file who only wants to know its size. */
+#define SOON_USEC USEC_PER_SEC
 /* A walker comes upon its own read-ahead all the time. */
 #define WANTS_PER_REPEAT 4000
 
@@ -70,7 +74,7 @@ static uint64_t oid_hash(const Oid *oid) {
 }
 
 void fetch_queue_init(FetchQueue *q) {
-        *q = (FetchQueue){0};
+        *q = (FetchQueue){.mean_bytes = UNKNOWN_BYTES};
         for (FetchLane lane = 0; lane < _LANE_MAX; lane++)
                 TAILQ_INIT(&q->lanes[lane].queued);
         TAILQ_INIT(&q->active);
@@ -244,27 +248,49 @@ void fetch_queue_drop_locked(FetchQueue *q, Want *want) {
         free_if_pointless(q, b);
 }
 
+void fetch_queue_count_locked(FetchQueue *q, FetchBatch *b, uint64_t size) {
+        uint64_t mean = q->mean_bytes, counted = MIN(size, MEAN_MAX_BYTES);
+        uint64_t now = now_usec();
+
+        q->mean_bytes = mean - mean / MEAN_FILES + counted / MEAN_FILES;
+        if (b->lane == LANE_READAHEAD)
+                atomic_store_explicit(&q->ahead_usec, now, memory_order_relaxed);
+        if (b->first_usec == 0)
+                b->first_usec = now;
+        b->bytes_in += size;
+}
+
 /* --- readers who wait --- */
 
-/* Whether its answer is far off, compared to that of a request for it alone: by the bytes that come
- * before it, or, while the server is still preparing, by how much it has to prepare. */
-static bool is_far(const FetchBatch *b, const Want *want, uint64_t now, uint64_t rtt) {
-        uint64_t alone = rtt + PREPARE_USEC + blob_want_bytes(&want->blob) / BYTES_PER_USEC;
-        uint64_t expected;
-
-        if (b->lane == LANE_PREFETCH && atomic_load_explicit(&b->held, memory_order_relaxed))
-                return true;
+/* How long its answer takes from now on: by the bytes that come before it, or, while the server is
+ * still preparing, by how much it has to prepare. */
+static uint64_t expected_usec(const FetchBatch *b, const Want *want, uint64_t now, uint64_t rtt) {
         if (b->first_usec == 0) {
                 uint64_t elapsed = now - b->sent_usec;
                 uint64_t prepare = rtt + PREPARE_USEC + b->n_sent * PREPARE_USEC_PER_WANT;
                 /* What has taken long already may well take longer. */
-                expected = MAX(prepare > elapsed ? prepare - elapsed : 0, elapsed / 4) +
-                           want->offset / BYTES_PER_USEC;
-        } else {
-                uint64_t before = want->offset > b->bytes_in ? want->offset - b->bytes_in : 0;
-                expected = before * (now - b->first_usec) / MAX(b->bytes_in, UINT64_C(1));
+                return MAX(prepare > elapsed ? prepare - elapsed : 0, elapsed / 4) +
+                       want->offset / BYTES_PER_USEC;
         }
-        return expected > 2 * alone;
+        uint64_t before = want->offset > b->bytes_in ? want->offset - b->bytes_in : 0;
+        return before * (now - b->first_usec) / MAX(b->bytes_in, UINT64_C(1));
+}
+
+/* Whether its answer is far off, compared to that of a request for it alone. */
+static bool is_far(const FetchBatch *b, const Want *want, uint64_t now, uint64_t rtt) {
+        uint64_t alone = rtt + PREPARE_USEC + blob_want_bytes(&want->blob) / BYTES_PER_USEC;
+
+        if (b->lane == LANE_PREFETCH && atomic_load_explicit(&b->held, memory_order_relaxed))
+                return true;
+        return expected_usec(b, want, now, rtt) > 2 * alone;
+}
+
+bool fetch_queue_is_soon_locked(const Want *want, uint64_t rtt_usec) {
+        const FetchBatch *b = want->batch;
+
+        return b->lane != LANE_PREFETCH &&
+               (b->state != BATCH_SENT ||
+                expected_usec(b, want, now_usec(), rtt_usec) <= SOON_USEC + rtt_usec);
 }
 
 static bool may_repeat(const FetchBatch *b) {

@@ -95,7 +95,9 @@ typedef struct FetchQueue {
         FetchBatchList active; /* on the wire */
         unsigned n_active;
         FetchFeedList feeds;
-        bool trees_refused; /* the server takes no trees instead of their blobs */
+        uint64_t mean_bytes; /* of a file, as far as those that came tell: the last count most */
+        atomic_uint_least64_t ahead_usec; /* when read-ahead last came; relaxed, a hint */
+        bool trees_refused;               /* the server takes no trees instead of their blobs */
         bool timer_armed;
         Timer timer;   /* sends what was gathered; holds the repository while armed */
         Namespace *ns; /* for the timer */
@@ -124,6 +126,10 @@ void fetch_queue_merge_locked(FetchQueue *q, FetchBatch *b);
 /* A reader waits for what is on its way: sees to it that it comes soon. True: it waits for its turn
  * at its host, which is to be told (host_gates_raise()). */
 bool fetch_queue_promote_locked(FetchQueue *q, Want *want, uint64_t rtt_usec);
+/* It comes for a reader, or for one who is about to read, within a second or so. */
+bool fetch_queue_is_soon_locked(const Want *want, uint64_t rtt_usec);
+/* What a batch asked for, or brought besides, has come. */
+void fetch_queue_count_locked(FetchQueue *q, FetchBatch *b, uint64_t size);
 /* It is here. */
 void fetch_queue_drop_locked(FetchQueue *q, Want *want);
 /* The next request to send, which counts as on the wire from now on; or NULL, then *ret_when is

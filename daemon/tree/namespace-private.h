@@ -134,6 +134,10 @@ void demand_sizes_ahead(Namespace *ns, Checkout *c, Listing *l);
 int demand_blob(Namespace *ns, const NsCall *call, Repo *repo, const Oid *oid);
 /* It is on its way already. */
 bool demand_blob_is_coming(Repo *repo, const Oid *oid);
+/* It is for readers or for a walk, and about to come: so it brings its size, and nobody need be
+ * asked for that. The same of all files of a directory whose size is not known. */
+bool demand_blob_is_soon(Repo *repo, const Oid *oid);
+bool demand_files_are_soon(Repo *repo, const Listing *l);
 
 /* An object of this repository is in the store now: whoever waits for it can go on. */
 void demand_object_arrived(
@@ -191,5 +195,7 @@ int walk_missed(Namespace *ns, const NsCall *call, Node *file);
 /* A window is being asked for, of which a part may be on its way already. walk_missed() waits for
  * the whole of it. */
 bool walk_is_gathering(Checkout *c);
+/* The call waits for it: NS_PARKED or < 0; 1 where there is none. */
+int walk_await_window(Namespace *ns, const NsCall *call, Checkout *c);
 /* A file was read that is here: it may be time to ask for more. */
 void walk_read(Namespace *ns, Node *file);

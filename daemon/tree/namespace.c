@@ -225,7 +225,8 @@ child_of_owner(Namespace *ns, const NsCall *call, Node *dir, const char *name, N
 
 /* Somebody wants one entry whose size is not known. The first in a directory is likely to be read:
  * its content brings the size with it in one round trip. After that, or after a listing, all of the
- * directory's are. */
+ * directory's are. Who walks has his files on their way before he comes to them, and waits for
+ * those: sizes that they bring are not asked for beside them. */
 static int demand_entry_size(
         Namespace *ns,
         const NsCall *call,
@@ -238,8 +239,12 @@ static int demand_entry_size(
         mutex_lock(&c->lock);
         bool many = dir->dir_flags != 0;
         mutex_unlock(&c->lock);
-        if (many || c->repo->source->objects_in_memory)
+        if (c->repo->source->objects_in_memory)
                 return demand_sizes(ns, call, c, l);
+        if (many && !demand_blob_is_soon(c->repo, &e->oid)) {
+                int r = walk_await_window(ns, call, c);
+                return r > 0 ? demand_sizes(ns, call, c, l) : r;
+        }
         int r = demand_blob(ns, call, c->repo, &e->oid);
         if (r == NS_PARKED && call->waiter) {
                 MUTEX_GUARD(&c->lock);

@@ -210,10 +210,13 @@ int walk_gather(WalkGather *g, WalkCursor *cursor, const WalkPlace *stop) {
                 if (g->symlinks_only && e->kind != ENTRY_SYMLINK)
                         continue;
                 uint64_t size = listing_size(e);
+                bool known = size != SIZE_UNKNOWN;
+                if (!known && g->guess > 0)
+                        size = g->guess;
                 g->all_cost += walk_cost(size);
                 if (store_has(store, STORE_OBJECT, &e->oid))
                         continue;
-                if (g->max_object_size > 0 && size != SIZE_UNKNOWN && size > g->max_object_size) {
+                if (g->max_object_size > 0 && known && size > g->max_object_size) {
                         g->n_skipped++;
                         continue;
                 }

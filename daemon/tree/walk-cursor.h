@@ -60,6 +60,7 @@ typedef struct WalkGather {
         uint64_t max_cost;        /* 0: no limit */
         uint64_t max_object_size; /* larger ones are left out; 0: no limit */
         size_t max_looked;        /* entries */
+        uint64_t guess;           /* for the size of a file that nobody knows; 0: none */
         bool symlinks_only;
 
         BlobWant *wants; /* owned; not here */

@@ -149,20 +149,22 @@ typedef struct WalkPlan {
                 all_limit; /* all of the rest is likely to be read: taken up to this cost; 0: not */
 } WalkPlan;
 
-static bool is_recent(const Walker *walker, uint64_t now) {
+/* A walker who waits for a slow line is no later than what he waits for. */
+static bool is_recent(const Checkout *c, const Walker *walker, uint64_t now) {
         uint64_t last = atomic_load_explicit(&walker->read_usec, memory_order_relaxed);
+        uint64_t came = atomic_load_explicit(&c->repo->queue.ahead_usec, memory_order_relaxed);
 
-        return last != 0 && last + GAP_USEC > now;
+        return last != 0 && MAX(last, came) + GAP_USEC > now;
 }
 
 /* The walker that is about there. */
-static Walker *find_near(Walkers *w, const WalkPlace *place, uint64_t now) {
+static Walker *find_near(const Checkout *c, Walkers *w, const WalkPlace *place, uint64_t now) {
         Walker *best = NULL;
         unsigned best_distance = NEAR + 1;
 
         for (size_t i = 0; i < N_WALKERS; i++) {
                 Walker *walker = &w->walkers[i];
-                if (!is_recent(walker, now))
+                if (!is_recent(c, walker, now))
                         continue;
                 unsigned distance =
                         MIN(walk_place_distance(place, &walker->last),
@@ -230,7 +232,7 @@ static void plan_miss(
         unsigned scope = place->depth - miss->n_listed + (miss->n_listed > 0);
 
         MUTEX_GUARD(&w->lock);
-        Walker *walker = find_near(w, place, now);
+        Walker *walker = find_near(file->checkout, w, place, now);
         uint64_t window;
         if (walker) {
                 window = larger_window(walker, limits);
@@ -377,16 +379,26 @@ static int gather_window(const WalkPlan *plan, WalkGather *g, WalkPlace *ret_nex
         return r;
 }
 
+/* Who reads ahead of the sizes goes by those of the files that came last. */
+static uint64_t guess_size(const WalkPlan *plan) {
+        Repo *repo = plan->file->checkout->repo;
+
+        MUTEX_GUARD(&repo->lock);
+        return repo->queue.mean_bytes;
+}
+
 /* All of the rest, if that is not too much; else a window. */
 static int gather_plan(WalkPlan *plan, WalkGather *g, WalkPlace *ret_next, Oid *ret_tree) {
-        *g = (WalkGather){.max_looked = MAX_LOOKED};
+        const WalkGather empty = {.max_looked = MAX_LOOKED, .guess = guess_size(plan)};
+
+        *g = empty;
         if (plan->all_limit > 0) {
                 g->max_cost = plan->all_limit;
                 int r = gather_window(plan, g, ret_next, ret_tree);
                 if (r != 0)
                         return r;
                 walk_gather_done(g);
-                *g = (WalkGather){.max_looked = MAX_LOOKED};
+                *g = empty;
         }
         g->max_cost = plan->window;
         g->max_object_size = MAX(plan->window / 2, UINT64_C(1) << 20);
@@ -454,21 +466,27 @@ static void start_plan(const WalkPlan *plan) {
         pool_submit(ns->context->pool, &copy->task, TASK_NORMAL);
 }
 
-/* A window is being gathered that the file is likely to be in: asking for it alone would cost a
- * request, and say nothing about the walk. 1: the call waits for it; 0: there is none; < 0. */
-static int
-wait_for_plan(Namespace *ns, const NsCall *call, Checkout *c, Walkers *w, const WalkPlace *place) {
-        mutex_lock(&w->lock);
-        Walker *walker = find_near(w, place, now_usec());
-        unsigned slot = walker ? (unsigned) (walker - w->walkers) : 0;
-        mutex_unlock(&w->lock);
+/* 1: the call waits for it; 0: there is none; < 0. */
+static int wait_for_slot(Namespace *ns, const NsCall *call, Checkout *c, unsigned slot) {
         const FlightKey key = plan_key(c, slot);
-        if (!walker || !flight_exists(ns->flights, &key))
+
+        if (!flight_exists(ns->flights, &key))
                 return 0;
         int r = flight_join(ns->flights, &key, call->waiter);
         if (r > 0) /* it has landed just now */
                 flight_land(ns->flights, &key, 0, NULL);
         return r < 0 ? r : 1;
+}
+
+/* A window is being gathered that the file is likely to be in: asking for it alone would cost a
+ * request, and say nothing about the walk. As above. */
+static int
+wait_for_plan(Namespace *ns, const NsCall *call, Checkout *c, Walkers *w, const WalkPlace *place) {
+        mutex_lock(&w->lock);
+        Walker *walker = find_near(c, w, place, now_usec());
+        unsigned slot = walker ? (unsigned) (walker - w->walkers) : 0;
+        mutex_unlock(&w->lock);
+        return walker ? wait_for_slot(ns, call, c, slot) : 0;
 }
 
 /* The targets of links are small, and whoever wants one (`ls -l`) wants all of them; he need not
@@ -530,6 +548,17 @@ bool walk_is_gathering(Checkout *c) {
         return w && atomic_load(&w->n_gathering) > 0;
 }
 
+int walk_await_window(Namespace *ns, const NsCall *call, Checkout *c) {
+        if (!walk_is_gathering(c) || !call->waiter)
+                return 1;
+        for (unsigned slot = 0; slot < N_WALKERS; slot++) {
+                int r = wait_for_slot(ns, call, c, slot);
+                if (r != 0)
+                        return r < 0 ? r : NS_PARKED;
+        }
+        return 1;
+}
+
 /* It is time for more. */
 static void go_on(Namespace *ns, Node *file, Walkers *w, unsigned slot, bool crossed) {
         NsPrefetch limits = ns_prefetch(ns);
@@ -557,13 +586,13 @@ static void used(Namespace *ns, Node *file, unsigned tag) {
         Walkers *w = atomic_load(&file->checkout->walkers);
         Walker *walker = w ? &w->walkers[tag_slot(tag)] : NULL;
 
-        if (!walker || (atomic_load_explicit(&walker->window_id, memory_order_relaxed) & 63) !=
-                               tag_window(tag))
-                return; /* of a window before */
         uint64_t now = now_usec();
-        if (!is_recent(walker, now))
+        if (!walker || !is_recent(file->checkout, walker, now))
                 return;
         atomic_store_explicit(&walker->read_usec, now, memory_order_relaxed);
+        if ((atomic_load_explicit(&walker->window_id, memory_order_relaxed) & 63) !=
+            tag_window(tag))
+                return; /* of a window before */
         unsigned n = atomic_fetch_add_explicit(&walker->n_used, 1, memory_order_relaxed) + 1;
         uint64_t dir = atomic_load_explicit(&walker->dir, memory_order_relaxed);
         bool crossed = dir != 0 && dir != file->parent->id && n > MIN_USED_CROSSING;

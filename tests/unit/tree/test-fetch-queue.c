@@ -163,6 +163,45 @@ START_TEST(batches_are_bounded_by_bytes) {
 }
 END_TEST
 
+/* R8: whoever wants a size waits for the file that a walk is about to read, but for no job. */
+START_TEST(who_wants_a_size_waits_for_a_walk) {
+        const BlobWant ahead = blob(1, 1), job = blob(3000, 1);
+        FetchQueue q;
+
+        fetch_queue_init(&q);
+        add(&q, LANE_READAHEAD, 0, 2000, 1);
+        add(&q, LANE_PREFETCH, 3000, 10, 1);
+        ck_assert(fetch_queue_is_soon_locked(fetch_queue_find_locked(&q, &ahead.oid), FAR_RTT));
+        ck_assert(!fetch_queue_is_soon_locked(fetch_queue_find_locked(&q, &job.oid), FAR_RTT));
+        FetchBatch *b = expect(&q, LANE_READAHEAD, 2000);
+        ck_assert(fetch_queue_is_soon_locked(fetch_queue_find_locked(&q, &ahead.oid), FAR_RTT));
+        b->sent_usec -= 60 * USEC_PER_SEC;
+        ck_assert(!fetch_queue_is_soon_locked(fetch_queue_find_locked(&q, &ahead.oid), FAR_RTT));
+        end(&q, b);
+        end_all(&q);
+}
+END_TEST
+
+START_TEST(sizes_are_guessed_by_those_that_came) {
+        FetchQueue q;
+
+        fetch_queue_init(&q);
+        add(&q, LANE_READAHEAD, 0, 1, 1);
+        FetchBatch *b = expect(&q, LANE_READAHEAD, 1);
+        for (unsigned i = 0; i < 1000; i++)
+                fetch_queue_count_locked(&q, b, 100000);
+        ck_assert_uint_ge(q.mean_bytes, 99000);
+        ck_assert_uint_le(q.mean_bytes, 101000);
+        fetch_queue_count_locked(&q, b, UINT64_C(1) << 40);
+        ck_assert_uint_le(q.mean_bytes, 120000); /* one does not stand for all */
+        for (unsigned i = 0; i < 1000; i++)
+                fetch_queue_count_locked(&q, b, 100);
+        ck_assert_uint_le(q.mean_bytes, 200);
+        end(&q, b);
+        end_all(&q);
+}
+END_TEST
+
 /* A reader gets what is queued as read-ahead, with a little of what follows. */
 START_TEST(a_reader_catches_up) {
         FetchQueue q;
@@ -407,6 +446,8 @@ static void add_tests(TCase *tc) {
         tcase_add_test(tc, readers_go_before_the_others);
         tcase_add_test(tc, read_ahead_is_collected);
         tcase_add_test(tc, batches_are_bounded_by_bytes);
+        tcase_add_test(tc, who_wants_a_size_waits_for_a_walk);
+        tcase_add_test(tc, sizes_are_guessed_by_those_that_came);
         tcase_add_test(tc, a_reader_catches_up);
         tcase_add_test(tc, a_reader_does_not_wait_for_other_repositories);
         tcase_add_test(tc, a_reader_does_not_wait_for_a_job_that_is_held_back);
