@@ -31,8 +31,10 @@ struct Checkout {
         size_t n_awaited;
 
         struct SizesOperation *sizes; /* those under way (demand-sizes.c) */
-        Oid *sizes_later;             /* trees of directories listed while there were some; owned */
+        Oid *sizes_later;             /* trees of directories listed and not asked for yet; owned */
         size_t n_sizes_later;
+        bool sizes_armed;          /* they are going to be, */
+        uint64_t listed_usec;      /* some time after the last of them */
         uint64_t sizes_pause_usec; /* nobody asks for sizes ahead until then */
 
         _Atomic(struct Walkers *) walkers;  /* walker.c; NULL until something was read */

@@ -6,9 +6,12 @@
  * are fetched.
  *
  * Listing a directory asks for sizes, too, but does not wait for them, and never has content
- * fetched: a walk of names runs ahead of the first answer. However fast it is, one request is under
- * way for it; what was listed meanwhile is remembered, and asked for after that unless it came with
- * it. So each checkout knows its operations, and who wants sizes that are on their way joins the
+ * fetched. A walk of names (`find`) would only be slowed down by what it does not want: so what was
+ * listed is remembered, and asked for when nothing has been listed for a moment, one request at a
+ * time, unless it came by then. Who wants a size (`ls -l`) asks at once. What is being read brings
+ * its sizes with it.
+ *
+ * Each checkout knows its operations, and who wants sizes that are on their way joins the
  * one that brings them. What one will cover is not known before it has looked through the trees (on
  * a worker, a second for the largest repositories): until then others wait for that, and then join
  * it or begin one of their own, which leaves out what is on its way. */
@@ -26,6 +29,9 @@
 #define MAX_LATER 4096 /* directories */
 /* A server that told less than it was asked for is not asked ahead for that long. */
 #define PAUSE_USEC (60 * USEC_PER_SEC)
+/* Without a listing, until their sizes are asked for: longer than a walk pauses, and less than it
+ * takes to type the next command. */
+#define QUIET_USEC (100 * USEC_PER_MSEC)
 
 typedef struct SizesOperation SizesOperation;
 struct SizesOperation {
@@ -151,14 +157,18 @@ static void leave_list(SizesOperation *op) {
 
 /* Which directories are complete before anybody asked. */
 static void note_children(const SizesOperation *op) {
-        for (size_t i = 0; i < op->walk.n_listings; i++)
+        for (size_t i = 0; i < op->walk.n_listings; i++) {
+                const Listing *l = op->walk.listings[i];
+                if (!op->ahead && oid_equal(&l->oid, &op->listing->oid))
+                        continue;
                 if (ns_sizes_known(op->ns, op->walk.listings[i]))
-                        ahead_note(AHEAD_CHILDREN, &op->walk.listings[i]->oid);
+                        ahead_note(AHEAD_CHILDREN, &l->oid);
                 else
                         ahead_dropped(AHEAD_CHILDREN, 1);
+        }
 }
 
-/* One that was listed while others were asked for; false where there is none, or it is still so. */
+/* One that was listed; false where there is none, or others are being asked for. */
 static bool take_later(Checkout *c, Oid *ret) {
         MUTEX_GUARD(&c->lock);
         if (c->sizes || c->n_sizes_later == 0)
@@ -171,14 +181,17 @@ static bool take_later(Checkout *c, Oid *ret) {
         return true;
 }
 
+static void begin_ahead(Namespace *ns, Checkout *c, Listing *l);
+
 static void begin_later(Namespace *ns, Checkout *c) {
         const NsCall call = {.flags = NS_MAY_BLOCK};
         Oid tree;
 
         while (take_later(c, &tree)) {
                 _cleanup_(listing_unrefp) Listing *l = NULL;
-                if (ns_listing(ns, &call, NULL, &tree, &l) > 0 && !ns_sizes_known(ns, l))
-                        demand_sizes_ahead(ns, c, l);
+                if (ns_listing(ns, &call, NULL, &tree, &l) > 0 && !ns_sizes_known(ns, l) &&
+                    !walk_is_gathering(c) && !demand_files_are_soon(c->repo, l))
+                        begin_ahead(ns, c, l);
         }
 }
 
@@ -186,8 +199,7 @@ static void end(SizesOperation *op, int result, const Failure *failure) {
         Namespace *ns = op->ns;
 
         leave_list(op);
-        if (op->ahead)
-                note_children(op);
+        note_children(op);
         flight_land(ns->flights, &op->plan_key, 0, NULL); /* nothing was asked for */
         flight_land(ns->flights, &op->key, result, failure);
         begin_later(ns, op->checkout);
@@ -486,10 +498,78 @@ int demand_sizes(Namespace *ns, const NsCall *call, Checkout *c, Listing *l) {
         return NS_PARKED;
 }
 
-void demand_sizes_ahead(Namespace *ns, Checkout *c, Listing *l) {
+/* Out of memory, or stopping: whoever wants them asks himself. */
+static void begin_ahead(Namespace *ns, Checkout *c, Listing *l) {
         SizesOperation *op;
 
-        /* Out of memory, or stopping: whoever wants them asks himself. */
-        if (ns_prefetch(ns).children && join_or_begin(ns, NULL, c, l, &op) > 0)
+        if (join_or_begin(ns, NULL, c, l, &op) > 0)
                 pool_submit(ns->context->pool, &op->task, TASK_NORMAL);
+}
+
+/* --- after listings --- */
+
+typedef struct QuietOperation {
+        Timer timer;
+        Namespace *ns;
+        Checkout *checkout; /* a reference */
+} QuietOperation;
+
+static bool is_quiet(Checkout *c, uint64_t *ret_when) {
+        MUTEX_GUARD(&c->lock);
+        *ret_when = c->listed_usec + QUIET_USEC;
+        c->sizes_armed = *ret_when > now_usec();
+        return !c->sizes_armed;
+}
+
+static void on_quiet_timer(Task *task) {
+        QuietOperation *op = container_of(task, QuietOperation, timer.task);
+        Namespace *ns = op->ns;
+        uint64_t when;
+
+        bool quiet = is_quiet(op->checkout, &when);
+        /* Waiting on is an operation of its own, which does not begin once the name space stops. */
+        if (!quiet && ns_operation_begin(ns) == 0)
+                timers_arm(ns->timers, &op->timer, when);
+        else {
+                if (quiet)
+                        begin_later(ns, op->checkout);
+                checkout_unref(op->checkout);
+                free(op);
+        }
+        ns_operation_end(ns);
+}
+
+/* True: the timer is the caller's to arm. */
+static bool remember(Checkout *c, const Oid *tree) {
+        uint64_t now = now_usec();
+
+        MUTEX_GUARD(&c->lock);
+        if (c->sizes_pause_usec > now)
+                return false;
+        c->listed_usec = now;
+        remember_locked(c, tree);
+        bool armed = c->sizes_armed;
+        c->sizes_armed = true;
+        return !armed;
+}
+
+static void disarm(Checkout *c) {
+        MUTEX_GUARD(&c->lock);
+        c->sizes_armed = false;
+}
+
+void demand_sizes_ahead(Namespace *ns, Checkout *c, Listing *l) {
+        void *memory;
+
+        if (!ns_prefetch(ns).children || !remember(c, &l->oid))
+                return;
+        if (demand_begin(ns, sizeof(QuietOperation), &memory) < 0) {
+                disarm(c);
+                return;
+        }
+        QuietOperation *op = memory;
+        op->ns = ns;
+        op->checkout = checkout_ref(c);
+        op->timer.task.run = on_quiet_timer;
+        timers_arm(ns->timers, &op->timer, now_usec() + QUIET_USEC);
 }

@@ -24,9 +24,10 @@ typedef struct SizeSource {
         size_t n_oids[16];     /* of each of them */
         size_t n_asked;        /* of all together */
         size_t n_blob_oids;
-        Oid tree, root; /* of the last */
-        bool hold;      /* fetches for sizes wait for answer_held() */
-        Fetch *held[4]; /* a ring */
+        Oid tree, root;  /* of the last */
+        bool hold;       /* fetches for sizes wait for answer_held(); */
+        bool hold_blobs; /* those for blobs, too */
+        Fetch *held[4];  /* a ring */
         unsigned n_held, n_answered;
         sem_t arrived;
 } SizeSource;
@@ -50,7 +51,8 @@ static void tell_sizes(SizeSource *s, Fetch *fetch) {
 static void size_fetch(Source *source, Fetch *fetch) {
         SizeSource *s = container_of(source, SizeSource, source);
 
-        if (fetch->kind == FETCH_SIZES && s->hold) {
+        if ((fetch->kind == FETCH_SIZES && s->hold) ||
+            (fetch->kind == FETCH_BLOBS && s->hold_blobs)) {
                 s->held[s->n_held++ % ELEMENTSOF(s->held)] = fetch;
                 ck_assert_int_eq(sem_post(&s->arrived), 0);
                 return;
@@ -73,7 +75,12 @@ static void await_held(SizeSource *s) {
 
 /* The first that is not answered yet. When this returns its operation has ended. */
 static void answer(SizeSource *s) {
-        tell_sizes(s, s->held[s->n_answered++ % ELEMENTSOF(s->held)]);
+        Fetch *fetch = s->held[s->n_answered++ % ELEMENTSOF(s->held)];
+
+        if (fetch->kind == FETCH_SIZES)
+                tell_sizes(s, fetch);
+        else
+                source_fetch(s->inner, fetch);
 }
 
 static void answer_held(SizeSource *s) {
@@ -302,9 +309,10 @@ START_TEST(what_is_listed_meanwhile_is_asked_for_after) {
         s.source.hold = true;
         s.source.source.sizes_per_fetch = 4;
         check_list(&s.f, "f/r", "a\nb\nc\nd\nsub\n");
+        await_held(&s.source);
         check_list(&s.f, "f/r/sub", "e\nf\ng\n");
         ck_assert_uint_eq(flight_count(s.f.flights), 1);
-        answer_held(&s.source);
+        answer(&s.source);
         answer_held(&s.source);
         ck_assert_uint_eq(flight_count(s.f.flights), 0);
         ck_assert_uint_eq(s.source.n_sizes, 2);
@@ -319,17 +327,21 @@ END_TEST
 /* Who wants what an operation turns out not to bring does not wait for its answer. */
 START_TEST(a_waiter_that_is_not_covered_goes_on) {
         SizesFixture s;
-        Caller caller;
+        Caller first, caller;
         NsAttr attr;
 
         sizes_fixture_init(&s);
         fetch_trees(&s.f);
-        int64_t sub = fs_walk(&s.f, "f/r/sub");
+        set_children(&s.f, false);
+        int64_t root = fs_walk(&s.f, "f/r"), sub = fs_walk(&s.f, "f/r/sub");
+        check_list(&s.f, "f/r", "a\nb\nc\nd\nsub\n");
         _cleanup_(checkout_unrefp) Checkout *c = sizes_fixture_checkout(&s);
         checkout_trees_begin(c);
         s.source.hold = true;
         s.source.source.sizes_per_fetch = 4;
-        check_list(&s.f, "f/r", "a\nb\nc\nd\nsub\n");
+        caller_init(&first);
+        int of_first = ns_lookup(s.f.ns, &first.call, (uint64_t) root, "a", &attr);
+        ck_assert_int_eq(of_first, NS_PARKED);
         caller_init(&caller);
         int r = ns_lookup(s.f.ns, &caller.call, (uint64_t) sub, "e", &attr);
         ck_assert_int_eq(r, NS_PARKED);
@@ -340,10 +352,56 @@ START_TEST(a_waiter_that_is_not_covered_goes_on) {
         ck_assert_int_eq(r, NS_PARKED);
         answer(&s.source);
         answer_held(&s.source);
+        ck_assert(caller_waits(&first, &of_first));
         ck_assert(caller_waits(&caller, &r));
         ck_assert_int_eq(ns_lookup(s.f.ns, &caller.call, (uint64_t) sub, "e", &attr), 1);
         ck_assert_uint_eq(s.source.n_oids[0], 4);
         ck_assert_uint_eq(s.source.n_oids[1], 3);
+        sizes_fixture_done(&s);
+}
+END_TEST
+
+static void read_ahead(SizesFixture *s, Checkout *c, const char *name) {
+        const NsCall call = {.flags = NS_MAY_BLOCK};
+        _cleanup_(listing_unrefp) Listing *root = NULL, *l = NULL;
+        CheckoutState state;
+        BlobWant wants[3];
+
+        checkout_get_state(c, &state);
+        ck_assert_int_eq(ns_listing(s->f.ns, &call, NULL, &state.root, &root), 1);
+        const ListingEntry *e = listing_find(root, name, strlen(name));
+        ck_assert_ptr_nonnull(e);
+        ck_assert_int_eq(ns_listing(s->f.ns, &call, NULL, &e->oid, &l), 1);
+        ck_assert_uint_eq(l->n_entries, ELEMENTSOF(wants));
+        for (size_t i = 0; i < ELEMENTSOF(wants); i++)
+                wants[i] = (BlobWant){.oid = l->entries[i].oid, .size = SIZE_UNKNOWN};
+        fetch_queue_ahead(s->f.ns, c->repo, NULL, wants, ELEMENTSOF(wants), LANE_READAHEAD);
+}
+
+/* R8: the files of a walk are on their way, and bring what a listing would have asked for. */
+START_TEST(what_is_being_read_brings_its_sizes) {
+        SizesFixture s;
+        Caller caller;
+        NsAttr attr;
+
+        sizes_fixture_init(&s);
+        fetch_trees(&s.f);
+        set_children(&s.f, false);
+        int64_t sub = fs_walk(&s.f, "f/r/sub");
+        _cleanup_(checkout_unrefp) Checkout *c = sizes_fixture_checkout(&s);
+        s.source.hold = s.source.hold_blobs = true;
+        read_ahead(&s, c, "sub");
+        await_held(&s.source);
+        check_list(&s.f, "f/r/sub", "e\nf\ng\n");
+        caller_init(&caller);
+        int r = ns_lookup(s.f.ns, &caller.call, (uint64_t) sub, "f", &attr);
+        ck_assert_int_eq(r, NS_PARKED);
+        answer(&s.source);
+        ck_assert(caller_waits(&caller, &r));
+        for (const char *const *path = (const char *const[]){"f/r/sub/e", "f/r/sub/g", NULL}; *path;
+             path++)
+                ck_assert_uint_eq(size_of(&s.f, *path), 1);
+        ck_assert_uint_eq(s.source.n_sizes, 0);
         sizes_fixture_done(&s);
 }
 END_TEST
@@ -430,6 +488,7 @@ static void add_tests(TCase *tc) {
         tcase_add_test(tc, sizes_are_not_asked_ahead_where_that_is_off);
         tcase_add_test(tc, what_is_listed_meanwhile_is_asked_for_after);
         tcase_add_test(tc, a_waiter_that_is_not_covered_goes_on);
+        tcase_add_test(tc, what_is_being_read_brings_its_sizes);
         tcase_add_test(tc, readers_of_a_large_repository_do_not_starve);
 }
 
