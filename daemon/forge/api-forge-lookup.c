@@ -250,7 +250,7 @@ static void look_for_repo(LookupOp *op) {
         const ApiForgeOps *ops = op->forge->ops;
         Failure failure;
 
-        if (op->lookup->listed) {
+        if (op->lookup->listed || op->lookup->found_at) {
                 if (set_source(op, op->owner, op->lookup->name))
                         lookup_found_repo(op);
                 else

@@ -239,6 +239,23 @@ static void on_early_refs(void *userdata) {
         lookup_end(op, r, source, &failure);
 }
 
+/* Where it was found before. Elsewhere than the org's URL says a redirect led there, and what the
+ * org's server may know is not for that one. */
+static void take_for_granted(LookupOp *op) {
+        const ForgeContext *context = op->forge->context;
+        const char *url = op->lookup->found_at, *org = op->forge->org->url;
+        Secrets *secrets = strncmp(url, org, strlen(org)) == 0 ? op->forge->secrets : NULL;
+        const GitCapabilities nothing = {0};
+        Failure failure = {0};
+        Source *source = NULL;
+
+        int r = git_source_new_known(
+                context, url, secrets, GIT_UNKNOWN, &nothing, /* refs= */ NULL, &source);
+        if (r < 0)
+                (void) failure_set(&failure, FAILURE_LOCAL, "cannot use what is known of %s", url);
+        lookup_end(op, r, source, &failure);
+}
+
 /* True if the answer comes to on_early_refs(). */
 static bool ask_known_host(LookupOp *op) {
         const ForgeContext *context = op->forge->context;
@@ -265,6 +282,10 @@ static bool ask_known_host(LookupOp *op) {
 static void lookup_run(Task *task) {
         LookupOp *op = container_of(task, LookupOp, task);
 
+        if (op->lookup->found_at) {
+                take_for_granted(op);
+                return;
+        }
         if (ask_known_host(op)) {
                 git_early_refs_then(op->early, on_early_refs, op);
                 return;

@@ -98,6 +98,9 @@ struct ForgeLookup {
         const char *owner, *name; /* borrowed from the caller until done; owner as in ForgeList */
         bool listed; /* a listing says that it is a repository: it need not be asked for
                         again */
+        /* Source.url of the repository when it was found before: that is believed, and nobody is
+         * asked. NULL: it was not, or that does not do. */
+        const char *found_at;
         void (*done)(
                 ForgeLookup *lookup, int result, const ForgeFound *found, const Failure *failure);
 };

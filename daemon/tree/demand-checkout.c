@@ -7,7 +7,14 @@
  *                                 until none is missing
  *
  * A look-up makes the checkout as soon as the root tree is here: the trees below it are used as
- * they arrive. */
+ * they arrive.
+ *
+ * Nobody waits long for a server that does not answer. Where the first question fails for that
+ * reason, or has no answer yet when DEMAND_PATIENCE_USEC are over, those who wait are shown what is
+ * remembered: the checkout as it is, or the commit that the ref showed in an earlier process. What
+ * the server says later is followed as any other move. So the flight of a look-up is landed by one
+ * of two, and an operation has two references: its own, and that of `patience` until that was
+ * disarmed or has run. */
 
 #include <errno.h>
 #include <stdio.h>
@@ -15,6 +22,7 @@
 
 #include "object/commit-object.h"
 #include "tree/namespace-private.h"
+#include "tree/remembered.h"
 #include "util/stats.h"
 
 /* A comparison that still misses trees after this many fetches will not get better: the store is
@@ -23,6 +31,12 @@
 
 typedef struct CheckoutOperation {
         Fetch fetch;
+        Ref ref;
+        Timer patience;       /* not of a refresh */
+        atomic_bool answered; /* the server says what the ref is: it is worth waiting for */
+        atomic_bool recalled; /* what is remembered was shown */
+        int result;           /* what to land with in the end, unless that was shown */
+        Failure failure;
         Namespace *ns;
         Repo *repo;
         Checkout *checkout; /* the one being refreshed; NULL in a look-up */
@@ -30,6 +44,7 @@ typedef struct CheckoutOperation {
         FlightKey key;
         CheckoutState state; /* where the ref points now */
         bool moves;
+        bool news;     /* of a refresh: it points elsewhere than before */
         bool blindly;  /* see checkout_move() */
         bool stale_ok; /* see demand_check() */
         unsigned rounds;
@@ -48,8 +63,62 @@ static void remember_negative(CheckoutOperation *op) {
         owner_add_negative(op->repo->owner, name, now_usec() + ns_negative_timeout(op->ns, NULL));
 }
 
+static void operation_unref(CheckoutOperation *op) {
+        Namespace *ns = op->ns;
+
+        if (!ref_put(&op->ref))
+                return;
+        if (op->result < 0 && !atomic_load(&op->recalled))
+                flight_land(ns->flights, &op->key, op->result, &op->failure);
+        checkout_unref(op->checkout);
+        checkout_unref(op->early);
+        repo_unref(op->repo);
+        free(op->oids);
+        free(op);
+        ns_operation_end(ns);
+}
+
+static void nobody_waits(int result, const Failure *failure, void *userdata) {
+}
+
+/* What was remembered is shown, and the server says something else. */
+static void follow_recalled(CheckoutOperation *op) {
+        _cleanup_(checkout_unrefp) Checkout *c = repo_find_checkout(op->repo, op->refspec);
+        CheckoutState shown;
+
+        if (!c)
+                return;
+        checkout_get_state(c, &shown);
+        if (!oid_equal(&shown.commit, &op->state.commit))
+                (void) ns_refresh(op->ns, c, nobody_waits, NULL); /* or the next poll does it */
+}
+
+static void remember(CheckoutOperation *op, int result) {
+        RememberedRef ref = {.commit = op->state.commit, .moves = op->moves};
+
+        if (result == -ENOENT && !op->checkout)
+                remember_no_ref(op->ns, op->repo, op->refspec);
+        if (result < 0 || (op->checkout && !op->news))
+                return;
+        memcpy(ref.resolved, op->resolved, sizeof(ref.resolved));
+        remember_ref(op->ns, op->repo, op->refspec, &ref);
+}
+
+/* Ends the waiting by what is remembered, if anything is. Takes the reference of `patience`. */
+static void recall(CheckoutOperation *op);
+
+/* The name does not exist: nobody was shown that it does. */
+static void deny(CheckoutOperation *op) {
+        remember_negative(op);
+        if (op->checkout)
+                repo_remove_checkout(op->repo, op->checkout);
+}
+
 static void operation_end(CheckoutOperation *op, int result, const Failure *failure) {
         Namespace *ns = op->ns;
+        bool look_up = !op->checkout || op->stale_ok;
+        bool disarmed = timers_disarm(ns->timers, &op->patience);
+        bool unanswered = !op->checkout && !op->early && remembered_will_do(result, failure);
 
         if (op->checkout) {
                 stat_add(STAT_REFRESH_FAILED, result < 0);
@@ -57,20 +126,22 @@ static void operation_end(CheckoutOperation *op, int result, const Failure *fail
                  * and until then the last known commit is served. */
                 checkout_set_checked(op->checkout, now_usec());
         }
-        if (result == -ENOENT && !op->early && (!op->checkout || op->stale_ok)) {
-                remember_negative(op);
-                if (op->checkout)
-                        repo_remove_checkout(op->repo, op->checkout);
-        }
+        if (result == -ENOENT && !op->early && look_up && !atomic_load(&op->recalled))
+                deny(op);
         ns_report(ns, op->repo->org, result, failure);
-        if (!op->early) /* else it has landed, and there may be another one of that name */
+        if (unanswered) {
+                op->result = result;
+                op->failure = *failure;
+        } else if (!op->early) /* else it has landed, and there may be another one of that name */
                 flight_land(ns->flights, &op->key, op->stale_ok ? 0 : result, failure);
-        checkout_unref(op->checkout);
-        checkout_unref(op->early);
-        repo_unref(op->repo);
-        free(op->oids);
-        free(op);
-        ns_operation_end(ns);
+        remember(op, result);
+        if (result >= 0 && !op->checkout)
+                follow_recalled(op);
+        if (disarmed && unanswered)
+                recall(op);
+        else if (disarmed)
+                operation_unref(op);
+        operation_unref(op);
 }
 
 /* Reads the commit, through annotated tags. 1, 0 where it is not in the store, < 0. */
@@ -101,6 +172,42 @@ static int read_commit(Store *store, Oid *oid, CheckoutState *ret) {
         return -ELOOP;
 }
 
+static void show_remembered(CheckoutOperation *op) {
+        _cleanup_(checkout_unrefp) Checkout *c = NULL;
+        Namespace *ns = op->ns;
+        RememberedRef ref;
+        CheckoutState state;
+
+        if (remembered_ref(ns, op->repo, op->refspec, &ref) <= 0 ||
+            read_commit(ns->context->store, &ref.commit, &state) <= 0 ||
+            checkout_new(op->repo, op->refspec, ref.resolved, ref.moves, &state, &c) < 0)
+                return;
+        checkout_unref(repo_add_checkout(op->repo, c));
+        stat_add(STAT_RECALLED, 1);
+        atomic_store(&op->recalled, true);
+        flight_land(ns->flights, &op->key, 0, NULL);
+}
+
+static void recall(CheckoutOperation *op) {
+        if (!op->checkout)
+                show_remembered(op);
+        else {
+                atomic_store(&op->recalled, true);
+                checkout_set_checked(op->checkout, now_usec());
+                flight_land(op->ns->flights, &op->key, 0, NULL);
+        }
+        operation_unref(op);
+}
+
+static void patience_ends(Task *task) {
+        CheckoutOperation *op = container_of(task, CheckoutOperation, patience.task);
+
+        if (atomic_load(&op->answered))
+                operation_unref(op);
+        else
+                recall(op);
+}
+
 static void next_fetch(CheckoutOperation *op, FetchKind kind, Oid *oids, size_t n) {
         free(op->oids);
         op->oids = oids;
@@ -115,6 +222,10 @@ static void next_fetch(CheckoutOperation *op, FetchKind kind, Oid *oids, size_t 
 static void move(CheckoutOperation *op) {
         Oid *missing = NULL;
         size_t n_missing = 0;
+        CheckoutState now;
+
+        checkout_get_state(op->checkout, &now);
+        op->news = op->news || !oid_equal(&now.commit, &op->state.commit);
 
         int r = checkout_move(op->ns, op->checkout, &op->state, op->blindly, &missing, &n_missing);
         if (r <= 0) {
@@ -171,6 +282,7 @@ static void ref_resolved(CheckoutOperation *op) {
         Oid commit = op->fetch.commit;
         int r = 0;
 
+        atomic_store(&op->answered, true);
         op->moves = op->fetch.moves;
         memcpy(op->resolved, op->fetch.resolved, sizeof(op->resolved));
         if (oid_is_none(&commit)) {
@@ -249,6 +361,8 @@ static void operation_start(
         if (!op)
                 return;
         memcpy(op->refspec, refspec, len);
+        op->ref = REF_INIT;
+        op->patience.task.run = patience_ends;
         op->ns = ns;
         op->repo = repo_ref(repo);
         op->checkout = c ? checkout_ref(c) : NULL;
@@ -264,6 +378,10 @@ static void operation_start(
          * checkout would otherwise change its meaning under its users. */
         if (c && strncmp(c->resolved, "refs/", strlen("refs/")) == 0)
                 op->fetch.refname = c->resolved;
+        if (!c || stale_ok) {
+                ref_get(&op->ref);
+                timers_arm(ns->timers, &op->patience, now_usec() + DEMAND_PATIENCE_USEC);
+        }
         next_fetch(op, FETCH_REF, NULL, 0);
 }
 

@@ -1,6 +1,6 @@
-/* Asking for things, part one: flights, and the two demands that concern an owner. What one demand
- * is for is found in the caches again when its flight has landed; nothing is handed from the
- * operation to the waiter. */
+/* Asking for things, part one: flights, and what the demands share. What one demand is for is found
+ * in the caches again when its flight has landed; nothing is handed from the operation to the
+ * waiter. */
 
 #include <errno.h>
 #include <limits.h>
@@ -175,15 +175,20 @@ void ns_owner_changed(Namespace *ns, Owner *owner) {
         node_table_put(ns->nodes, node);
 }
 
+void ns_name_changed(Namespace *ns, Owner *owner, const char *name) {
+        Node *node = owner_node(ns, owner);
+
+        if (!node)
+                return;
+        ns_entry_changed(ns, node->id, name);
+        node_table_put(ns->nodes, node);
+}
+
 void ns_doubt_owner(Namespace *ns, Owner *owner) {
         if (!owner->parent)
                 return;
         atomic_store(&owner->doubted_until_usec, OWNER_DOUBTED);
-        Node *up = owner_node(ns, owner->parent);
-        if (!up)
-                return;
-        ns_entry_changed(ns, up->id, owner->name);
-        node_table_put(ns->nodes, up);
+        ns_name_changed(ns, owner->parent, owner->name);
 }
 
 typedef struct TellName {
@@ -230,107 +235,4 @@ void ns_follow_list(Namespace *ns, Owner *owner, NameList *list) {
 
         owner_follow_list(owner, list, tell_name, &tell);
         node_table_put(ns->nodes, node);
-}
-
-/* --- one name --- */
-
-typedef struct NameOperation {
-        ForgeLookup lookup;
-        Namespace *ns;
-        Owner *owner;
-        FlightKey key;
-        char name[];
-} NameOperation;
-
-/* What is below it was found to exist. */
-static void owner_proven(Namespace *ns, Owner *owner) {
-        for (; owner->parent; owner = owner->parent)
-                if (atomic_exchange(&owner->doubted_until_usec, 0) != 0)
-                        ns_owner_changed(ns, owner->parent);
-}
-
-/* 1: it was not shown before; 0; < 0. */
-static int found_repo(NameOperation *op, Source *source) {
-        _cleanup_(repo_unrefp) Repo *repo = NULL;
-
-        owner_proven(op->ns, op->owner);
-        owner_forget_owner(op->owner, op->name);
-        int r = owner_add_repo(op->owner, op->name, source, &repo);
-        if (r < 0)
-                return r;
-        return atomic_exchange(&repo->doubtful, false) || r > 0;
-}
-
-static int found_owner(NameOperation *op, bool unproven) {
-        _cleanup_(owner_unrefp) Owner *owner = NULL;
-        uint64_t until = unproven ? now_usec() + ns_negative_timeout(op->ns, NULL) : 0;
-
-        owner_forget_repo(op->owner, op->name);
-        int r = owner_add_owner(op->owner, op->name, &owner);
-        if (r < 0)
-                return r;
-        bool was_shown = r == 0 && atomic_load(&owner->doubted_until_usec) == 0;
-        atomic_store(&owner->doubted_until_usec, until);
-        return !was_shown && !unproven;
-}
-
-static void not_found(NameOperation *op) {
-        owner_forget_repo(op->owner, op->name);
-        owner_forget_owner(op->owner, op->name);
-        owner_add_negative(op->owner, op->name, now_usec() + ns_negative_timeout(op->ns, NULL));
-}
-
-static void
-name_found(ForgeLookup *lookup, int result, const ForgeFound *found, const Failure *failure) {
-        NameOperation *op = container_of(lookup, NameOperation, lookup);
-        Namespace *ns = op->ns;
-        _cleanup_(source_unrefp) Source *source = found ? found->source : NULL;
-
-        if (found) {
-                result = found->kind == FORGE_REPO ? found_repo(op, source)
-                                                   : found_owner(op, found->unproven);
-                if (result > 0 && owner_lacks(op->owner, op->name))
-                        ns_owner_changed(ns, op->owner);
-        } else if (result == -ENOENT)
-                not_found(op);
-        ns_report(ns, op->owner->org, result, failure);
-        flight_land(ns->flights, &op->key, MIN(result, 0), failure);
-        owner_unref(op->owner);
-        free(op);
-        ns_operation_end(ns);
-}
-
-/* Somebody else asked just before, and it came. */
-static bool is_known(Owner *owner, const char *name) {
-        _cleanup_(repo_unrefp) Repo *repo = owner_find_repo(owner, name);
-        _cleanup_(owner_unrefp) Owner *child = owner_find_owner(owner, name);
-
-        return (repo && !atomic_load(&repo->doubtful)) || (child && owner_is_believed(child));
-}
-
-int demand_name(Namespace *ns, const NsCall *call, Owner *owner, const char *name) {
-        FlightKey key = demand_key_name(owner, DEMAND_NAME, name);
-        size_t len = strlen(name) + 1;
-        ForgeEntryKind kind;
-
-        int r = demand_join(ns, call, &key);
-        if (r <= 0)
-                return r;
-        if (is_known(owner, name)) {
-                flight_land(ns->flights, &key, 0, NULL);
-                return NS_PARKED;
-        }
-        NameOperation *op = demand_start(ns, &key, sizeof(*op) + len);
-        if (!op)
-                return NS_PARKED;
-        memcpy(op->name, name, len);
-        op->lookup.owner = owner->path;
-        op->lookup.name = op->name;
-        op->lookup.listed = owner_lists(owner, name, &kind) && kind == FORGE_REPO;
-        op->lookup.done = name_found;
-        op->ns = ns;
-        op->owner = owner_ref(owner);
-        op->key = key;
-        forge_lookup(owner->org->forge, &op->lookup);
-        return NS_PARKED;
 }

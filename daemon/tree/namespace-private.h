@@ -76,6 +76,8 @@ void ns_report(Namespace *ns, Org *org, int result, const Failure *failure);
 void ns_report_listing(Namespace *ns, Owner *owner, int result, const Failure *failure);
 /* Its listing is another one: tells the kernel. */
 void ns_owner_changed(Namespace *ns, Owner *owner);
+/* This name in it is not what it was: likewise. */
+void ns_name_changed(Namespace *ns, Owner *owner, const char *name);
 void ns_entry_changed(Namespace *ns, uint64_t parent, const char *name);
 void ns_inode_changed(Namespace *ns, uint64_t id);
 /* What may be fetched ahead. */
@@ -90,6 +92,9 @@ uint64_t ns_transfer_deadline(Namespace *ns);
 void ns_drop_negatives(Namespace *ns, Owner *owner, bool only_listed);
 /* Doubts what this list, which is complete, does not name any more, and tells the kernel. */
 void ns_follow_list(Namespace *ns, Owner *owner, NameList *list);
+/* Who waits for a server that does not answer is shown what is remembered after this; a slow answer
+ * still counts when it comes. */
+#define DEMAND_PATIENCE_USEC USEC_PER_SEC
 /* An object that a tree or a commit names does not exist at its server: that is no absence of the
  * name that somebody looked for but damage. Returns the result to land with; *ret_failure is filled
  * if it differs. */

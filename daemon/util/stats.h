@@ -95,6 +95,7 @@
         X(REFRESH_FAILED, "refresh-failed")                                                        \
         X(TREE_REFUSED, "tree-refused")                                                            \
         X(NEGATIVE_HIT, "negative-hit")                                                            \
+        X(RECALLED, "recalled")                                                                    \
         X(BREAKER_OPEN, "breaker-open")                                                            \
         X(CREDENTIAL_FILLS, "credential-fills")
 

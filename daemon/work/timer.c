@@ -6,7 +6,6 @@
 #include <errno.h>
 #include <poll.h>
 #include <pthread.h>
-#include <stdbool.h>
 #include <sys/eventfd.h>
 #include <time.h>
 
@@ -35,6 +34,7 @@ static uint64_t take_due(Timers *t, TimerList *due, bool *ret_stop) {
                 if (!t->stopping && timer->when_usec > now)
                         return timer->when_usec;
                 TAILQ_REMOVE(&t->armed, timer, entry);
+                timer->armed = false;
                 TAILQ_INSERT_TAIL(due, timer, entry);
         }
         *ret_stop = t->stopping;
@@ -113,6 +113,7 @@ void timers_arm(Timers *t, Timer *timer, uint64_t when_usec) {
         assert(timer->task.run);
         timer->when_usec = when_usec;
         mutex_lock(&t->lock);
+        timer->armed = true;
         TAILQ_FOREACH_REVERSE (before, &t->armed, TimerList, entry)
                 if (before->when_usec <= when_usec)
                         break;
@@ -124,4 +125,13 @@ void timers_arm(Timers *t, Timer *timer, uint64_t when_usec) {
         mutex_unlock(&t->lock);
         if (first)
                 (void) eventfd_write(t->fd, 1);
+}
+
+bool timers_disarm(Timers *t, Timer *timer) {
+        MUTEX_GUARD(&t->lock);
+        bool armed = timer->armed;
+        if (armed)
+                TAILQ_REMOVE(&t->armed, timer, entry);
+        timer->armed = false;
+        return armed; /* if it was the first, the thread wakes for nothing */
 }

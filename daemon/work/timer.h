@@ -1,5 +1,6 @@
 #pragma once
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/queue.h>
 
@@ -17,6 +18,7 @@ struct Timer {
 
         /* private */
         uint64_t when_usec;
+        bool armed; /* in the list */
         TAILQ_ENTRY(Timer) entry;
 };
 
@@ -28,3 +30,5 @@ DEFINE_CLEANUP(Timers *, timers_free)
 /* Submits the task, as a normal one, at that time on the monotonic clock. Any thread; never fails.
  * The timer must not be armed already. */
 void timers_arm(Timers *timers, Timer *timer, uint64_t when_usec);
+/* True if the task will not run any more; false if it has, or is about to, or was never armed. */
+bool timers_disarm(Timers *timers, Timer *timer);

@@ -82,8 +82,36 @@ START_TEST(the_end_waits_for_nothing_and_forgets_nothing) {
 }
 END_TEST
 
+/* The task of a timer that was disarmed never runs, also not at the end; that of one that has run
+ * cannot be kept from it. */
+START_TEST(disarmed_ones_do_not_run) {
+        Alarms all = {.mutex = PTHREAD_MUTEX_INITIALIZER, .cond = PTHREAD_COND_INITIALIZER};
+        Timers *timers;
+        Pool *pool;
+
+        ck_assert_int_eq(pool_new(1, &pool), 0);
+        ck_assert_int_eq(timers_new(pool, &timers), 0);
+        arm(timers, &all, 0, now_usec() + 3600 * USEC_PER_SEC);
+        arm(timers, &all, 1, now_usec() + 7200 * USEC_PER_SEC);
+        ck_assert(timers_disarm(timers, &all.alarms[0].timer));
+        ck_assert(!timers_disarm(timers, &all.alarms[0].timer));
+        arm(timers, &all, 2, now_usec());
+        (void) pthread_mutex_lock(&all.mutex);
+        while (all.n_run < 1)
+                (void) pthread_cond_wait(&all.cond, &all.mutex);
+        (void) pthread_mutex_unlock(&all.mutex);
+        ck_assert_uint_eq(all.order[0], 2);
+        ck_assert(!timers_disarm(timers, &all.alarms[2].timer));
+        timers_free(timers);
+        pool_free(pool);
+        ck_assert_uint_eq(all.n_run, 2);
+        ck_assert_uint_eq(all.order[1], 1);
+}
+END_TEST
+
 static void add_tests(TCase *tc) {
         tcase_add_test(tc, in_order_and_not_before);
+        tcase_add_test(tc, disarmed_ones_do_not_run);
         tcase_add_test(tc, the_end_waits_for_nothing_and_forgets_nothing);
 }
 
