@@ -32,8 +32,8 @@ class Machine:
             subprocess.run([SANDBOX, self.directory, "journal", "--lines", "80"], check=False)
         subprocess.run([SANDBOX, self.directory, "stop"], check=False)
 
-    def _argv(self, user, argv):
-        return [SANDBOX, self.directory, "run", *(["-u", user] if user else []), *argv]
+    def _argv(self, user, argv, seconds=120):
+        return [SANDBOX, self.directory, "run", "-u", user, "-t", str(seconds), *argv]
 
     def _run(self, user, argv, check):
         done = subprocess.run(
@@ -46,15 +46,15 @@ class Machine:
 
     def root(self, *argv, check=True):
         """What the command prints."""
-        return self._run(None, argv, check)
+        return self._run("root", argv, check)
 
     def user(self, *argv, check=True):
         return self._run(USER, argv, check)
 
     def spawn(self, *argv):
-        """A process of the user, with its input and output connected."""
+        """A process of the user, with its input and output connected. It has a day."""
         return subprocess.Popen(
-            self._argv(USER, argv), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            self._argv(USER, argv, 86400), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
 
     def property(self, name, unit="gitfsd.service"):
