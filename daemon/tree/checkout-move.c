@@ -183,7 +183,7 @@ static size_t count_changes(const Change *c) {
  * made from their parent's new listing. `node` is a reference that the list takes over. */
 static void
 apply_locked(Namespace *ns, Node *node, const Change *change, int64_t time, AppliedList *applied) {
-        checkout_switch_dir_locked(node, &change->to, time);
+        node_show_locked(node, &change->to, time);
         applied->items[applied->n++] = (Applied){.node = node, .change = change};
 
         for (size_t i = 0; i < change->n_children; i++) {
@@ -238,9 +238,9 @@ static void tell_kernel(Namespace *ns, const AppliedList *applied) {
 static void forget_everything(Node *node, void *userdata) {
         const Difference *d = userdata;
 
-        if (node->kind < NODE_CHECKOUT || node->checkout != d->checkout)
+        if (node->kind < NODE_CHECKOUT || node_checkout(node) != d->checkout)
                 return;
-        ns_entry_changed(d->ns, node->parent->id, node->name);
+        ns_entry_changed(d->ns, node_parent(node)->id, node_name(node));
         if (node_is_dir(node))
                 ns_inode_changed(d->ns, node->id);
 }

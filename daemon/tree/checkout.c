@@ -100,22 +100,7 @@ bool checkout_await_tree(Checkout *c, const Oid *tree) {
         return true;
 }
 
-static void remember_past(Node *dir) {
-        if (oid_is_none(&dir->oid))
-                return;
-        if (!dir->past)
-                dir->past = calloc(1, sizeof(*dir->past));
-        if (dir->past) /* else a listing in progress ends in ESTALE */
-                dir->past->trees[dir->past->next++ % NODE_N_PAST_TREES] = dir->oid;
-}
-
-void checkout_switch_dir_locked(Node *dir, const Oid *tree, int64_t mtime) {
-        remember_past(dir);
-        dir->oid = *tree;
-        dir->mtime = mtime;
-}
-
 Oid checkout_dir_tree(Checkout *c, const Node *dir) {
         MUTEX_GUARD(&c->lock);
-        return dir->oid;
+        return node_shown(dir)->tree;
 }

@@ -6,6 +6,7 @@
 #include "object/oid.h"
 #include "tree/node.h"
 #include "tree/tree-forward.h"
+#include "util/htable.h"
 #include "util/mutex.h"
 
 /* A repository at a ref: the commit that "repo@ref" shows now. Its lock guards which tree every
@@ -18,8 +19,7 @@ struct Checkout {
         bool moves;     /* constant: a branch */
         char *resolved; /* constant: "refs/heads/main", or the commit's hex */
 
-        Mutex lock; /* guards what follows, and Node.oid, .mtime, .past, .dir_flags of its
-                       directories */
+        Mutex lock; /* guards what follows, and NodeDir of its directories */
         Oid commit; /* none: nothing committed yet */
         Oid root;   /* none likewise */
         int64_t time;
@@ -75,6 +75,3 @@ bool checkout_await_tree(Checkout *c, const Oid *tree);
 
 /* The tree that a directory shows now; none for an empty one. */
 Oid checkout_dir_tree(Checkout *c, const Node *dir);
-/* With the lock held: the directory shows another tree from now on. A listing of it that is under
- * way can still end on the one before. */
-void checkout_switch_dir_locked(Node *dir, const Oid *tree, int64_t mtime);

@@ -403,10 +403,13 @@ static void visit_known(Node *node, void *userdata) {
         const Node *up = node;
 
         while (known->below && up && up != known->below->node)
-                up = up->parent;
+                up = node_parent(up);
         if (up)
                 known->fn(
-                        node->id, node->parent ? node->parent->id : 0, node->name, known->userdata);
+                        node->id,
+                        node_parent(node) ? node_parent(node)->id : 0,
+                        node_name(node),
+                        known->userdata);
 }
 
 int ns_each_known(

@@ -36,10 +36,10 @@ static void path_end(NsPath *p, int result, const Failure *failure) {
                 if (node_is_owner(node))
                         target.owner = node->owner;
                 else if (node->kind != NODE_ROOT) {
-                        target.checkout = node->checkout;
-                        target.owner = node->checkout->repo->owner;
+                        target.checkout = node_checkout(node);
+                        target.owner = target.checkout->repo->owner;
                         target.oid = node_is_dir(node) ? checkout_dir_tree(node->checkout, node)
-                                                       : node->oid;
+                                                       : node_oid(node);
                 }
         }
         target.org = target.owner ? target.owner->org : NULL;
@@ -146,9 +146,9 @@ int ns_path(Namespace *ns, uint64_t id, Buf *ret) {
         if (!node)
                 return -ESTALE;
         /* From the node up: every name goes in front of what is there. */
-        for (const Node *n = node; r >= 0 && n->parent; n = n->parent) {
+        for (const Node *n = node; r >= 0 && node_parent(n); n = node_parent(n)) {
                 _cleanup_buf_ Buf b = {0};
-                r = buf_append(&b, n->name, n->name_len);
+                r = buf_append(&b, node_name(n), n->name_len);
                 if (r >= 0 && path.len > 0)
                         r = buf_append(&b, "/", 1);
                 if (r >= 0)

@@ -25,7 +25,7 @@ typedef struct Readdir {
 
 static bool fill_dots(const Readdir *rd, uint64_t tag) {
         for (uint64_t i = rd->offset & UINT32_MAX; i < N_DOTS; i++) {
-                const Node *node = i == 0 || !rd->dir->parent ? rd->dir : rd->dir->parent;
+                const Node *node = i == 0 || !node_parent(rd->dir) ? rd->dir : node_parent(rd->dir);
                 const NsAttr attr = {.ino = node->id, .mode = node_mode((NodeKind) node->kind)};
                 if (!rd->fill(i == 0 ? "." : "..", &attr, tag | (i + 1), rd->userdata))
                         return false;
@@ -264,13 +264,14 @@ static int find_tree(const Readdir *rd, Shown *ret) {
         uint64_t tag = rd->offset & ~(uint64_t) UINT32_MAX;
 
         MUTEX_GUARD(&c->lock);
-        *ret = (Shown){.tree = rd->dir->oid, .mtime = c->time, .now = true};
+        const NodePast *past = node_dir(rd->dir)->past;
+        *ret = (Shown){.tree = node_shown(rd->dir)->tree, .mtime = c->time, .now = true};
         if (rd->offset == 0 || tree_tag(&ret->tree) == tag)
                 return 0;
         ret->now = false;
-        for (size_t i = 0; rd->dir->past && i < NODE_N_PAST_TREES; i++)
-                if (tree_tag(&rd->dir->past->trees[i]) == tag) {
-                        ret->tree = rd->dir->past->trees[i];
+        for (size_t i = 0; past && i < NODE_N_PAST_TREES; i++)
+                if (tree_tag(&past->trees[i]) == tag) {
+                        ret->tree = past->trees[i];
                         return 0;
                 }
         if (tag == 0) { /* it was empty when the listing began: it ends there */
@@ -289,7 +290,7 @@ give_dir(const Readdir *rd, const Shown *shown, const Listing *l, ListingEntry *
         int r = 0;
 
         mutex_lock(&c->lock);
-        bool current = oid_equal(&rd->dir->oid, &shown->tree);
+        bool current = oid_equal(&node_shown(rd->dir)->tree, &shown->tree);
         if (current)
                 r = ns_entry_node_locked(rd->ns, rd->dir, l, e, ret, &switched);
         mutex_unlock(&c->lock);
@@ -415,7 +416,7 @@ static int readdir_tree(const Readdir *rd) {
                 return r;
         if (rd->offset == 0) {
                 mutex_lock(&c->lock);
-                rd->dir->dir_flags |= DIR_LISTED;
+                node_dir(rd->dir)->flags |= DIR_LISTED;
                 mutex_unlock(&c->lock);
                 r = list_sizes(rd, l);
                 if (r < 0)

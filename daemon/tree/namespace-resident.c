@@ -20,7 +20,8 @@ static int show_entry(Namespace *ns, Node *node, uint64_t max_size, NsFileFn fn,
 
         if (node->size > max_size)
                 return fn(node->id, NULL, userdata);
-        int r = ns_object(ns, &call, STORE_OBJECT, &node->oid, &content);
+        const Oid oid = node_oid(node);
+        int r = ns_object(ns, &call, STORE_OBJECT, &oid, &content);
         if (r <= 0 || content.size != node->size || content.type != OBJECT_BLOB)
                 return MIN(r, 0);
         walk_read(ns, node);
@@ -32,7 +33,7 @@ static size_t index_after(Namespace *ns, const Listing *l, uint64_t after) {
         Node *node = after == 0 ? NULL : node_table_get(ns->nodes, after);
 
         if (node) {
-                const ListingEntry *e = listing_find(l, node->name, node->name_len);
+                const ListingEntry *e = listing_find(l, node_name(node), node->name_len);
                 i = e ? (size_t) (e - l->entries) + 1 : 0;
                 node_table_put(ns->nodes, node);
         }
@@ -80,7 +81,7 @@ int ns_resident_files(
 
 uint64_t ns_parent(Namespace *ns, uint64_t id) {
         Node *node = node_table_get(ns->nodes, id);
-        uint64_t parent = node && node->parent ? node->parent->id : 0;
+        uint64_t parent = node && node_parent(node) ? node_parent(node)->id : 0;
 
         if (node)
                 node_table_put(ns->nodes, node);

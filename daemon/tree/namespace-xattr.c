@@ -61,7 +61,7 @@ static int checkout_value(Checkout *c, const Node *node, XattrId id, Buf *ret) {
                 checkout_get_state(c, &state);
                 return append_oid(&state.commit, ret);
         case XATTR_OID:
-                oid = node_is_dir(node) ? checkout_dir_tree(c, node) : node->oid;
+                oid = node_is_dir(node) ? checkout_dir_tree(c, node) : node_oid(node);
                 return append_oid(&oid, ret);
         default:
                 return -ENODATA;
@@ -79,7 +79,7 @@ static int node_value(const Node *node, XattrId id, Buf *ret) {
         case NODE_OWNER:
                 return owner_value(node->owner, id, ret);
         default:
-                return checkout_value(node->checkout, node, id, ret);
+                return checkout_value(node_checkout(node), node, id, ret);
         }
 }
 

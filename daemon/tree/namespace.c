@@ -60,9 +60,9 @@ int ns_entry_node_locked(
         int r = node_table_get_or_add(ns->nodes, &spec, ret);
         if (r < 0)
                 return r;
-        *ret_switched = r == 0 && node_is_dir(*ret) && !oid_equal(&(*ret)->oid, &e->oid);
+        *ret_switched = r == 0 && node_is_dir(*ret) && !oid_equal(&node_shown(*ret)->tree, &e->oid);
         if (*ret_switched)
-                checkout_switch_dir_locked(*ret, &e->oid, spec.mtime);
+                node_show_locked(*ret, &e->oid, spec.mtime);
         return 0;
 }
 
@@ -237,7 +237,7 @@ static int demand_entry_size(
         if (!(call->flags & NS_MAY_BLOCK))
                 return NS_BLOCKS;
         mutex_lock(&c->lock);
-        bool many = dir->dir_flags != 0;
+        bool many = node_dir(dir)->flags != 0;
         mutex_unlock(&c->lock);
         if (c->repo->source->objects_in_memory)
                 return demand_sizes(ns, call, c, l);
@@ -248,7 +248,7 @@ static int demand_entry_size(
         int r = demand_blob(ns, call, c->repo, &e->oid);
         if (r == NS_PARKED && call->waiter) {
                 MUTEX_GUARD(&c->lock);
-                dir->dir_flags |= DIR_MISSED;
+                node_dir(dir)->flags |= DIR_MISSED;
         }
         return r;
 }
@@ -274,7 +274,7 @@ child_of_dir(Namespace *ns, const NsCall *call, Node *dir, const char *name, Nod
 
                 bool switched = false;
                 mutex_lock(&c->lock);
-                bool current = oid_equal(&dir->oid, &tree);
+                bool current = oid_equal(&node_shown(dir)->tree, &tree);
                 if (current)
                         r = ns_entry_node_locked(ns, dir, l, e, ret, &switched);
                 mutex_unlock(&c->lock);
@@ -315,7 +315,7 @@ void ns_node_attr(Namespace *ns, const Node *node, NsAttr *ret) {
         };
         if (!node_is_dir(node)) {
                 ret->size = node->size;
-                ret->mtime = node->mtime;
+                ret->mtime = node_mtime(node);
                 return;
         }
         /* Directories have no size of their own; this is what most file systems show for a small
@@ -323,9 +323,9 @@ void ns_node_attr(Namespace *ns, const Node *node, NsAttr *ret) {
         ret->size = 4096;
         if (node->kind == NODE_CHECKOUT || node->kind == NODE_DIR) {
                 MUTEX_GUARD(&node->checkout->lock);
-                ret->mtime = node->mtime;
+                ret->mtime = node_mtime(node);
         } else
-                ret->mtime = node->mtime;
+                ret->mtime = node_mtime(node);
         if (node->kind == NODE_OWNER && atomic_load(&node->owner->doubted_until_usec) != 0)
                 ret->entry_timeout_usec = ns_negative_timeout(ns, NULL);
 }
@@ -382,17 +382,19 @@ static int content_of(Namespace *ns, const NsCall *call, Node *node, ObjectRef *
 
         if (node_is_dir(node))
                 return -EISDIR;
-        int r = ns_object(ns, call, STORE_OBJECT, &node->oid, &object);
+        const Oid oid = node_oid(node);
+        int r = ns_object(ns, call, STORE_OBJECT, &oid, &object);
         if (r == 0) {
-                if (call->waiter && (!demand_blob_is_coming(node->checkout->repo, &node->oid) ||
-                                     walk_is_gathering(node->checkout))) {
+                Checkout *c = node_checkout(node);
+                if (call->waiter &&
+                    (!demand_blob_is_coming(c->repo, &oid) || walk_is_gathering(c))) {
                         if (!(call->flags & NS_MAY_BLOCK))
                                 return NS_BLOCKS;
                         r = walk_missed(ns, call, node);
                         if (r != 0)
                                 return r;
                 }
-                return demand_blob(ns, call, node->checkout->repo, &node->oid);
+                return demand_blob(ns, call, c->repo, &oid);
         }
         if (r < 0)
                 return r;
@@ -401,10 +403,10 @@ static int content_of(Namespace *ns, const NsCall *call, Node *node, ObjectRef *
                  * that size, so it cannot be served; what was remembered goes, and the name is
                  * looked up anew. */
                 stat_add(STAT_FETCH_CORRUPT, 1);
-                Oid tree = checkout_dir_tree(node->checkout, node->parent);
+                Oid tree = checkout_dir_tree(node_checkout(node), node_parent(node));
                 store_forget(ns->context->store, STORE_SIZES, &tree);
                 listing_cache_remove(ns->listings, &tree);
-                ns_entry_changed(ns, node->parent->id, node->name);
+                ns_entry_changed(ns, node_parent(node)->id, node_name(node));
                 return -EIO;
         }
         walk_read(ns, node);

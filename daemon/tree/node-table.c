@@ -6,133 +6,124 @@
 #include "tree/node-table.h"
 
 #include <errno.h>
-#include <string.h>
-#include <sys/stat.h>
+#include <limits.h>
+#include <stdlib.h>
 
 #include "tree/checkout.h"
+#include "tree/node-arena.h"
 #include "tree/owner.h"
 #include "util/mutex.h"
 #include "util/stats.h"
 
 #define N_SHARDS 64
+#define N_BUCKETS_MIN 16
 
 typedef struct Shard {
         Mutex lock;
-        HTable nodes;
+        uint32_t *buckets; /* of slots; owned */
+        size_t n_buckets;  /* a power of two */
+        size_t n_nodes;
+        NodePool pool;
 } Shard;
 
 struct NodeTable {
+        NodeArena *arena;
+        Node *root; /* a reference */
         Shard shards[N_SHARDS];
-        Node *root;
 };
 
 static Shard *shard_of(NodeTable *t, uint64_t id) {
         return &t->shards[(id >> 8) % N_SHARDS];
 }
 
-static uint64_t salted_id(const NodeSpec *spec, uint64_t salt) {
-        bool by_content = spec->kind > NODE_SUBMODULE;
-        uint64_t seed = spec->parent->id ^ (salt * UINT64_C(0x9e3779b97f4a7c15)) ^
-                        (spec->generation * UINT64_C(0xd6e8feb86659fd93));
-
-        if (spec->kind == NODE_OWNER) /* what was a repository once is another directory */
-                seed ^= UINT64_C(0xa0761d6478bd642f);
-        uint64_t h = hash_bytes_stable(spec->name, spec->name_len, seed);
-        if (by_content) { /* object ids are hashes: the beginning of one is as good as all of it */
-                const uint64_t key[] = {h, oid_prefix64(&spec->oid) ^ spec->kind};
-                h = hash_bytes_stable(key, sizeof(key), seed);
-        }
-        /* 63 bits: some programs keep inode numbers in signed integers. 0 and the root's id are
-         * taken. */
-        h &= INT64_MAX;
-        return h > 1 ? h : h + 2;
+static Node *node_at(const NodeTable *t, uint32_t slot) {
+        return slot == 0 ? NULL : node_arena_at(t->arena, slot);
 }
 
-uint64_t node_id(const NodeSpec *spec) {
-        return salted_id(spec, 0);
+/* --- the index of a shard: chains through the nodes --- */
+
+static uint32_t *bucket_of(const Shard *s, uint64_t id) {
+        return &s->buckets[(id >> 14) & (s->n_buckets - 1)];
 }
 
-/* As a clone under the usual umask has them: it is the mount that is read-only, and programs that
- * compare or copy modes see what they would see of a clone. */
-uint32_t node_mode(NodeKind kind) {
-        switch (kind) {
-        case NODE_FILE:
-                return S_IFREG | 0644;
-        case NODE_EXEC:
-                return S_IFREG | 0755;
-        case NODE_SYMLINK:
-                return S_IFLNK | 0777;
-        default:
-                return S_IFDIR | 0755;
-        }
+#define SHARD_FOREACH(node, t, s, wanted)                                                          \
+        for (Node *node = node_at((t), *bucket_of((s), (wanted))); node;                           \
+             node = node_at((t), node->next))                                                      \
+                if (node->id == (wanted))
+
+static void index_insert(const NodeTable *t, const Shard *s, Node *node) {
+        uint32_t *bucket = bucket_of(s, node->id);
+
+        node->next = *bucket;
+        *bucket = node_arena_slot(t->arena, node);
 }
 
-NodeKind node_kind_of_entry(EntryKind kind) {
-        switch (kind) {
-        case ENTRY_FILE:
-                return NODE_FILE;
-        case ENTRY_EXEC:
-                return NODE_EXEC;
-        case ENTRY_SYMLINK:
-                return NODE_SYMLINK;
-        case ENTRY_SUBMODULE:
-                return NODE_SUBMODULE;
-        default:
-                return NODE_DIR;
-        }
+/* An index that cannot grow stays correct. */
+static void index_grow(const NodeTable *t, Shard *s) {
+        Shard bigger = {.n_buckets = s->n_buckets * 2};
+
+        bigger.buckets = calloc(bigger.n_buckets, sizeof(*bigger.buckets));
+        if (!bigger.buckets)
+                return;
+        for (size_t i = 0; i < s->n_buckets; i++)
+                for (Node *node = node_at(t, s->buckets[i]), *next; node; node = next) {
+                        next = node_at(t, node->next);
+                        index_insert(t, &bigger, node);
+                }
+        free(s->buckets);
+        s->buckets = bigger.buckets;
+        s->n_buckets = bigger.n_buckets;
 }
 
-static bool node_matches(const Node *node, const NodeSpec *spec) {
-        return node->kind == spec->kind && node->parent == spec->parent &&
-               node->name_len == spec->name_len &&
-               memcmp(node->name, spec->name, spec->name_len) == 0 &&
-               (node->kind != NODE_CHECKOUT || !spec->checkout ||
-                node->checkout == spec->checkout) &&
-               (!node_is_owner(node) || !spec->owner || node->owner == spec->owner) &&
-               (node->kind <= NODE_SUBMODULE || oid_equal(&node->oid, &spec->oid));
+static void index_add(const NodeTable *t, Shard *s, Node *node) {
+        if (s->n_nodes++ == s->n_buckets)
+                index_grow(t, s);
+        index_insert(t, s, node);
 }
 
-static int node_new(NodeTable *t, const NodeSpec *spec, uint64_t id, Node **ret) {
-        Node *node = malloc(sizeof(*node) + spec->name_len + 1);
+static void index_remove(const NodeTable *t, Shard *s, const Node *node) {
+        uint32_t slot = node_arena_slot(t->arena, node), *p = bucket_of(s, node->id);
+
+        while (*p != slot)
+                p = &node_at(t, *p)->next;
+        *p = node->next;
+        s->n_nodes--;
+}
+
+/* --- nodes --- */
+
+static int add_locked(NodeTable *t, Shard *s, const NodeSpec *spec, uint64_t id, Node **ret) {
+        Node *node = node_pool_alloc(t->arena, &s->pool, node_memory(spec));
         if (!node)
                 return -ENOMEM;
-        *node = (Node){
-                .id = id,
-                .ref = REF_INIT,
-                .kind = (uint8_t) spec->kind,
-                .name_len = (uint16_t) spec->name_len,
-                .parent = spec->parent ? node_ref(spec->parent) : NULL,
-                .oid = spec->oid,
-                .mtime = spec->mtime,
-        };
-        memcpy(node->name, spec->name, spec->name_len);
-        node->name[spec->name_len] = '\0';
-        if (node_is_owner(node))
-                node->owner = owner_ref(spec->owner);
-        else if (spec->kind == NODE_CHECKOUT)
-                node->checkout = checkout_ref(spec->checkout);
-        else
-                node->checkout = spec->checkout;
-        if (spec->kind > NODE_SUBMODULE)
-                node->size = spec->size;
+        node_init(node, spec, id);
+        index_add(t, s, node);
         stat_add(STAT_NODES_NOW, 1);
         stat_add(STAT_NODES_CREATED, 1);
         *ret = node;
         return 0;
 }
 
-/* Frees one node and returns the parent, whose reference is now the caller's. */
-static Node *node_destroy(Node *node) {
-        Node *parent = node->parent;
+/* Takes out and frees a node that lost its last reference, and returns the one above, to which the
+ * caller has its reference now. What a directory held is let go of without the lock. */
+static Node *destroy(NodeTable *t, Node *node) {
+        Shard *s = shard_of(t, node->id);
+        Node *parent = node_parent(node);
+        Owner *owner = node_is_owner(node) ? node->owner : NULL;
+        Checkout *checkout = node->kind == NODE_CHECKOUT ? node->checkout : NULL;
+        NodePast *past = node_is_dir(node) ? node_dir(node)->past : NULL;
 
+        mutex_lock(&s->lock);
         assert(node->n_lookup == 0);
-        if (node_is_owner(node))
-                owner_unref(node->owner);
-        else if (node->kind == NODE_CHECKOUT)
-                checkout_unref(node->checkout);
-        if (node_is_dir(node))
-                free(node->past);
-        free(node);
+        index_remove(t, s, node);
+        atomic_store(&node->state, NODE_FREE);
+        uint32_t page = node_pool_free(t->arena, &s->pool, node);
+        mutex_unlock(&s->lock);
+
+        node_arena_give_back(t->arena, page);
+        owner_unref(owner);
+        checkout_unref(checkout);
+        free(past);
         stat_add(STAT_NODES_NOW, -1);
         return parent;
 }
@@ -141,34 +132,54 @@ int node_table_new(NodeTable **ret) {
         _cleanup_(node_table_freep) NodeTable *t = calloc(1, sizeof(*t));
         if (!t)
                 return -ENOMEM;
-        for (size_t i = 0; i < N_SHARDS; i++)
-                mutex_init(&t->shards[i].lock, LOCK_RANK_NODE_TABLE);
-
-        const NodeSpec spec = {.kind = NODE_ROOT, .name = ""};
-        int r = node_new(t, &spec, 1, &t->root);
+        bool out_of_memory = false;
+        for (size_t i = 0; i < N_SHARDS; i++) {
+                Shard *s = &t->shards[i];
+                mutex_init(&s->lock, LOCK_RANK_NODE_TABLE);
+                s->pool.number = (uint8_t) i;
+                s->buckets = calloc(N_BUCKETS_MIN, sizeof(*s->buckets));
+                s->n_buckets = s->buckets ? N_BUCKETS_MIN : 0;
+                out_of_memory |= !s->buckets;
+        }
+        int r = out_of_memory ? -ENOMEM : node_arena_new(&t->arena);
         if (r < 0)
                 return r;
-        r = htable_add(&shard_of(t, 1)->nodes, &t->root->link, 1);
+        const NodeSpec spec = {.kind = NODE_ROOT, .name = ""};
+        r = add_locked(t, shard_of(t, 1), &spec, 1, &t->root);
         if (r < 0)
                 return r;
         *ret = TAKE_PTR(t);
         return 0;
 }
 
+/* Lowers the kernel's count; returns the node if that was the last of it. */
+static Node *take_back_locked(Node *node, uint64_t n) {
+        if (node->n_lookup == 0)
+                return NULL;
+        node->n_lookup -= (uint32_t) MIN(n, node->n_lookup);
+        return node->n_lookup == 0 ? node : NULL;
+}
+
 static void drop_known(Node *node, void *userdata) {
-        node_table_kernel_put(userdata, node->id, UINT64_MAX);
+        NodeTable *t = userdata;
+        Shard *s = shard_of(t, node->id);
+
+        mutex_lock(&s->lock);
+        Node *gone = take_back_locked(node, UINT32_MAX);
+        mutex_unlock(&s->lock);
+        node_table_put(t, gone);
 }
 
 NodeTable *node_table_free(NodeTable *t) {
         if (!t)
                 return NULL;
         (void) node_table_each(t, drop_known, t); /* at the end nothing is worth saving */
-        if (t->root)
-                node_table_put(t, t->root);
+        node_table_put(t, t->root);
         for (size_t i = 0; i < N_SHARDS; i++) {
-                htable_done(&t->shards[i].nodes);
+                free(t->shards[i].buckets);
                 mutex_destroy(&t->shards[i].lock);
         }
+        node_arena_free(t->arena);
         free(t);
         return NULL;
 }
@@ -181,11 +192,9 @@ Node *node_table_get(NodeTable *t, uint64_t id) {
         Shard *s = shard_of(t, id);
 
         MUTEX_GUARD(&s->lock);
-        HTABLE_FOREACH (l, &s->nodes, id) {
-                Node *node = container_of(l, Node, link);
-                if (ref_get_unless_zero(&node->ref))
-                        return node;
-        }
+        SHARD_FOREACH(node, t, s, id)
+        if (ref_get_unless_zero(&node->ref))
+                return node;
         return NULL;
 }
 
@@ -195,9 +204,8 @@ typedef enum Occupant {
         OCCUPANT_OTHER, /* another node has this id: a hash collision */
 } Occupant;
 
-static Occupant find_locked(Shard *s, uint64_t id, const NodeSpec *spec, Node **ret) {
-        HTABLE_FOREACH (l, &s->nodes, id) {
-                Node *node = container_of(l, Node, link);
+static Occupant find_locked(NodeTable *t, Shard *s, uint64_t id, const NodeSpec *spec, Node **ret) {
+        SHARD_FOREACH(node, t, s, id) {
                 if (!ref_get_unless_zero(&node->ref))
                         continue;
                 *ret = node;
@@ -212,27 +220,25 @@ typedef enum ProbeFlags {
 } ProbeFlags;
 
 static void give_locked(Node *node) {
-        if (node->n_lookup++ == 0)
+        if (node->n_lookup == 0)
                 node_ref(node);
+        if (node->n_lookup < NODE_N_LOOKUP_MAX)
+                node->n_lookup++;
 }
 
 static int probe(NodeTable *t, const NodeSpec *spec, unsigned flags, Node **ret) {
+        if (spec->name_len > NAME_MAX)
+                return -ENAMETOOLONG;
         for (uint64_t salt = 0;; salt++) {
-                uint64_t id = salted_id(spec, salt);
+                uint64_t id = node_salted_id(spec, salt);
                 Shard *s = shard_of(t, id);
                 Node *node = NULL;
                 int r = 0;
 
                 mutex_lock(&s->lock);
-                Occupant o = find_locked(s, id, spec, &node);
-                if (o == OCCUPANT_NONE && (flags & PROBE_ADD)) {
-                        r = node_new(t, spec, id, &node);
-                        if (r >= 0) {
-                                r = htable_add(&s->nodes, &node->link, id);
-                                if (r < 0) /* never the last reference: spec holds one */
-                                        (void) ref_put(&node_destroy(node)->ref);
-                        }
-                }
+                Occupant o = find_locked(t, s, id, spec, &node);
+                if (o == OCCUPANT_NONE && (flags & PROBE_ADD))
+                        r = add_locked(t, s, spec, id, &node);
                 if ((flags & PROBE_GIVE) && r >= 0 && o != OCCUPANT_OTHER)
                         give_locked(node);
                 mutex_unlock(&s->lock);
@@ -275,44 +281,33 @@ void node_table_kernel_put(NodeTable *t, uint64_t id, uint64_t n) {
         Node *gone = NULL;
 
         mutex_lock(&s->lock);
-        HTABLE_FOREACH (l, &s->nodes, id) {
-                Node *node = container_of(l, Node, link);
+        SHARD_FOREACH(node, t, s, id) {
                 if (node->n_lookup == 0)
-                        continue;
-                node->n_lookup -= MIN(n, node->n_lookup);
-                if (node->n_lookup == 0)
-                        gone = node;
+                        continue; /* on its way out */
+                if (node->n_lookup < NODE_N_LOOKUP_MAX)
+                        gone = take_back_locked(node, n);
                 break;
         }
         mutex_unlock(&s->lock);
-        if (gone)
-                node_table_put(t, gone);
+        node_table_put(t, gone);
 }
 
 void node_table_put(NodeTable *t, Node *node) {
         /* A loop, not recursion: the last reference to a deep directory frees the whole chain above
          * it. */
-        while (node && ref_put(&node->ref)) {
-                Shard *s = shard_of(t, node->id);
-
-                mutex_lock(&s->lock);
-                htable_remove(&s->nodes, &node->link);
-                mutex_unlock(&s->lock);
-                node = node_destroy(node);
-        }
+        while (node && ref_put(&node->ref))
+                node = destroy(t, node);
 }
 
-typedef struct Collected {
-        Node **nodes;
-        size_t n, cap;
-} Collected;
+/* References to all nodes of a shard, up to `max`. */
+static size_t collect_locked(const NodeTable *t, const Shard *s, Node **nodes, size_t max) {
+        size_t n = 0;
 
-static void collect_ref(HTableLink *link, void *userdata) {
-        Node *node = container_of(link, Node, link);
-        Collected *c = userdata;
-
-        if (c->n < c->cap && ref_get_unless_zero(&node->ref))
-                c->nodes[c->n++] = node;
+        for (size_t i = 0; i < s->n_buckets; i++)
+                for (Node *node = node_at(t, s->buckets[i]); node; node = node_at(t, node->next))
+                        if (n < max && ref_get_unless_zero(&node->ref))
+                                nodes[n++] = node;
+        return n;
 }
 
 int node_table_each(NodeTable *t, void (*fn)(Node *node, void *userdata), void *userdata) {
@@ -320,22 +315,21 @@ int node_table_each(NodeTable *t, void (*fn)(Node *node, void *userdata), void *
                 Shard *s = &t->shards[i];
 
                 mutex_lock(&s->lock);
-                size_t cap = s->nodes.n_entries;
+                size_t max = s->n_nodes;
                 mutex_unlock(&s->lock);
 
                 /* Nodes made after the count are left out: they are newer than the call. */
-                Collected c = {.nodes = calloc(cap + 1, sizeof(Node *)), .cap = cap};
-                if (!c.nodes)
+                _cleanup_free_ Node **nodes = calloc(max + 1, sizeof(*nodes));
+                if (!nodes)
                         return -ENOMEM;
                 mutex_lock(&s->lock);
-                htable_each(&s->nodes, collect_ref, &c);
+                size_t n = collect_locked(t, s, nodes, max);
                 mutex_unlock(&s->lock);
 
-                for (size_t k = 0; k < c.n; k++) {
-                        fn(c.nodes[k], userdata);
-                        node_table_put(t, c.nodes[k]);
+                for (size_t k = 0; k < n; k++) {
+                        fn(nodes[k], userdata);
+                        node_table_put(t, nodes[k]);
                 }
-                free(c.nodes);
         }
         return 0;
 }

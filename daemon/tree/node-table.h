@@ -3,10 +3,13 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "gitfs/macro.h"
+
 #include "tree/node.h"
 
 /* The inode table: every live node by id, in shards with a lock each, so that nodes of different
- * directories are made without waiting for each other. Any thread; nothing here blocks.
+ * directories are made without waiting for each other. Any thread; nothing here blocks. Memory that
+ * nodes leave behind goes back to the system page by page.
  *
  * Order of locks: a checkout may be held; the shard is innermost. */
 
@@ -21,7 +24,7 @@ Node *node_table_root(NodeTable *t); /* borrowed */
 /* A reference to the node with this id, or NULL. */
 Node *node_table_get(NodeTable *t, uint64_t id);
 /* Finds the node or makes it, in one critical section: of any number of threads exactly one makes
- * it, and all get the same. 1 made, 0 found, -ENOMEM. */
+ * it, and all get the same. 1 made, 0 found, -ENOMEM, -ENAMETOOLONG. */
 int node_table_get_or_add(NodeTable *t, const NodeSpec *spec, Node **ret);
 /* The same, and the kernel is given it once more. */
 int node_table_give(NodeTable *t, const NodeSpec *spec, Node **ret);

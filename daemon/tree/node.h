@@ -1,12 +1,12 @@
 #pragma once
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #include "object/tree-object.h"
 #include "tree/tree-forward.h"
-#include "util/htable.h"
 #include "util/ref.h"
 
 /* A node: what the kernel calls an inode. Two counts: `ref` is ours, `n_lookup` the kernel's, which
@@ -22,7 +22,11 @@
  *
  * So a directory keeps its id when its content changes, and a file whose content changes becomes
  * another node. The same holds in the next process, which is what lets it take over the kernel's
- * references. */
+ * references.
+ *
+ * Nodes lie in the slots of an arena (node-arena.h), each as long as its kind and name make it.
+ * Files are the mass: theirs is 41 bytes, the raw object id and the name. What only directories
+ * have stands in theirs. */
 
 typedef enum NodeKind {
         NODE_ROOT,
@@ -34,7 +38,13 @@ typedef enum NodeKind {
         NODE_FILE,
         NODE_EXEC,
         NODE_SYMLINK,
+        _NODE_KIND_MAX,
 } NodeKind;
+
+typedef enum NodeState {
+        NODE_FREE, /* the slot holds no node, or not all of one: as a page that was never used */
+        NODE_LIVE,
+} NodeState;
 
 /* Trees a directory showed before, so that a listing that started on one can end on it. */
 #define NODE_N_PAST_TREES 4
@@ -44,30 +54,46 @@ typedef struct NodePast {
         unsigned next;
 } NodePast;
 
+/* What a directory shows. */
+typedef struct NodeShown {
+        Oid tree; /* none while it is empty */
+        int64_t mtime;
+} NodeShown;
+
 struct Node {
-        HTableLink link; /* in a shard of the table; hash is the id */
         uint64_t id;
-        uint64_t n_lookup; /* guarded by the shard */
-        Ref ref;
-        uint8_t kind;      /* NodeKind */
-        uint8_t dir_flags; /* DirFlags; guarded by the checkout */
-        uint16_t name_len;
-        Node *parent; /* a reference; NULL for the root */
         union {
+                uint64_t size;      /* files and symlinks; constant */
                 Owner *owner;       /* NODE_ORG (its own directory), NODE_OWNER: a reference */
-                Checkout *checkout; /* NODE_CHECKOUT: a reference; below it borrowed from that
-                                       ancestor */
+                Checkout *checkout; /* NODE_CHECKOUT: a reference; directories below it: borrowed
+                                       from that ancestor. See node_checkout() */
         };
-        Oid oid; /* files and symlinks: the blob, constant. Directories: the tree now, guarded by
-                  * the checkout; none while it is empty */
-        int64_t mtime; /* seconds; directories: guarded by the checkout */
-        union {
-                uint64_t size;  /* files and symlinks; constant */
-                NodePast *past; /* directories: guarded by the checkout; NULL until the tree changes
-                                   once */
-        };
-        char name[]; /* NUL-terminated */
+        uint32_t n_lookup; /* guarded by the shard; sticks to NODE_N_LOOKUP_MAX */
+        Ref ref;
+        uint32_t next;      /* in a shard of the table: a slot of the arena, 0 at the end */
+        int32_t up;         /* see node_parent() */
+        uint32_t mtime_low; /* files and symlinks; see node_mtime() */
+        int8_t mtime_high;  /* of 40 bits: 17,000 years */
+        uint8_t name_len;   /* NAME_MAX at most */
+        uint8_t kind : 4;   /* NodeKind */
+        uint8_t algo : 4;   /* OidAlgo of a file or symlink */
+        atomic_uchar state; /* NodeState; LIVE is stored last, FREE first */
+        uint8_t rest[];     /* files: the raw id of the blob, and the name; directories: NodeDir */
 };
+
+/* More than the kernel gives in a life: a node that got there is kept until the end. */
+#define NODE_N_LOOKUP_MAX UINT32_MAX
+
+/* The rest of a directory; guarded by the checkout. */
+typedef struct NodeDir {
+        NodePast *past; /* NULL until the tree changes once */
+        /* Two, of which one is current, so that whoever looks at any moment, another process
+         * included, sees one or the other. */
+        NodeShown shown[2];
+        atomic_uchar current;
+        uint8_t flags; /* DirFlags */
+        char name[];
+} NodeDir;
 
 typedef enum DirFlags {
         DIR_LISTED =
@@ -76,7 +102,7 @@ typedef enum DirFlags {
         DIR_MISSED = 1 << 1, /* a look-up in it had to fetch a size already */
 } DirFlags;
 
-static inline int node_is_dir(const Node *node) {
+static inline bool node_is_dir(const Node *node) {
         return node->kind <= NODE_SUBMODULE;
 }
 
@@ -85,13 +111,56 @@ static inline bool node_is_owner(const Node *node) {
         return node->kind == NODE_ORG || node->kind == NODE_OWNER;
 }
 
+/* The node above, to which this one has a reference; NULL for the root. */
+static inline Node *node_parent(const Node *node) {
+        return node->up ? (Node *) ((uintptr_t) node + (uintptr_t) ((intptr_t) node->up * 8))
+                        : NULL;
+}
+
+static inline NodeDir *node_dir(Node *dir) {
+        return (NodeDir *) (void *) dir->rest;
+}
+
+/* NUL-terminated. */
+static inline const char *node_name(const Node *node) {
+        return (const char *) node->rest +
+               (node_is_dir(node) ? offsetof(NodeDir, name) : oid_raw_size(node->algo));
+}
+
+/* The checkout that this is, or is below: borrowed. */
+static inline Checkout *node_checkout(const Node *node) {
+        return node_is_dir(node) ? node->checkout : node_parent(node)->checkout;
+}
+
+/* The blob of a file or symlink. */
+static inline Oid node_oid(const Node *file) {
+        Oid oid = {.algo = file->algo};
+
+        memcpy(oid.id, file->rest, oid_raw_size(file->algo));
+        return oid;
+}
+
+/* What a directory shows; with its checkout locked, if it has one. */
+static inline const NodeShown *node_shown(const Node *dir) {
+        const NodeDir *d = (const NodeDir *) (const void *) dir->rest;
+
+        return &d->shown[atomic_load_explicit(&d->current, memory_order_relaxed)];
+}
+
+/* Seconds; of a directory with its checkout locked, if it has one. */
+static inline int64_t node_mtime(const Node *node) {
+        if (node_is_dir(node))
+                return node_shown(node)->mtime;
+        return (int64_t) ((uint64_t) (int64_t) node->mtime_high << 32) | node->mtime_low;
+}
+
 /* What to find or to make. */
 typedef struct NodeSpec {
         NodeKind kind;
         Node *parent;
         const char *name;
-        size_t name_len;
-        Oid oid; /* not part of the identity of directories */
+        size_t name_len; /* up to NAME_MAX */
+        Oid oid;         /* not part of the identity of directories */
         uint64_t size;
         int64_t mtime;
         Owner *owner;        /* NODE_ORG, NODE_OWNER: a reference is taken; NULL finds any */
@@ -99,10 +168,23 @@ typedef struct NodeSpec {
         Checkout *checkout;  /* NODE_CHECKOUT: a reference is taken; below it borrowed */
 } NodeSpec;
 
-/* The id the node has, or would have: also its inode number. */
+/* The id the node has, or would have: also its inode number. Of further ones in case it is taken,
+ * the one of this number. */
 uint64_t node_id(const NodeSpec *spec);
+uint64_t node_salted_id(const NodeSpec *spec, uint64_t salt);
 uint32_t node_mode(NodeKind kind);
 NodeKind node_kind_of_entry(EntryKind kind);
+
+/* The bytes that a node of this spec takes. */
+size_t node_memory(const NodeSpec *spec);
+/* Makes a node in zeroed memory of that size, all but its place in a table: with one reference, and
+ * taking one to its parent and its owner or checkout. It is live when this returns. */
+void node_init(Node *node, const NodeSpec *spec, uint64_t id);
+/* True if it is what the spec says. */
+bool node_matches(const Node *node, const NodeSpec *spec);
+/* With the checkout locked: the directory shows this from now on. A listing of it that is under way
+ * can still end on the tree before. */
+void node_show_locked(Node *dir, const Oid *tree, int64_t mtime);
 
 static inline Node *node_ref(Node *node) {
         ref_get(&node->ref);

@@ -44,8 +44,8 @@ static Listing *dir_listing(Namespace *ns, const Node *dir, bool *ret_listed) {
         Checkout *c = dir->checkout;
 
         mutex_lock(&c->lock);
-        Oid tree = dir->oid;
-        *ret_listed = (dir->dir_flags & DIR_LISTED) != 0;
+        Oid tree = node_shown(dir)->tree;
+        *ret_listed = (node_dir((Node *) dir)->flags & DIR_LISTED) != 0;
         mutex_unlock(&c->lock);
         return tree_listing(ns, &tree);
 }
@@ -62,14 +62,15 @@ int walk_place_find(
         unsigned depth = 0, listed = 0;
         bool gap = false;
 
-        for (const Node *n = file; n->kind != NODE_CHECKOUT; n = n->parent)
+        for (const Node *n = file; n->kind != NODE_CHECKOUT; n = node_parent(n))
                 if (++depth > WALK_DEPTH_MAX)
                         return 0;
         ret->depth = depth;
-        for (const Node *n = file; n->kind != NODE_CHECKOUT; n = n->parent) {
+        for (const Node *n = file; n->kind != NODE_CHECKOUT; n = node_parent(n)) {
                 bool here_listed;
-                _cleanup_(listing_unrefp) Listing *l = dir_listing(ns, n->parent, &here_listed);
-                const ListingEntry *e = l ? listing_find(l, n->name, n->name_len) : NULL;
+                _cleanup_(listing_unrefp) Listing *l =
+                        dir_listing(ns, node_parent(n), &here_listed);
+                const ListingEntry *e = l ? listing_find(l, node_name(n), n->name_len) : NULL;
                 if (!e)
                         return 0;
                 ret->at[--depth] = (uint32_t) (e - l->entries);

@@ -245,7 +245,7 @@ static void plan_miss(
                 walker->backward = false;
         }
         atomic_store_explicit(&walker->read_usec, now, memory_order_relaxed);
-        atomic_store_explicit(&walker->dir, file->parent->id, memory_order_relaxed);
+        atomic_store_explicit(&walker->dir, node_parent(file)->id, memory_order_relaxed);
         walker->scope = scope;
         walker->from_start = miss->first && miss->n_listed > 0 && scope == place->depth;
         walker->last = walker->next = *place;
@@ -274,11 +274,13 @@ static void note_all(const WalkPlan *plan, const WalkGather *g, AheadPolicy poli
 
 /* The file itself is not fetched ahead, but that it is read shows that the walk goes on. */
 static void note_file(const WalkPlan *plan) {
-        ahead_note_tagged(AHEAD_NONE, &plan->file->oid, make_tag(plan->slot, plan->window_id, 0));
+        const Oid oid = node_oid(plan->file);
+
+        ahead_note_tagged(AHEAD_NONE, &oid, make_tag(plan->slot, plan->window_id, 0));
 }
 
 static void set_next(const WalkPlan *plan, const WalkPlace *next) {
-        Walkers *w = walkers_of(plan->file->checkout);
+        Walkers *w = walkers_of(node_checkout(plan->file));
         Walker *walker = &w->walkers[plan->slot];
 
         MUTEX_GUARD(&w->lock);
@@ -299,7 +301,13 @@ static int gather_from(
         WalkCursor cursor;
 
         int r = walk_cursor_init(
-                &cursor, plan->ns, plan->file->checkout, from, scope, back, /* inclusive= */ false);
+                &cursor,
+                plan->ns,
+                node_checkout(plan->file),
+                from,
+                scope,
+                back,
+                /* inclusive= */ false);
         cursor.flat = flat;
         if (r > 0)
                 r = walk_gather(g, &cursor, NULL);
@@ -318,7 +326,8 @@ static void fetch_siblings(const WalkPlan *plan) {
         WalkPlace dir = plan->place;
 
         g.max_cost += walk_cost(plan->file->size);
-        int r = walk_gather_add(&g, &plan->file->oid, plan->file->size);
+        const Oid oid = node_oid(plan->file);
+        int r = walk_gather_add(&g, &oid, plan->file->size);
         if (r >= 0 && plan->first)
                 r = gather_from(plan, &g, &plan->place, plan->scope, false, plan->backward);
         else if (r >= 0) {
@@ -335,7 +344,8 @@ static void fetch_siblings(const WalkPlan *plan) {
         note_file(plan);
         set_next(plan, &plan->place);
         ahead_dropped(AHEAD_SIBLINGS, g.n_skipped);
-        fetch_queue_ahead(plan->ns, plan->file->checkout->repo, NULL, g.wants, g.n, LANE_WAITING);
+        fetch_queue_ahead(
+                plan->ns, node_checkout(plan->file)->repo, NULL, g.wants, g.n, LANE_WAITING);
 }
 
 /* What the window holds, from the place on, and around the end. 1: that is all; *ret_next: else
@@ -348,7 +358,7 @@ static int gather_window(const WalkPlan *plan, WalkGather *g, WalkPlace *ret_nex
         int r = walk_cursor_init(
                 &cursor,
                 plan->ns,
-                plan->file->checkout,
+                node_checkout(plan->file),
                 &plan->place,
                 plan->scope,
                 plan->backward,
@@ -368,7 +378,7 @@ static int gather_window(const WalkPlan *plan, WalkGather *g, WalkPlace *ret_nex
         r = walk_cursor_init(
                 &cursor,
                 plan->ns,
-                plan->file->checkout,
+                node_checkout(plan->file),
                 plan->backward ? &plan->place : &begin,
                 plan->scope,
                 /* backward= */ false,
@@ -421,7 +431,7 @@ static void fetch_window(WalkPlan *plan) {
                      FETCH_NEARLY_ALL(g.cost, g.all_cost);
         fetch_queue_ahead(
                 plan->ns,
-                plan->file->checkout->repo,
+                node_checkout(plan->file)->repo,
                 whole ? &tree : NULL,
                 g.wants,
                 g.n,
@@ -436,10 +446,10 @@ static FlightKey plan_key(const Checkout *c, unsigned slot) {
 static void run_plan(Task *task) {
         WalkPlan *plan = container_of(task, WalkPlan, task);
         Namespace *ns = plan->ns;
-        const FlightKey key = plan_key(plan->file->checkout, plan->slot);
+        const FlightKey key = plan_key(node_checkout(plan->file), plan->slot);
 
         fetch_window(plan);
-        atomic_fetch_sub(&walkers_of(plan->file->checkout)->n_gathering, 1);
+        atomic_fetch_sub(&walkers_of(node_checkout(plan->file))->n_gathering, 1);
         flight_land(ns->flights, &key, 0, NULL);
         node_table_put(ns->nodes, plan->file);
         free(plan);
@@ -449,7 +459,7 @@ static void run_plan(Task *task) {
 /* Where there is no memory for it, it is just as well left out. */
 static void start_plan(const WalkPlan *plan) {
         Namespace *ns = plan->ns;
-        const FlightKey key = plan_key(plan->file->checkout, plan->slot);
+        const FlightKey key = plan_key(node_checkout(plan->file), plan->slot);
         void *memory;
 
         if (flight_join(ns->flights, &key, NULL) <= 0)
@@ -462,7 +472,7 @@ static void start_plan(const WalkPlan *plan) {
         *copy = *plan;
         copy->file = node_ref(plan->file);
         copy->task.run = run_plan;
-        atomic_fetch_add(&walkers_of(plan->file->checkout)->n_gathering, 1);
+        atomic_fetch_add(&walkers_of(node_checkout(plan->file))->n_gathering, 1);
         pool_submit(ns->context->pool, &copy->task, TASK_NORMAL);
 }
 
@@ -499,17 +509,19 @@ static void fetch_links(Namespace *ns, Node *link, const WalkPlace *place) {
                 .symlinks_only = true,
         };
 
-        int r = walk_gather_add(&g, &link->oid, link->size);
+        const Oid oid = node_oid(link);
+        int r = walk_gather_add(&g, &oid, link->size);
         if (r >= 0)
                 r = gather_from(&plan, &g, place, 1, false, false);
         if (r > 0)
                 r = gather_from(&plan, &g, place, 1, false, true);
         if (r >= 0)
-                fetch_queue_ahead(ns, link->checkout->repo, NULL, g.wants, g.n, LANE_WAITING);
+                fetch_queue_ahead(ns, node_checkout(link)->repo, NULL, g.wants, g.n, LANE_WAITING);
 }
 
 int walk_missed(Namespace *ns, const NsCall *call, Node *file) {
-        Checkout *c = file->checkout;
+        Checkout *c = node_checkout(file);
+        const Oid oid = node_oid(file);
         NsPrefetch limits = ns_prefetch(ns);
         WalkPlan plan = {.ns = ns, .file = file};
         WalkMiss miss;
@@ -525,12 +537,12 @@ int walk_missed(Namespace *ns, const NsCall *call, Node *file) {
         }
         Walkers *w = walkers_of(c);
         int r = w ? wait_for_plan(ns, call, c, w, &miss.place) : -ENOMEM;
-        if (r != 0 || demand_blob_is_coming(c->repo, &file->oid))
+        if (r != 0 || demand_blob_is_coming(c->repo, &oid))
                 return r > 0 ? NS_PARKED : 0;
         /* Several reads of one file are one miss. */
         if (atomic_exchange_explicit(&c->last_miss_id, file->id, memory_order_relaxed) == file->id)
                 return 0;
-        ahead_lost(&file->oid);
+        ahead_lost(&oid);
         plan_miss(w, file, &miss, &limits, &plan);
         if (plan.siblings && plan.window > 0)
                 fetch_siblings(&plan);
@@ -583,7 +595,7 @@ static void go_on(Namespace *ns, Node *file, Walkers *w, unsigned slot, bool cro
 
 /* On the hot path, but only for what was fetched for a walker, once. */
 static void used(Namespace *ns, Node *file, unsigned tag) {
-        Walkers *w = atomic_load(&file->checkout->walkers);
+        Walkers *w = atomic_load(&node_checkout(file)->walkers);
         Walker *walker = w ? &w->walkers[tag_slot(tag)] : NULL;
 
         uint64_t now = now_usec();
@@ -595,7 +607,7 @@ static void used(Namespace *ns, Node *file, unsigned tag) {
                 return; /* of a window before */
         unsigned n = atomic_fetch_add_explicit(&walker->n_used, 1, memory_order_relaxed) + 1;
         uint64_t dir = atomic_load_explicit(&walker->dir, memory_order_relaxed);
-        bool crossed = dir != 0 && dir != file->parent->id && n > MIN_USED_CROSSING;
+        bool crossed = dir != 0 && dir != node_parent(file)->id && n > MIN_USED_CROSSING;
         if (!crossed && (n < MIN_USED || tag_part(tag) < N_PARTS / 2))
                 return;
         if (atomic_load_explicit(&walker->due, memory_order_relaxed) &&
@@ -605,8 +617,9 @@ static void used(Namespace *ns, Node *file, unsigned tag) {
 
 void walk_read(Namespace *ns, Node *file) {
         AheadPolicy policy;
+        const Oid oid = node_oid(file);
         unsigned tag;
 
-        if (ahead_take(&file->oid, &policy, &tag) && policy != AHEAD_CHILDREN)
+        if (ahead_take(&oid, &policy, &tag) && policy != AHEAD_CHILDREN)
                 used(ns, file, tag);
 }

@@ -31,6 +31,7 @@
         X(PUSH_LATE, "push-late")                                                                  \
         X(NODES_NOW, "nodes-now")                                                                  \
         X(NODES_CREATED, "nodes-created")                                                          \
+        X(NODE_BYTES_NOW, "node-bytes-now")                                                        \
         X(LIST_RUNS, "list-runs")                                                                  \
         X(LIST_PAGES, "list-pages")                                                                \
         X(LIST_KEPT, "list-kept")                                                                  \

@@ -37,9 +37,15 @@ def disk_use(directory):
 
 
 def private_memory(pid):
-    """Bytes that belong to a process alone: not those of mapped files."""
-    with open(f"/proc/{pid}/smaps_rollup", encoding="ascii") as f:
-        return next(int(line.split()[1]) << 10 for line in f if line.startswith("Anonymous:"))
+    """Bytes that belong to a process alone: not those of mapped files, but those of its memfds."""
+    total, memfd = 0, False
+    with open(f"/proc/{pid}/smaps", encoding="utf-8") as f:
+        for line in f:
+            if not line.split()[0].endswith(":"):
+                memfd = "/memfd:" in line
+            elif line.startswith("Rss:" if memfd else "Anonymous:"):
+                total += int(line.split()[1]) << 10
+    return total
 
 
 class Watcher:

@@ -1,3 +1,5 @@
+#include <errno.h>
+#include <limits.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
@@ -47,6 +49,70 @@ START_TEST(test_ids_are_stable_and_name_the_content) {
         ck_assert_uint_eq(b->size, 2);
         node_table_put(t, a);
         node_table_put(t, b);
+        node_table_free(t);
+}
+END_TEST
+
+START_TEST(test_a_node_is_what_it_was_made_of) {
+        static const int64_t times[] = {0, 1, -1, 1234567890, -((INT64_C(1) << 39) - 1), INT64_MAX};
+        static const int64_t shown[] = {
+                0, 1, -1, 1234567890, -((INT64_C(1) << 39) - 1), (INT64_C(1) << 39) - 1};
+        char name[NAME_MAX + 2];
+        NodeTable *t;
+        Node *dir, *node;
+
+        ck_assert_int_eq(node_table_new(&t), 0);
+        const NodeSpec parent = dir_spec(node_table_root(t), "dir");
+        ck_assert_int_eq(node_table_get_or_add(t, &parent, &dir), 1);
+        for (size_t len = 1; len <= NAME_MAX; len++) {
+                memset(name, 'n', len);
+                name[len] = '\0';
+                NodeSpec spec = file_spec(dir, name, (uint8_t) len);
+                spec.kind = len % 3 == 0 ? NODE_SYMLINK : NODE_EXEC;
+                spec.mtime = times[len % ELEMENTSOF(times)];
+                spec.size = UINT64_MAX - len;
+                if (len % 2 == 0)
+                        memset(&spec.oid, OID_SHA256, sizeof(spec.oid));
+                ck_assert_int_eq(node_table_get_or_add(t, &spec, &node), 1);
+                Oid oid = node_oid(node);
+                ck_assert(oid_equal(&oid, &spec.oid));
+                ck_assert_int_eq(node->kind, spec.kind);
+                ck_assert_uint_eq(node->size, spec.size);
+                ck_assert_int_eq(node_mtime(node), shown[len % ELEMENTSOF(times)]);
+                ck_assert_str_eq(node_name(node), name);
+                ck_assert_ptr_eq(node_parent(node), dir);
+                node_table_put(t, node);
+        }
+        memset(name, 'n', NAME_MAX + 1);
+        name[NAME_MAX + 1] = '\0';
+        const NodeSpec spec = file_spec(dir, name, 1);
+        ck_assert_int_eq(node_table_get_or_add(t, &spec, &node), -ENAMETOOLONG);
+        node_table_put(t, dir);
+        node_table_free(t);
+}
+END_TEST
+
+START_TEST(test_a_directory_shows_one_tree_after_the_other) {
+        NodeTable *t;
+        Node *dir;
+
+        ck_assert_int_eq(node_table_new(&t), 0);
+        const NodeSpec spec = dir_spec(node_table_root(t), "dir");
+        ck_assert_int_eq(node_table_get_or_add(t, &spec, &dir), 1);
+        ck_assert(oid_is_none(&node_shown(dir)->tree));
+        for (uint8_t i = 1; i < 10; i++) {
+                const Oid tree = {.id = {i}, .algo = OID_SHA1};
+                node_show_locked(dir, &tree, i);
+                ck_assert(oid_equal(&node_shown(dir)->tree, &tree));
+                ck_assert_int_eq(node_mtime(dir), i);
+        }
+        /* Those before it, for whoever reads one of them. */
+        unsigned found = 0;
+        for (size_t i = 0; i < NODE_N_PAST_TREES; i++)
+                for (uint8_t k = 8; k > 8 - NODE_N_PAST_TREES; k--)
+                        found += node_dir(dir)->past->trees[i].id[0] == k;
+        ck_assert_uint_eq(found, NODE_N_PAST_TREES);
+        node_table_put(t, dir);
         node_table_free(t);
 }
 END_TEST
@@ -162,6 +228,8 @@ END_TEST
 
 static void add_tests(TCase *tc) {
         tcase_add_test(tc, test_ids_are_stable_and_name_the_content);
+        tcase_add_test(tc, test_a_node_is_what_it_was_made_of);
+        tcase_add_test(tc, test_a_directory_shows_one_tree_after_the_other);
         tcase_add_test(tc, test_forget_releases_exactly_what_lookup_gave);
         tcase_add_test(tc, test_a_deep_chain_goes_with_its_last_reference);
         tcase_add_test(tc, test_64_threads_make_one_node_of_a_name);
