@@ -232,7 +232,7 @@ static void plan_miss(
         unsigned scope = place->depth - miss->n_listed + (miss->n_listed > 0);
 
         MUTEX_GUARD(&w->lock);
-        Walker *walker = find_near(file->checkout, w, place, now);
+        Walker *walker = find_near(node_checkout(file), w, place, now);
         uint64_t window;
         if (walker) {
                 window = larger_window(walker, limits);
@@ -391,7 +391,7 @@ static int gather_window(const WalkPlan *plan, WalkGather *g, WalkPlace *ret_nex
 
 /* Who reads ahead of the sizes goes by those of the files that came last. */
 static uint64_t guess_size(const WalkPlan *plan) {
-        Repo *repo = plan->file->checkout->repo;
+        Repo *repo = node_checkout(plan->file)->repo;
 
         MUTEX_GUARD(&repo->lock);
         return repo->queue.mean_bytes;
@@ -599,7 +599,7 @@ static void used(Namespace *ns, Node *file, unsigned tag) {
         Walker *walker = w ? &w->walkers[tag_slot(tag)] : NULL;
 
         uint64_t now = now_usec();
-        if (!walker || !is_recent(file->checkout, walker, now))
+        if (!walker || !is_recent(node_checkout(file), walker, now))
                 return;
         atomic_store_explicit(&walker->read_usec, now, memory_order_relaxed);
         if ((atomic_load_explicit(&walker->window_id, memory_order_relaxed) & 63) !=
