@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "tree/repo.h"
+#include "tree/size-walk.h"
 #include "tree/walker.h"
 #include "util/clock.h"
 
@@ -46,6 +47,7 @@ Checkout *checkout_unref(Checkout *c) {
         repo_unref(c->repo);
         mutex_destroy(&c->lock);
         walkers_free(atomic_load(&c->walkers));
+        size_walk_free(atomic_load(&c->size_walk));
         free(c->refspec);
         free(c->resolved);
         free(c->awaited);

@@ -39,9 +39,8 @@ struct Checkout {
 
         _Atomic(struct Walkers *) walkers;  /* walker.c; NULL until something was read */
         atomic_uint_least64_t last_miss_id; /* of a node; relaxed, a hint */
-        /* How much to ask for ahead where sizes cost content (walk.c); relaxed, a heuristic. */
-        atomic_uint_least64_t last_miss_usec;
-        atomic_uint window;
+        /* size-walk.c; NULL until sizes were wanted that come with content */
+        _Atomic(struct SizeWalk *) size_walk;
 };
 
 typedef struct CheckoutState {

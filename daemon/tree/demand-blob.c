@@ -3,7 +3,8 @@
  *
  * A reader joins the flight of his blob, and sees to it that the blob is in the queue, whose
  * requests land the flights of all that they ask for, at the latest when they end. Nothing else
- * makes a flight: most of what is read ahead is here before anybody asks. */
+ * makes a flight, but for who follows one blob of many without hurry: most of what is read ahead is
+ * here before anybody asks. */
 
 #include <errno.h>
 #include <string.h>
@@ -278,10 +279,25 @@ static int want_now(Namespace *ns, Repo *repo, const Oid *oid) {
         return r;
 }
 
+/* The flight is another one's, who may be in no hurry. */
+static void hurry(Namespace *ns, Repo *repo, const Oid *oid) {
+        mutex_lock(&repo->lock);
+        Want *want = fetch_queue_find_locked(&repo->queue, oid);
+        bool first = want && !want->waited;
+        bool held = first && fetch_queue_promote_locked(&repo->queue, want, rtt_usec(repo));
+        mutex_unlock(&repo->lock);
+        if (held)
+                host_gates_raise(ns->context->gates);
+        if (first)
+                kick(ns, repo);
+}
+
 int demand_blob(Namespace *ns, const NsCall *call, Repo *repo, const Oid *oid) {
         FlightKey key = demand_key_oid(repo, DEMAND_BLOB, oid);
 
         int r = demand_join(ns, call, &key);
+        if (r == NS_PARKED && call->waiter)
+                hurry(ns, repo, oid);
         if (r <= 0)
                 return r;
         if (store_has(ns->context->store, STORE_OBJECT, oid)) {
@@ -299,6 +315,17 @@ int demand_blob(Namespace *ns, const NsCall *call, Repo *repo, const Oid *oid) {
         if (r >= 0)
                 kick(ns, repo);
         return NS_PARKED;
+}
+
+bool demand_blob_follow(Namespace *ns, FlightWaiter *waiter, Repo *repo, const Oid *oid) {
+        FlightKey key = demand_key_oid(repo, DEMAND_BLOB, oid);
+
+        /* Whoever takes the want out of the queue lands the flight after that, but for one that is
+         * not in it yet. */
+        MUTEX_GUARD(&repo->lock);
+        const Want *want = fetch_queue_find_locked(&repo->queue, oid);
+        return want && want->batch->state != BATCH_NEW &&
+               flight_join(ns->flights, &key, waiter) >= 0;
 }
 
 bool demand_blob_is_coming(Repo *repo, const Oid *oid) {
@@ -458,12 +485,16 @@ void fetch_queue_feed(Namespace *ns, Repo *repo, FetchFeed *feed) {
 
 bool fetch_queue_unfeed(Namespace *ns, Repo *repo, FetchFeed *feed) {
         WantList rest = TAILQ_HEAD_INITIALIZER(rest);
+        Want *want;
 
         mutex_lock(&repo->lock);
         bool known = fetch_queue_cancel_feed_locked(&repo->queue, feed, &rest);
         bool ours = known && feed->n_calls == 0;
         mutex_unlock(&repo->lock);
-        free_wants(&rest); /* a reader who waits for one had it queued again */
+        /* A reader who waits for one had it queued again; who only follows it looks again. */
+        TAILQ_FOREACH (want, &rest, entry)
+                land(ns, repo, &want->blob.oid, 0, NULL);
+        free_wants(&rest);
         kick(ns, repo);
         return ours;
 }

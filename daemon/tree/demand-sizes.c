@@ -1,9 +1,7 @@
 /* Asking for things, part four: sizes. Trees do not say how large their files are. A server that
  * tells sizes without content is asked for a directory and for all that lies below it at once, as
- * one request costs the same; of another one, the directory's files are fetched, and their sizes
- * are known with them; when directory after directory is asked for, more and more of what follows
- * comes along. Where a server leaves some out, the files of the directory that somebody looks at
- * are fetched.
+ * one request costs the same. Where it leaves some out, the files of the directory that somebody
+ * looks at are fetched. Of another one sizes come with content: size-walk.c.
  *
  * Listing a directory asks for sizes, too, but does not wait for them, and never has content
  * fetched. A walk of names (`find`) would only be slowed down by what it does not want: so what was
@@ -25,7 +23,6 @@
 
 /* At once, where the source has no better number: what a forge tells in one answer at most. */
 #define MAX_SIZES 100000
-#define MAX_BLOBS 4000
 #define MAX_LATER 4096 /* directories */
 /* A server that told less than it was asked for is not asked ahead for that long. */
 #define PAUSE_USEC (60 * USEC_PER_SEC)
@@ -85,28 +82,6 @@ static void on_object(Fetch *fetch, const Oid *oid, ObjectType type, uint64_t si
         if (type == OBJECT_BLOB)
                 size_known(op, oid, size);
         demand_object_arrived(op->ns, op->checkout->repo, oid, type, size);
-}
-
-/* Keeps what was learnt with the trees it belongs to. Not being able to is no error: it is asked
- * for again. */
-static void keep_sizes(SizesOperation *op) {
-        bool in_memory = op->checkout->repo->source->objects_in_memory;
-
-        for (size_t i = 0; i < op->walk.n_listings; i++) {
-                Listing *l = op->walk.listings[i];
-                if (!ns_sizes_known(op->ns, l) || l->n_entries == 0)
-                        continue;
-                _cleanup_free_ uint8_t *data = listing_format_sizes(l);
-                if (data)
-                        (void) store_put(
-                                op->ns->context->store,
-                                in_memory ? STORE_MEMORY : STORE_DISK,
-                                STORE_SIZES,
-                                &l->oid,
-                                OBJECT_TREE,
-                                data,
-                                l->n_entries * sizeof(uint64_t));
-        }
 }
 
 /* What is asked for: the ids of the walk's items, sorted, each once. */
@@ -257,7 +232,7 @@ static void on_done(Fetch *fetch, int result, const Failure *failure) {
                 send_batch(op);
                 return;
         }
-        keep_sizes(op);
+        ns_keep_sizes(op->ns, op->checkout->repo->source, op->walk.listings, op->walk.n_listings);
         result = demand_object_result(result, failure, &why);
         ns_report(op->ns, op->checkout->repo->org, result, &why);
         if (fetch->kind == FETCH_SIZES && (result < 0 || !all_told(op))) {
@@ -323,8 +298,6 @@ static int collect(SizesOperation *op, const Oid *root) {
          */
         if (!source->objects_in_memory)
                 limits.max_items = source->sizes_per_fetch ? source->sizes_per_fetch : MAX_SIZES;
-        if (op->blobs)
-                limits.max_items = walk_window(op->checkout, MAX_BLOBS);
         int r = list_coming(op->checkout, &coming);
         if (r >= 0)
                 r = walk_below(op->ns, op->listing, &limits, &op->walk);
@@ -344,7 +317,7 @@ static int prepare(SizesOperation *op) {
         if (op->walk.n_items == 0)
                 return 1;
         op->fetch = (Fetch){
-                .kind = op->blobs ? FETCH_BLOBS : FETCH_SIZES,
+                .kind = FETCH_SIZES,
                 .priority = FETCH_WAITING,
                 .tree = op->listing->oid,
                 .root = state.root,
@@ -422,7 +395,7 @@ join_other_locked(const SizesOperation *op, const ListingEntry *last, FlightWait
                 if (covers_locked(other, op->listing, last)) {
                         key = &other->key;
                         break;
-                } else if (!other->oids && !other->blobs)
+                } else if (!other->oids)
                         key = &other->plan_key;
         if (!key)
                 return 0;
@@ -470,7 +443,6 @@ join_or_begin(Namespace *ns, FlightWaiter *waiter, Checkout *c, Listing *l, Size
         op->plan_key = demand_key_oid(c, DEMAND_SIZES_PLAN, &l->oid);
         op->listing = listing_ref(l);
         op->ahead = !waiter;
-        op->blobs = atomic_load(&c->repo->sizes_refused);
         op->task.run = start_task;
         op->trees.landed = trees_landed;
         r = join(op, waiter);

@@ -68,3 +68,20 @@ bool ns_sizes_known(Namespace *ns, Listing *l) {
                 known = ns_entry_size(ns, &l->entries[i]) != SIZE_UNKNOWN && known;
         return known;
 }
+
+void ns_keep_sizes(Namespace *ns, const Source *source, Listing *const *listings, size_t n) {
+        StoreTier tier = source->objects_in_memory ? STORE_MEMORY : STORE_DISK;
+        Store *store = ns->context->store;
+
+        for (size_t i = 0; i < n; i++) {
+                const Listing *l = listings[i];
+                if (l->n_entries == 0 || store_has(store, STORE_SIZES, &l->oid) ||
+                    !ns_sizes_known(ns, listings[i]))
+                        continue;
+                _cleanup_free_ uint8_t *data = listing_format_sizes(l);
+                size_t size = l->n_entries * sizeof(uint64_t);
+                if (data)
+                        (void) store_put(
+                                store, tier, STORE_SIZES, &l->oid, OBJECT_TREE, data, size);
+        }
+}

@@ -35,7 +35,7 @@ struct Namespace {
 };
 
 /* Kinds of flight. The scope is the owner for the first three, the repository for the others
- * but one. */
+ * but where another one is named. */
 typedef enum DemandKind {
         DEMAND_LIST, /* the whole of it */
         DEMAND_NEWS, /* of a listing: some more of it can be shown, or it has ended */
@@ -45,10 +45,10 @@ typedef enum DemandKind {
         DEMAND_TREE,
         DEMAND_TREES, /* all that come with the commit; the scope is the checkout */
         DEMAND_SIZES,
-        DEMAND_SIZES_PLAN, /* it is known which an operation will bring; the scope is the checkout
-                            */
+        DEMAND_SIZES_PLAN, /* it is known which will come; the scope is the checkout */
         DEMAND_BLOB,
-        DEMAND_WALK, /* a window of a walker is being gathered; the scope is the checkout */
+        DEMAND_WALK,        /* a window of a walker is being gathered; the scope is the checkout */
+        DEMAND_SIZE_WINDOW, /* the same of size-walk.c */
 } DemandKind;
 
 FlightKey demand_key_name(const void *scope, DemandKind kind, const char *name);
@@ -137,6 +137,9 @@ int demand_sizes(Namespace *ns, const NsCall *call, Checkout *c, Listing *l);
 /* The same for nobody in particular, where it costs no content. Never blocks. */
 void demand_sizes_ahead(Namespace *ns, Checkout *c, Listing *l);
 int demand_blob(Namespace *ns, const NsCall *call, Repo *repo, const Oid *oid);
+/* For somebody in no hurry. True if it is on its way: the waiter runs when it is here, or does not
+ * come. */
+bool demand_blob_follow(Namespace *ns, FlightWaiter *waiter, Repo *repo, const Oid *oid);
 /* It is on its way already. */
 bool demand_blob_is_coming(Repo *repo, const Oid *oid);
 /* It is for readers or for a walk, and about to come: so it brings its size, and nobody need be
@@ -157,6 +160,9 @@ int ns_listing(Namespace *ns, const NsCall *call, Checkout *c, const Oid *tree, 
 uint64_t ns_entry_size(Namespace *ns, ListingEntry *e);
 /* True if every entry of l has a size. */
 bool ns_sizes_known(Namespace *ns, Listing *l);
+/* Keeps the sizes of these directories with their trees, as far as all are known. Not being able to
+ * is no error: they are asked for again. Writes to the disk. */
+void ns_keep_sizes(Namespace *ns, const Source *source, Listing *const *listings, size_t n);
 
 /* Names that programs look for in every directory: no org or repository is shown under them. */
 bool ns_is_probe(const char *name);
@@ -204,3 +210,12 @@ bool walk_is_gathering(Checkout *c);
 int walk_await_window(Namespace *ns, const NsCall *call, Checkout *c);
 /* A file was read that is here: it may be time to ask for more. */
 void walk_read(Namespace *ns, Node *file);
+
+/* The size of an entry is wanted, which comes with content only: has the other files of the
+ * directory fetched, and what a walk over directories wants next. The caller asks for the file
+ * itself, after this. 0; or NS_PARKED where it is about to be asked for with others; < 0. On a
+ * thread that may block. */
+int size_walk_missed(
+        Namespace *ns, const NsCall *call, Node *dir, Listing *l, const ListingEntry *missed);
+/* Sizes of a directory are used that are here: it may be time to ask for more. */
+void size_walk_used(Namespace *ns, Node *dir, Listing *l);

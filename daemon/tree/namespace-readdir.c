@@ -6,7 +6,6 @@
 #include <errno.h>
 #include <string.h>
 
-#include "tree/ahead.h"
 #include "tree/namespace-private.h"
 #include "util/path.h"
 #include "util/stats.h"
@@ -383,7 +382,7 @@ static int list_sizes(const Readdir *rd, Listing *l) {
         Checkout *c = rd->dir->checkout;
 
         if (ns_sizes_known(rd->ns, l)) {
-                ahead_used(&l->oid);
+                size_walk_used(rd->ns, rd->dir, l);
                 return 0;
         }
         if (atomic_load(&c->repo->sizes_refused))

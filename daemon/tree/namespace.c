@@ -243,7 +243,12 @@ static int demand_entry_size(
                 return demand_sizes(ns, call, c, l);
         if (many && !demand_blob_is_soon(c->repo, &e->oid)) {
                 int r = walk_await_window(ns, call, c);
-                return r > 0 ? demand_sizes(ns, call, c, l) : r;
+                if (r > 0 && !atomic_load(&c->repo->sizes_refused))
+                        return demand_sizes(ns, call, c, l);
+                if (r > 0 && call->waiter)
+                        r = size_walk_missed(ns, call, dir, l, e);
+                if (r < 0)
+                        return r;
         }
         int r = demand_blob(ns, call, c->repo, &e->oid);
         if (r == NS_PARKED && call->waiter) {
@@ -270,7 +275,7 @@ child_of_dir(Namespace *ns, const NsCall *call, Node *dir, const char *name, Nod
                         return 0;
                 if (ns_entry_size(ns, e) == SIZE_UNKNOWN)
                         return demand_entry_size(ns, call, c, dir, l, e);
-                ahead_used(&tree);
+                size_walk_used(ns, dir, l);
 
                 bool switched = false;
                 mutex_lock(&c->lock);

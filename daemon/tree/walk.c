@@ -5,11 +5,6 @@
 
 #include "tree/namespace-private.h"
 
-/* Misses further apart than this are not one walk. */
-#define WALK_GAP_USEC (2 * USEC_PER_SEC)
-#define WALK_FIRST_WINDOW 16
-#define WALK_GROWTH 4
-
 static int add_item(Walk *walk, Listing *l, ListingEntry *e) {
         if (walk->n_items == walk->cap_items) {
                 size_t cap = walk->cap_items ? walk->cap_items * 2 : 256;
@@ -113,21 +108,4 @@ int walk_below(Namespace *ns, Listing *from, const WalkLimits *limits, Walk *wal
                 stack[depth++] = (WalkLevel){.listing = l};
         }
         return 0;
-}
-
-size_t walk_window(Checkout *c, size_t max) {
-        uint64_t now = now_usec();
-        uint64_t last = atomic_exchange_explicit(&c->last_miss_usec, now, memory_order_relaxed);
-        unsigned window = atomic_load_explicit(&c->window, memory_order_relaxed);
-
-        uint64_t gaps = (now - last) / WALK_GAP_USEC;
-        if (gaps > 0) {
-                /* A pause may only be a server that takes its time for the last batch. */
-                window = gaps < 8 ? window >> (2 * gaps) : 0;
-                if (window < WALK_FIRST_WINDOW)
-                        window = 0;
-        } else
-                window = window == 0 ? WALK_FIRST_WINDOW : MIN(window * WALK_GROWTH, 1u << 16);
-        atomic_store_explicit(&c->window, window, memory_order_relaxed);
-        return MIN((size_t) window, max);
 }

@@ -37,7 +37,3 @@ typedef struct WalkLimits {
  * after an error. 0 or -ENOMEM. May read the disk. */
 int walk_below(Namespace *ns, Listing *from, const WalkLimits *limits, Walk *walk);
 void walk_done(Walk *walk);
-
-/* How many files beyond a directory to fetch for the sake of their sizes, at most `max`. Grows fast
- * while sizes are missed one directory after the other, and falls to nothing when they are not. */
-size_t walk_window(Checkout *c, size_t max);

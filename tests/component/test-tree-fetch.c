@@ -325,6 +325,61 @@ START_TEST(readers_join_a_prefetch) {
 }
 END_TEST
 
+static void follow(Fixture *x, Reader *r, const Oid *oid) {
+        Repo *repo = x->target.checkout->repo;
+
+        *r = (Reader){.waiter.landed = on_landed};
+        ck_assert_int_eq(sem_init(&r->landed, 0, 0), 0);
+        ck_assert(demand_blob_follow(x->f.ns, &r->waiter, repo, oid));
+}
+
+static void fetch_ahead(Fixture *x, const Oid *oid) {
+        const BlobWant want = {.oid = *oid, .size = SIZE_UNKNOWN};
+
+        fetch_queue_ahead(x->f.ns, x->target.checkout->repo, NULL, &want, 1, LANE_READAHEAD);
+}
+
+/* Whoever follows what is read ahead is in no hurry, and keeps nobody from being in one. */
+START_TEST(a_reader_overtakes_who_only_follows) {
+        Fixture x;
+        Reader follower, reader;
+
+        fixture_init(&x);
+        const Oid first = file_oid(&x, 3), second = file_oid(&x, 4), none = file_oid(&x, 5);
+        fetch_ahead(&x, &first);
+        fetch_ahead(&x, &second); /* waits until the first has come */
+        expect_held(&x.source, 1);
+        follow(&x, &follower, &second);
+        ck_assert(!demand_blob_follow(
+                x.f.ns, &reader.waiter, x.target.checkout->repo, &none)); /* not on its way */
+        reader_want(&x, &reader, &second);
+        ck_assert_int_eq(expect_held(&x.source, 2)->priority, FETCH_WAITING);
+        let_go(&x.source);
+        ck_assert_int_eq(reader_end(&reader), 0);
+        ck_assert_int_eq(reader_end(&follower), 0);
+        ck_assert_uint_eq(x.source.n_seen, 2);
+        fixture_done(&x);
+}
+END_TEST
+
+START_TEST(who_follows_a_job_that_is_cancelled_goes_on) {
+        Fixture x;
+        Reader follower;
+
+        fixture_init(&x);
+        const Oid oid = file_oid(&x, 7);
+        start_prefetch(&x);
+        expect_held(&x.source, 1);
+        follow(&x, &follower, &oid);
+        prefetch_cancel(x.prefetch);
+        ck_assert_int_eq(end_prefetch(&x), -ECANCELED);
+        ck_assert_int_eq(reader_end(&follower), 0);
+        ck_assert(!is_here(&x, 7));
+        let_go(&x.source);
+        fixture_done(&x);
+}
+END_TEST
+
 /* And a prefetch leaves to readers what they have under way. */
 START_TEST(a_prefetch_waits_for_readers) {
         Fixture x;
@@ -481,6 +536,8 @@ static void add_tests(TCase *tc) {
         tcase_add_test(tc, little_is_here_so_the_tree_is_wanted);
         tcase_add_test(tc, the_rest_is_wanted_file_by_file);
         tcase_add_test(tc, readers_join_a_prefetch);
+        tcase_add_test(tc, a_reader_overtakes_who_only_follows);
+        tcase_add_test(tc, who_follows_a_job_that_is_cancelled_goes_on);
         tcase_add_test(tc, a_prefetch_waits_for_readers);
         tcase_add_test(tc, a_prefetch_is_cancelled);
         tcase_add_test(tc, a_repository_larger_than_the_cache);

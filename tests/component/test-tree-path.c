@@ -165,36 +165,10 @@ START_TEST(a_tree_in_several_places_is_entered_once) {
 }
 END_TEST
 
-START_TEST(the_window_opens_while_misses_follow_each_other) {
-        _cleanup_tree_fixture_ TreeFixture f;
-        NsTarget target;
-
-        tree_fixture_init(&f);
-        tree_fixture_commit(&f, "file", "1");
-        ck_assert_int_eq(resolve(&f, "o/work", &target), 0);
-        Checkout *c = target.checkout;
-        /* As if the last miss had been long ago. */
-        atomic_store(&c->last_miss_usec, 0);
-        ck_assert_uint_eq(walk_window(c, 1000), 0);
-        size_t last = 0;
-        for (unsigned i = 0; i < 20; i++) {
-                size_t window = walk_window(c, 1000);
-                ck_assert_uint_ge(window, last);
-                ck_assert_uint_gt(window, 0);
-                last = window;
-        }
-        ck_assert_uint_eq(last, 1000);
-        atomic_store(&c->last_miss_usec, 0);
-        ck_assert_uint_eq(walk_window(c, 1000), 0);
-        ns_target_unref(f.ns, &target);
-}
-END_TEST
-
 static void add_tests(TCase *tc) {
         tcase_add_test(tc, a_path_leads_where_the_kernel_would_go);
         tcase_add_test(tc, a_walk_takes_what_comes_next);
         tcase_add_test(tc, a_tree_in_several_places_is_entered_once);
-        tcase_add_test(tc, the_window_opens_while_misses_follow_each_other);
 }
 
 CHECK_MAIN("tree/path", add_tests)

@@ -18,16 +18,17 @@ typedef struct SizeSource {
         Source source;
         Source *inner; /* of "o/work" */
         size_t n_tell;
-        unsigned n_blobs;      /* fetches */
+        bool refuses;        /* to tell any */
+        atomic_uint n_blobs; /* fetches */
+        atomic_size_t n_blob_oids;
         pthread_mutex_t mutex; /* guards what follows, up to the trees */
         unsigned n_sizes;      /* fetches */
         size_t n_oids[16];     /* of each of them */
         size_t n_asked;        /* of all together */
-        size_t n_blob_oids;
-        Oid tree, root;  /* of the last */
-        bool hold;       /* fetches for sizes wait for answer_held(); */
-        bool hold_blobs; /* those for blobs, too */
-        Fetch *held[4];  /* a ring */
+        Oid tree, root;        /* of the last */
+        bool hold;             /* fetches for sizes wait for answer_held(); */
+        bool hold_blobs;       /* those for blobs, too */
+        Fetch *held[4];        /* a ring */
         unsigned n_held, n_answered;
         sem_t arrived;
 } SizeSource;
@@ -51,6 +52,10 @@ static void tell_sizes(SizeSource *s, Fetch *fetch) {
 static void size_fetch(Source *source, Fetch *fetch) {
         SizeSource *s = container_of(source, SizeSource, source);
 
+        if (fetch->kind == FETCH_SIZES && s->refuses) {
+                fetch->done(fetch, -EOPNOTSUPP, NULL);
+                return;
+        }
         if ((fetch->kind == FETCH_SIZES && s->hold) ||
             (fetch->kind == FETCH_BLOBS && s->hold_blobs)) {
                 s->held[s->n_held++ % ELEMENTSOF(s->held)] = fetch;
@@ -407,6 +412,85 @@ START_TEST(what_is_being_read_brings_its_sizes) {
 END_TEST
 
 #define N_DIRS 60
+
+static void write_directories(SizesFixture *s) {
+        for (unsigned i = 0; i < N_DIRS; i++) {
+                char name[16], content = (char) ('!' + i);
+                (void) snprintf(name, sizeof(name), "d%02u/f", i);
+                git_fixture_write(&s->f.repo, name, &content, 1);
+        }
+        git_fixture_commit(&s->f.repo, "two");
+}
+
+/* R12, R13: of a server that tells none, the files of the directory that is looked at come, all at
+ * once, and stay known when they have made room for others. */
+START_TEST(sizes_come_with_content) {
+        SizesFixture s;
+
+        sizes_fixture_init(&s);
+        s.source.refuses = true;
+        fetch_trees(&s.f);
+        check_list(&s.f, "f/r", "a\nb\nc\nd\nsub\n");
+        ck_assert_uint_eq(s.source.n_blobs, 0);
+        for (const char *const *path =
+                     (const char *const[]){"f/r/c", "f/r/d", "f/r/a", "f/r/b", NULL};
+             *path;
+             path++)
+                ck_assert_uint_eq(size_of(&s.f, *path), 1);
+        ck_assert_uint_eq(s.source.n_blobs, 1);
+        ck_assert_uint_eq(s.source.n_blob_oids, 4);
+        ck_assert_uint_eq(size_of(&s.f, "f/r/sub/f"), 1);
+        ck_assert_uint_eq(size_of(&s.f, "f/r/sub/e"), 1);
+        ck_assert_uint_eq(size_of(&s.f, "f/r/sub/g"), 1);
+        ck_assert_uint_eq(s.source.n_blobs, 2);
+        ck_assert_uint_eq(s.source.n_blob_oids, N_FILES);
+
+        ns_stop(s.f.ns); /* waits for all that is under way */
+        _cleanup_(checkout_unrefp) Checkout *c = sizes_fixture_checkout(&s);
+        CheckoutState state;
+        checkout_get_state(c, &state);
+        ck_assert(store_has(s.f.context.store, STORE_SIZES, &state.root));
+        sizes_fixture_done(&s);
+}
+END_TEST
+
+/* Whoever goes from one directory to the next has the others fetched with it, and who is told not
+ * to walk ahead has not. */
+START_TEST(a_walk_over_sizes_is_fetched_ahead) {
+        for (unsigned limit = 0; limit <= 64; limit += 64) {
+                NsConfig config = tree_fixture_config();
+                SizesFixture s;
+
+                sizes_fixture_init(&s);
+                s.source.refuses = true;
+                write_directories(&s);
+                config.prefetch.walk_limit = (uint64_t) limit << 20;
+                ns_set_config(s.f.ns, &config);
+                for (unsigned i = 0; i < N_DIRS; i++) {
+                        char path[16];
+                        (void) snprintf(path, sizeof(path), "f/r/d%02u", i);
+                        check_list(&s.f, path, "f\n");
+                }
+                free(fs_list_all(&s.f, (uint64_t) fs_walk(&s.f, "f/r"), true));
+                ck_assert_uint_eq(size_of(&s.f, "f/r/a"), 1);
+                ck_assert_uint_eq(s.source.n_blob_oids, 4);
+                for (unsigned i = 0; i < N_DIRS; i++) {
+                        char path[16];
+                        (void) snprintf(path, sizeof(path), "f/r/d%02u/f", i);
+                        ck_assert_uint_eq(size_of(&s.f, path), 1);
+                }
+                ns_stop(s.f.ns);
+                /* The top, the first directory, all others and the little that may come alone. */
+                if (limit > 0)
+                        ck_assert_uint_le(s.source.n_blobs, 6);
+                else
+                        ck_assert_uint_eq(s.source.n_blobs, 1 + N_DIRS);
+                ck_assert_uint_eq(s.source.n_blob_oids, 4 + N_DIRS);
+                sizes_fixture_done(&s);
+        }
+}
+END_TEST
+
 #define MAX_ROUNDS 32 /* of the mount's requests */
 
 typedef struct Reader {
@@ -431,15 +515,6 @@ static void *reader_run(void *userdata) {
         while (caller_waits(&reader->caller, &reader->result))
                 reader->result = reader_look_up(reader);
         return NULL;
-}
-
-static void write_directories(SizesFixture *s) {
-        for (unsigned i = 0; i < N_DIRS; i++) {
-                char name[16], content = (char) ('!' + i);
-                (void) snprintf(name, sizeof(name), "d%02u/f", i);
-                git_fixture_write(&s->f.repo, name, &content, 1);
-        }
-        git_fixture_commit(&s->f.repo, "two");
 }
 
 /* All at once, in a repository of far more files than one answer tells the sizes of: nobody is
@@ -489,6 +564,8 @@ static void add_tests(TCase *tc) {
         tcase_add_test(tc, what_is_listed_meanwhile_is_asked_for_after);
         tcase_add_test(tc, a_waiter_that_is_not_covered_goes_on);
         tcase_add_test(tc, what_is_being_read_brings_its_sizes);
+        tcase_add_test(tc, sizes_come_with_content);
+        tcase_add_test(tc, a_walk_over_sizes_is_fetched_ahead);
         tcase_add_test(tc, readers_of_a_large_repository_do_not_starve);
 }
 

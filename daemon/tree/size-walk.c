@@ -1,0 +1,330 @@
+/* Sizes where the server tells none without content: files are fetched for the sake of their sizes.
+ * Whoever wants a size waits for that file alone; here it is seen to that others come with it.
+ *
+ *      a file of a directory that was listed (`ls -l`)    the files of that directory
+ *      then one of another directory below the same one   all of the rest below that, if WalkLimit=
+ *                                                         allows; or a quarter of that of it
+ *      and again                                          as much as WalkLimit= allows
+ *
+ * "The same" is the highest directory that was listed, with all those between. What follows is what
+ * lies below the directory, then below the one above it, and so on; sizes that are known have come
+ * by. Nobody knows how large files are before they are here: each counts as an average one. As with
+ * reads (walker.c), the next window is asked for when somebody uses the second half of the last, so
+ * a walk that stops is followed by nothing; the ledger (ahead.c) has the directories, with a tag on
+ * those of the second half.
+ *
+ * The files go through the repository's queue. What is fetched for one miss or one window is an
+ * operation. It waits until all of it is here, for one file at a time beginning with the last, and
+ * keeps the sizes of the directories that are complete: they stay known when the files have made
+ * room for others. */
+
+#include "tree/size-walk.h"
+
+#include <errno.h>
+
+#include "tree/ahead.h"
+#include "tree/namespace-private.h"
+#include "tree/walk-cursor.h"
+#include "tree/walk.h"
+
+/* From one directory to the next, not counting what the server takes: nobody types as fast. */
+#define GAP_USEC (2 * USEC_PER_SEC)
+#define MAX_OWN 4000 /* files of one directory at a time */
+#define MAX_WINDOWS 2
+#define MIN_TREE_WANTS 64 /* for a tree to be wanted as a whole */
+#define TAG_DUE 1
+
+struct SizeWalk {
+        Mutex lock;         /* guards what follows */
+        Oid scope;          /* the tree that is walked */
+        uint64_t dir;       /* id of the directory of the last miss */
+        uint64_t usec;      /* when sizes were last missed, came, or were used */
+        unsigned n_steps;   /* from one directory to another */
+        unsigned n_windows; /* under way */
+};
+
+typedef struct SizeFetch {
+        Task task;
+        FlightWaiter waiter; /* for files that are on their way */
+        Namespace *ns;
+        Checkout *checkout;     /* a reference */
+        Listing *listing;       /* of the directory; a reference */
+        Oid up[WALK_DEPTH_MAX]; /* the trees of those above it, up to the scope */
+        size_t n_up;
+        size_t window;     /* files beyond the directory's own; 0: none */
+        Walk walk;         /* what lies below; without a window only the directory */
+        WalkGather gather; /* first those of the directory */
+        size_t n_left;     /* of them, not yet known to be here */
+} SizeFetch;
+
+/* --- life --- */
+
+static SizeWalk *size_walk_of(Checkout *c) {
+        SizeWalk *w = atomic_load(&c->size_walk), *none = NULL;
+
+        if (w)
+                return w;
+        w = calloc(1, sizeof(*w));
+        if (!w)
+                return NULL;
+        mutex_init(&w->lock, LOCK_RANK_LEAF);
+        if (atomic_compare_exchange_strong(&c->size_walk, &none, w))
+                return w;
+        size_walk_free(w);
+        return none;
+}
+
+SizeWalk *size_walk_free(SizeWalk *w) {
+        if (!w)
+                return NULL;
+        mutex_destroy(&w->lock);
+        free(w);
+        return NULL;
+}
+
+/* --- what to do --- */
+
+static const Oid *scope_of(const SizeFetch *f) {
+        return f->n_up > 0 ? &f->up[f->n_up - 1] : &f->listing->oid;
+}
+
+static size_t most_files(Namespace *ns) {
+        return ns_prefetch(ns).walk_limit / walk_cost(SIZE_UNKNOWN);
+}
+
+/* Somebody came to this directory, and finds sizes there or not. How many files to fetch ahead. */
+static size_t plan_window(SizeWalk *w, const SizeFetch *f, uint64_t dir, bool missed) {
+        uint64_t now = now_usec();
+        size_t most = most_files(f->ns);
+
+        MUTEX_GUARD(&w->lock);
+        bool goes_on = f->n_up > 0 && now < w->usec + GAP_USEC && w->dir != dir &&
+                       oid_equal(&w->scope, scope_of(f));
+        w->usec = now;
+        w->scope = *scope_of(f);
+        w->dir = dir;
+        w->n_steps = goes_on ? w->n_steps + 1 : 0;
+        if (!goes_on || most == 0 || w->n_windows == MAX_WINDOWS)
+                return 0;
+        return missed && w->n_steps == 1 ? MAX(most / 4, (size_t) 1) : most;
+}
+
+/* The trees of the directories above, as far as they were listed. */
+static void list_above(SizeFetch *f, const Node *dir) {
+        MUTEX_GUARD(&f->checkout->lock);
+        for (; dir->kind == NODE_DIR && f->n_up < WALK_DEPTH_MAX; dir = dir->parent) {
+                if (!(dir->parent->dir_flags & DIR_LISTED))
+                        break;
+                f->up[f->n_up++] = dir->parent->oid;
+        }
+}
+
+/* --- fetching --- */
+
+/* The files of the directory, from the one that is missed on, and then those before it. */
+static int gather_own(SizeFetch *f, const ListingEntry *missed) {
+        const Listing *l = f->listing;
+        size_t first = (size_t) (missed - l->entries);
+        int r = 0;
+
+        for (size_t i = 0; i < l->n_entries && f->gather.n < MAX_OWN && r >= 0; i++) {
+                ListingEntry *e = &l->entries[(first + i) % l->n_entries];
+                if (entry_is_blob(e) && ns_entry_size(f->ns, e) == SIZE_UNKNOWN)
+                        r = walk_gather_add(&f->gather, &e->oid, SIZE_UNKNOWN);
+        }
+        return r;
+}
+
+/* What comes next, at most `max` files. 1: that is all below the scope; 0: a part; < 0. */
+static int walk_next(SizeFetch *f, size_t max) {
+        const NsCall call = {.flags = NS_MAY_BLOCK};
+        const WalkLimits limits = {.max_items = max, .missing_sizes_only = true};
+
+        int r = walk_below(f->ns, f->listing, &limits, &f->walk);
+        for (size_t i = 0; i < f->n_up && f->walk.n_items < max && r >= 0; i++) {
+                _cleanup_(listing_unrefp) Listing *l = NULL;
+                if (ns_listing(f->ns, &call, NULL, &f->up[i], &l) > 0)
+                        r = walk_below(f->ns, l, &limits, &f->walk);
+        }
+        return r < 0 ? r : f->walk.n_items < max;
+}
+
+static void note_directories(const SizeFetch *f, size_t n, bool more) {
+        const Listing *last = f->listing;
+
+        for (size_t i = 0; i < n; i++) {
+                const Listing *l = f->walk.items[i].listing;
+                unsigned tag = more && i >= n / 2 ? TAG_DUE : 0;
+                if (l != last && l != f->listing)
+                        ahead_note_tagged(AHEAD_CHILDREN, &l->oid, tag);
+                last = l;
+        }
+}
+
+/* Whether most of what lies below the scope is still wanted. */
+static bool is_nearly_all(const SizeFetch *f, const BlobWant *wants, size_t n) {
+        uint64_t part = 0, all = 0;
+
+        for (size_t i = 0; i < n; i++)
+                part += blob_want_bytes(&wants[i]);
+        for (size_t i = 0; i < f->walk.n_listings; i++)
+                for (size_t j = 0; j < f->walk.listings[i]->n_entries; j++) {
+                        const ListingEntry *e = &f->walk.listings[i]->entries[j];
+                        if (entry_is_blob(e))
+                                all += blob_want_bytes(&(BlobWant){.size = listing_size(e)});
+                }
+        return n >= MIN_TREE_WANTS && FETCH_NEARLY_ALL(part, all);
+}
+
+static int fetch_window(SizeFetch *f) {
+        Repo *repo = f->checkout->repo;
+        SizeWalk *w = size_walk_of(f->checkout);
+        size_t n_own = f->gather.n;
+
+        mutex_lock(&w->lock);
+        w->n_windows++;
+        mutex_unlock(&w->lock);
+        int r = walk_next(f, most_files(f->ns));
+        if (r < 0)
+                return r;
+        bool all = r > 0;
+        size_t n = all ? f->walk.n_items : MIN(f->walk.n_items, f->window);
+        for (size_t i = 0; i < n; i++) {
+                r = walk_gather_add(&f->gather, &f->walk.items[i].entry->oid, SIZE_UNKNOWN);
+                if (r < 0)
+                        return r;
+        }
+        const BlobWant *wants = f->gather.wants + n_own;
+        bool whole = all && is_nearly_all(f, wants, n);
+        note_directories(f, n, !all);
+        fetch_queue_ahead(f->ns, repo, whole ? scope_of(f) : NULL, wants, n, LANE_READAHEAD);
+        return 0;
+}
+
+static void finish(SizeFetch *f) {
+        SizeWalk *w = size_walk_of(f->checkout);
+        Namespace *ns = f->ns;
+
+        ns_keep_sizes(ns, f->checkout->repo->source, f->walk.listings, f->walk.n_listings);
+        mutex_lock(&w->lock);
+        w->usec = now_usec();
+        w->n_windows -= f->window > 0;
+        mutex_unlock(&w->lock);
+        walk_done(&f->walk);
+        walk_gather_done(&f->gather);
+        listing_unref(f->listing);
+        checkout_unref(f->checkout);
+        free(f);
+        ns_operation_end(ns);
+}
+
+/* What does not come is no error of anybody here: who waits for it is told. */
+static void await_rest(SizeFetch *f) {
+        Repo *repo = f->checkout->repo;
+
+        while (f->n_left > 0)
+                if (demand_blob_follow(f->ns, &f->waiter, repo, &f->gather.wants[--f->n_left].oid))
+                        return; /* file_landed() goes on */
+        finish(f);
+}
+
+static void file_landed(FlightWaiter *waiter, int result, const Failure *failure) {
+        await_rest(container_of(waiter, SizeFetch, waiter));
+}
+
+/* Lands when the window has been asked for. */
+static FlightKey window_key(const Checkout *c) {
+        return (FlightKey){.scope = c, .kind = DEMAND_SIZE_WINDOW};
+}
+
+/* Without memory for the window there is none. */
+static void run(Task *task) {
+        SizeFetch *f = container_of(task, SizeFetch, task);
+        const WalkLimits own = {.missing_sizes_only = true};
+
+        if (f->window > 0) {
+                const FlightKey key = window_key(f->checkout);
+                (void) fetch_window(f);
+                flight_land(f->ns->flights, &key, 0, NULL);
+        } else
+                (void) walk_below(f->ns, f->listing, &own, &f->walk);
+        f->n_left = f->gather.n;
+        await_rest(f);
+}
+
+static void start(SizeFetch *f, uint64_t dir, bool missed) {
+        const FlightKey key = window_key(f->checkout);
+
+        size_t window = plan_window(size_walk_of(f->checkout), f, dir, missed);
+        /* One at a time: whoever misses something meanwhile waits for it. */
+        if (window > 0 && flight_join(f->ns->flights, &key, NULL) > 0)
+                f->window = window;
+        pool_submit(f->ns->context->pool, &f->task, TASK_NORMAL);
+}
+
+static SizeFetch *size_fetch_new(Namespace *ns, const Node *dir, Listing *l) {
+        void *memory;
+
+        if (!size_walk_of(dir->checkout) || demand_begin(ns, sizeof(SizeFetch), &memory) < 0)
+                return NULL;
+        SizeFetch *f = memory;
+        f->ns = ns;
+        f->checkout = checkout_ref(dir->checkout);
+        f->listing = listing_ref(l);
+        f->waiter.landed = file_landed;
+        f->task.run = run;
+        list_above(f, dir);
+        return f;
+}
+
+/* A window is being gathered that the file is likely to be in: asking for it alone would cost a
+ * request, and say nothing about the walk. 1: the call waits for it; 0: there is none; < 0. */
+static int wait_for_window(Namespace *ns, const NsCall *call, Checkout *c) {
+        const FlightKey key = window_key(c);
+
+        if (!flight_exists(ns->flights, &key))
+                return 0;
+        int r = flight_join(ns->flights, &key, call->waiter);
+        if (r > 0) /* it has landed just now */
+                flight_land(ns->flights, &key, 0, NULL);
+        return r < 0 ? r : 1;
+}
+
+int size_walk_missed(
+        Namespace *ns, const NsCall *call, Node *dir, Listing *l, const ListingEntry *missed) {
+        Repo *repo = dir->checkout->repo;
+
+        if (demand_blob_is_coming(repo, &missed->oid))
+                return 0;
+        int r = wait_for_window(ns, call, dir->checkout);
+        if (r != 0)
+                return r > 0 ? NS_PARKED : r;
+        SizeFetch *f = size_fetch_new(ns, dir, l);
+        if (!f)
+                return 0; /* it comes alone */
+        if (gather_own(f, missed) >= 0)
+                fetch_queue_ahead(ns, repo, NULL, f->gather.wants, f->gather.n, LANE_WAITING);
+        start(f, dir->id, /* missed= */ true);
+        return 0;
+}
+
+void size_walk_used(Namespace *ns, Node *dir, Listing *l) {
+        AheadPolicy policy;
+        unsigned tag;
+
+        if (!ahead_take(&l->oid, &policy, &tag) || policy != AHEAD_CHILDREN)
+                return;
+        SizeWalk *w = atomic_load(&dir->checkout->size_walk);
+        if (!w)
+                return; /* the server tells sizes */
+        if (tag != TAG_DUE) {
+                uint64_t now = now_usec();
+                MUTEX_GUARD(&w->lock);
+                if (now < w->usec + GAP_USEC)
+                        w->usec = now;
+                return;
+        }
+        SizeFetch *f = size_fetch_new(ns, dir, l);
+        if (f) /* else it is asked for when it is missed */
+                start(f, dir->id, /* missed= */ false);
+}

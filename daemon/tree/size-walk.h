@@ -1,0 +1,10 @@
+#pragma once
+
+/* Sizes from a server that tells them with content only: which files are fetched for the sake of
+ * their sizes, see size-walk.c. size_walk_missed() and size_walk_used() (tree/namespace-private.h)
+ * are what it is told. */
+
+typedef struct SizeWalk SizeWalk;
+
+/* NULL-safe, returns NULL. */
+SizeWalk *size_walk_free(SizeWalk *w);
