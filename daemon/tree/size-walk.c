@@ -112,10 +112,12 @@ static size_t plan_window(SizeWalk *w, const SizeFetch *f, uint64_t dir, bool mi
 /* The trees of the directories above, as far as they were listed. */
 static void list_above(SizeFetch *f, const Node *dir) {
         MUTEX_GUARD(&f->checkout->lock);
-        for (; dir->kind == NODE_DIR && f->n_up < WALK_DEPTH_MAX; dir = dir->parent) {
-                if (!(dir->parent->dir_flags & DIR_LISTED))
+        while (dir->kind == NODE_DIR && f->n_up < WALK_DEPTH_MAX) {
+                Node *up = node_parent(dir);
+                if (!(node_dir(up)->flags & DIR_LISTED))
                         break;
-                f->up[f->n_up++] = dir->parent->oid;
+                f->up[f->n_up++] = node_shown(up)->tree;
+                dir = up;
         }
 }
 
