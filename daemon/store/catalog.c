@@ -74,7 +74,10 @@ bool catalog_find(Catalog *catalog, StoreKind kind, const Oid *oid, CatalogHit *
                         next_candidate(catalog, kind, oid, below);
                 if (!segment)
                         return false;
-                if (segment_index_find(&segment->index, kind, oid, &ret->number, &ret->record)) {
+                bool found =
+                        segment_index_find(&segment->index, kind, oid, &ret->number, &ret->record);
+                ret->torn = segment_is_torn(segment);
+                if (found || ret->torn) {
                         ret->segment = TAKE_PTR(segment);
                         return true;
                 }

@@ -28,6 +28,7 @@ typedef struct Catalog {
 /* Where an object is. */
 typedef struct CatalogHit {
         Segment *segment; /* with a reference */
+        bool torn;        /* the disk failed under the segment: nobody knows what is in it */
         uint32_t number;  /* of the record in the segment's index */
         SegmentRecord record;
 } CatalogHit;
@@ -40,6 +41,7 @@ void catalog_done(Catalog *catalog);
 int catalog_add(Catalog *catalog, Segment *segment);
 /* Nothing where it is not in. */
 void catalog_remove(Catalog *catalog, Segment *segment);
+/* Also true for a segment that is torn and may have had it. */
 bool catalog_find(Catalog *catalog, StoreKind kind, const Oid *oid, CatalogHit *ret);
 /* The oldest segment with this number or a higher one, with a reference; NULL. */
 Segment *catalog_next(Catalog *catalog, uint64_t number);

@@ -66,6 +66,19 @@ static bool is_hot(const Carry *carry, uint32_t number, const SegmentRecord *rec
                ((carry->now - marks) & MARK_CLOCK) < carry->half_turnover;
 }
 
+int disk_tier_copy_record(
+        DiskTier *tier, Segment *from, const SegmentRecord *record, const DiskReservation *to) {
+        if (record->size > 0)
+                memcpy(disk_reservation_data(to),
+                       segment_bytes(from, record->offset),
+                       record->size);
+        if (segment_is_torn(from)) {
+                disk_tier_abort(tier, to);
+                return -EIO;
+        }
+        return disk_tier_publish(tier, to, record->kind, &record->oid, record->type);
+}
+
 /* Without room for it the object is dropped like the others. */
 static void carry_over(Carry *carry, const SegmentRecord *record) {
         DiskReservation to;
@@ -73,12 +86,8 @@ static void carry_over(Carry *carry, const SegmentRecord *record) {
         if (disk_tier_reserve_active(carry->tier, record->size, &to) < 0)
                 return;
         carry->left -= record->size;
-        if (record->size > 0)
-                memcpy(disk_reservation_data(&to),
-                       segment_bytes(carry->segment, record->offset),
-                       record->size);
         /* Without memory it is dropped, too. */
-        (void) disk_tier_publish(carry->tier, &to, record->kind, &record->oid, record->type);
+        (void) disk_tier_copy_record(carry->tier, carry->segment, record, &to);
 }
 
 static void keep_hot_objects(DiskTier *tier, Segment *segment) {
@@ -123,6 +132,34 @@ int disk_tier_drop_segment(DiskTier *tier, Segment *segment, bool keep_hot) {
         tier->n_evicting--;
         (void) pthread_cond_broadcast(&tier->changed); /* cannot fail */
         return r;
+}
+
+void disk_tier_give_up(DiskTier *tier, Segment *wanted) {
+        Segment *segment;
+        bool found = false;
+
+        /* At once, whoever else may be about to drop it. */
+        catalog_remove(&tier->catalog, wanted);
+        mutex_lock(&tier->lock);
+        TAILQ_FOREACH (segment, &tier->segments, entry)
+                if (segment == wanted) {
+                        found = segment->state == SEGMENT_SEALED;
+                        segment->doomed = true; /* or by its last writer */
+                        break;
+                }
+        bool active = tier->active == wanted;
+        if (found)
+                disk_tier_take_segment_locked(tier, wanted);
+        mutex_unlock(&tier->lock);
+
+        if (found) {
+                /* A file that cannot be removed is found again by the next start. */
+                (void) disk_tier_drop_segment(tier, wanted, /* keep_hot= */ false);
+                return;
+        }
+        index_sweep(&tier->index, wanted);
+        if (active)
+                disk_tier_retire_active(tier);
 }
 
 bool disk_tier_evict_one(DiskTier *tier) {

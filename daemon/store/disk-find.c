@@ -1,6 +1,8 @@
 #include <errno.h>
+#include <inttypes.h>
 
 #include "store/disk-internal.h"
+#include "util/log.h"
 #include "util/stats.h"
 
 /* An object is in one of two places: while its segment is open, in the index, a hash table in
@@ -43,19 +45,37 @@ static bool find_open(DiskTier *tier, StoreKind kind, const Oid *oid, uint64_t n
         return true;
 }
 
+/* The disk failed under a segment: nothing in it can be believed any more. */
+static void drop_torn(DiskTier *tier, Segment *segment) {
+        log_debug("the disk failed under segment %" PRIx64, segment->number);
+        stat_add(STAT_STORE_CORRUPT, 1);
+        disk_tier_give_up(tier, segment);
+}
+
+static bool find_sealed(DiskTier *tier, StoreKind kind, const Oid *oid, Place *ret) {
+        CatalogHit hit;
+
+        if (!catalog_find(&tier->catalog, kind, oid, &hit))
+                return false;
+        *ret = (Place){hit.segment, hit.record, hit.number, true};
+        return true;
+}
+
 static bool find(DiskTier *tier, StoreKind kind, const Oid *oid, uint64_t now, Place *ret) {
         uint64_t n_removed;
-        CatalogHit hit;
+        bool torn;
 
         do {
                 n_removed = atomic_load(&tier->catalog.n_removed);
-                if (find_open(tier, kind, oid, now, ret))
+                torn = false;
+                if (!find_open(tier, kind, oid, now, ret) && !find_sealed(tier, kind, oid, ret))
+                        continue;
+                torn = segment_is_torn(ret->segment);
+                if (!torn)
                         return true;
-                if (catalog_find(&tier->catalog, kind, oid, &hit)) {
-                        *ret = (Place){hit.segment, hit.record, hit.number, true};
-                        return true;
-                }
-        } while (atomic_load(&tier->catalog.n_removed) != n_removed);
+                drop_torn(tier, ret->segment);
+                segment_unref(ret->segment);
+        } while (torn || atomic_load(&tier->catalog.n_removed) != n_removed);
         return false;
 }
 
@@ -105,6 +125,10 @@ int disk_tier_get(DiskTier *tier, StoreKind kind, const Oid *oid, bool may_verif
                 return 0;
         _cleanup_(segment_unrefp) Segment *segment = place.segment;
         int r = check(&place, may_verify, now);
+        if (segment_is_torn(segment)) {
+                drop_torn(tier, segment);
+                return 0;
+        }
         if (r <= 0)
                 return r;
         if (atomic_load(&segment->last_use) != now)
@@ -137,7 +161,10 @@ void disk_tier_forget(DiskTier *tier, StoreKind kind, const Oid *oid) {
         (void) index_remove(&tier->index, kind, oid, NULL); /* it may not be there */
         /* Several where a race stored it twice. */
         while (marked && catalog_find(&tier->catalog, kind, oid, &hit)) {
-                marked = segment_index_mark(&hit.segment->index, hit.number, MARK_DEAD, -1);
+                if (hit.torn)
+                        drop_torn(tier, hit.segment);
+                else
+                        marked = segment_index_mark(&hit.segment->index, hit.number, MARK_DEAD, -1);
                 segment_unref(hit.segment);
         }
 }

@@ -72,6 +72,12 @@ bool disk_tier_evict_one(DiskTier *tier);
 void disk_tier_keep_free(DiskTier *tier, uint64_t spare);
 /* Takes a segment out of the list, for disk_tier_drop_segment(). */
 void disk_tier_take_segment_locked(DiskTier *tier, Segment *segment);
+/* Fills the reservation with a record, and publishes it; either way the reservation is ended. -EIO
+ * where the disk failed under the segment: nothing was published then. */
+int disk_tier_copy_record(
+        DiskTier *tier, Segment *from, const SegmentRecord *record, const DiskReservation *to);
+/* Drops a segment in which nothing is to be found any more: now, or once it is finished. */
+void disk_tier_give_up(DiskTier *tier, Segment *segment);
 /* Ends a segment that was taken out of the list: its entries, its file, the list's reference.
  * Objects in hot use move to the active segment if `keep_hot`. 0, or why the file is still there.
  */

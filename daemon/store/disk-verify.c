@@ -57,27 +57,10 @@ static int move_record(DiskTier *tier, Segment *segment, uint32_t number) {
         int r = disk_tier_reserve(tier, record.size, &to);
         if (r < 0)
                 return r;
-        if (record.size > 0)
-                memcpy(disk_reservation_data(&to),
-                       segment_bytes(segment, record.offset),
-                       record.size);
-        r = disk_tier_publish(tier, &to, record.kind, &record.oid, record.type);
+        r = disk_tier_copy_record(tier, segment, &record, &to);
         if (r >= 0)
                 (void) segment_index_mark(&segment->index, number, MARK_DEAD, -1);
         return r;
-}
-
-/* Takes the segment out of the list, if it is still there. */
-static bool take_segment(DiskTier *tier, Segment *wanted) {
-        Segment *segment;
-
-        MUTEX_GUARD(&tier->lock);
-        TAILQ_FOREACH (segment, &tier->segments, entry)
-                if (segment == wanted && segment->state == SEGMENT_SEALED) {
-                        disk_tier_take_segment_locked(tier, segment);
-                        return true;
-                }
-        return false;
 }
 
 static void replace_segment(DiskTier *tier, Segment *segment) {
@@ -85,9 +68,7 @@ static void replace_segment(DiskTier *tier, Segment *segment) {
                 if (!(segment_index_marks(&segment->index, i) & MARK_DEAD) &&
                     move_record(tier, segment, i) < 0)
                         return; /* no room: the damage stays in the file, and out of reach */
-        if (take_segment(tier, segment))
-                /* A file that cannot be removed is found again by the next start. */
-                (void) disk_tier_drop_segment(tier, segment, /* keep_hot= */ false);
+        disk_tier_give_up(tier, segment);
 }
 
 /* Looks at records of one segment from v->record on. */

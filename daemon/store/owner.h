@@ -1,5 +1,7 @@
 #pragma once
 
+#include <stdbool.h>
+
 #include "gitfs/macro.h"
 
 #include "util/ref.h"
@@ -10,4 +12,6 @@ struct StoreOwner {
         Ref ref;
         /* Gives one reference back; frees the owner with the last. */
         void (*unref)(StoreOwner *owner);
+        /* True once some of the bytes could not be had; NULL: that never is so. */
+        bool (*is_torn)(const StoreOwner *owner);
 };

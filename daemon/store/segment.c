@@ -32,6 +32,9 @@
  * could be made to believe it. An object would then still have to match its id, but what is kept
  * beside objects (StoreKind) has nothing but the checksum.
  *
+ * The disk may fail under the mapping later than that, and files may be cut: map-guard.h. Then the
+ * segment is given up as a whole.
+ *
  * The version is part of the file's magic number. A file of another version is no segment of ours:
  * the cache is filled anew. */
 
@@ -119,16 +122,26 @@ static void segment_owner_unref(StoreOwner *owner) {
         segment_unref(container_of(owner, Segment, owner));
 }
 
+static bool segment_owner_is_torn(const StoreOwner *owner) {
+        return segment_is_torn(container_of(owner, const Segment, owner));
+}
+
 static int segment_map(Segment *segment, size_t size, int prot) {
         void *map = mmap(NULL, size, prot, MAP_SHARED, segment->fd, 0);
         if (map == MAP_FAILED)
                 return -errno;
+        int r = map_guard_add(map, size, &segment->guard);
+        if (r < 0) {
+                (void) munmap(map, size); /* our own mapping: cannot fail */
+                return r;
+        }
         segment->map = map;
         segment->map_size = size;
         return 0;
 }
 
 static void segment_unmap(Segment *segment) {
+        map_guard_remove(TAKE_PTR(segment->guard));
         if (segment->map)
                 (void) munmap(segment->map, segment->map_size); /* our own mapping: cannot fail */
         segment->map = NULL;
@@ -141,7 +154,11 @@ static int segment_alloc(int fd, uint64_t number, Segment **ret) {
                 safe_close(fd);
                 return -ENOMEM;
         }
-        segment->owner = (StoreOwner){.ref = REF_INIT, .unref = segment_owner_unref};
+        segment->owner = (StoreOwner){
+                .ref = REF_INIT,
+                .unref = segment_owner_unref,
+                .is_torn = segment_owner_is_torn,
+        };
         segment->number = number;
         segment->fd = fd;
         *ret = segment;
@@ -406,11 +423,20 @@ static int write_footer(Segment *segment, uint64_t end, uint64_t *left, uint64_t
 
 int segment_seal(Segment *segment) {
         uint64_t size, left = UINT64_MAX;
+        struct stat st;
 
+        /* What is written behind the end of a file that was cut would make zeros of what is gone.
+         */
+        if (fstat(segment->fd, &st) < 0 || st.st_size != (off_t) segment->map_size)
+                return -EIO;
         int r = write_footer(segment, segment->used, &left, &size);
         if (r < 0)
                 return r;
         assert(size <= segment->map_size);
+        if (segment_is_torn(segment)) {
+                segment_index_done(&segment->index);
+                return -EIO;
+        }
         /* Against stray writes of our own; without it the segment works as well. */
         (void) mprotect(segment->map, segment->map_size, PROT_READ);
         segment->fd = safe_close(segment->fd);
@@ -493,6 +519,8 @@ int segment_open(int fd, uint64_t number, uint64_t *scan_left, Segment **ret) {
                 r = recover(segment, scan_left);
         if (r < 0)
                 return r;
+        if (segment_is_torn(segment))
+                return -EBADMSG;
         segment->state = SEGMENT_SEALED;
         segment->fd = safe_close(segment->fd);
         *ret = TAKE_PTR(segment);

@@ -8,6 +8,7 @@
 #include "gitfs/macro.h"
 
 #include "object/oid.h"
+#include "store/map-guard.h"
 #include "store/owner.h"
 #include "store/segment-index.h"
 #include "store/store.h"
@@ -34,6 +35,7 @@ struct Segment {
         uint64_t number; /* part of the file's name; never used twice */
         uint8_t *map;
         size_t map_size;
+        MapGuard *guard; /* of the mapping */
         uint64_t salt;
         bool single;        /* made for one record */
         SegmentIndex index; /* once it is sealed */
@@ -84,7 +86,8 @@ bool segment_reserve(Segment *segment, uint64_t size, uint64_t *ret_offset);
 void segment_write_header(Segment *segment, const SegmentRecord *record);
 /* Writes the index behind the records, cuts the file to what it holds and makes the mapping
  * read-only. Nobody writes any more. Where the file cannot be written the index is kept in memory;
- * then the next process scans the segment. -ENOMEM: it has no index. */
+ * then the next process scans the segment. On failure it has no index: -ENOMEM; -EIO where the disk
+ * failed under it, or somebody cut the file. */
 int segment_seal(Segment *segment);
 
 /* Of a sealed one. */
@@ -97,6 +100,12 @@ static inline uint32_t segment_n_live(const Segment *segment) {
 /* True if the header in front of the payload is intact and names this record, and its checksum
  * matches the payload. */
 bool segment_check(const Segment *segment, const SegmentRecord *record);
+
+/* True once the disk failed under the mapping: bytes of it may be zeros instead, also those that
+ * were checked. */
+static inline bool segment_is_torn(const Segment *segment) {
+        return map_guard_tripped(segment->guard);
+}
 
 static inline const uint8_t *segment_bytes(const Segment *segment, uint64_t offset) {
         return segment->map + offset;

@@ -22,6 +22,8 @@
  * below the limit of the memory tier. What no tier can ever hold is refused before its first byte
  * (-EFBIG). */
 
+#define PROBE_STEP 4096 /* no larger than a page */
+
 struct Store {
         DiskTier *disk; /* NULL without a directory */
         MemoryTier *memory;
@@ -315,6 +317,21 @@ void store_set_limits(Store *store, const StoreConfig *config) {
         memory_tier_set_limit(store->memory, config->memory_limit);
         if (store->disk)
                 disk_tier_set_limits(store->disk, config);
+}
+
+bool object_ref_is_torn(const ObjectRef *ref) {
+        const StoreOwner *owner = ref->owner;
+        return owner && owner->is_torn && owner->is_torn(owner);
+}
+
+void object_ref_probe(const ObjectRef *ref) {
+        const volatile uint8_t *data = ref->data;
+
+        /* Touches every page, which trips the guard of one that is missing. */
+        for (uint64_t i = 0; i < ref->size; i += PROBE_STEP)
+                (void) data[i];
+        if (ref->size > 0)
+                (void) data[ref->size - 1];
 }
 
 void object_ref_done(ObjectRef *ref) {

@@ -38,16 +38,18 @@ int ns_listing(Namespace *ns, const NsCall *call, Checkout *c, const Oid *tree, 
         r = ns_object(ns, call, STORE_SIZES, tree, &sizes);
         if (r < 0)
                 return r;
-        Listing *l;
+        _cleanup_(listing_unrefp) Listing *l = NULL;
         r = listing_new(tree, object.data, object.size, &l);
+        if (r >= 0 && sizes.data)
+                (void) listing_apply_sizes(
+                        l, sizes.data, sizes.size); /* how many are missing is asked later */
+        if (object_ref_is_torn(&object) || object_ref_is_torn(&sizes))
+                return ns_listing(ns, call, c, tree, ret); /* it is not in the store any more */
         if (r < 0) {
                 stat_add(STAT_TREE_REFUSED, r == -EBADMSG);
                 return r;
         }
-        if (sizes.data)
-                (void) listing_apply_sizes(
-                        l, sizes.data, sizes.size); /* how many are missing is asked later */
-        *ret = listing_cache_add(ns->listings, l);
+        *ret = listing_cache_add(ns->listings, TAKE_PTR(l));
         return 1;
 }
 

@@ -355,6 +355,9 @@ void object_ref_done(ObjectRef *ref) {
         *ref = (ObjectRef){0};
 }
 
+void object_ref_probe(const ObjectRef *ref) {
+}
+
 int ns_each_known(
         Namespace *ns,
         const NsTarget *below,

@@ -230,7 +230,7 @@ START_TEST(files_may_not_grow) {
         ck_assert_ptr_ne(signal(SIGXFSZ, SIG_IGN), SIG_ERR);
         put(store, 0, 600);
         ck_assert_int_eq(getrlimit(RLIMIT_FSIZE, &old), 0);
-        limit = (struct rlimit){.rlim_cur = 65536, .rlim_max = old.rlim_max};
+        limit = (struct rlimit){.rlim_cur = MIB, .rlim_max = old.rlim_max};
         ck_assert_int_eq(setrlimit(RLIMIT_FSIZE, &limit), 0);
         put(store, 600, 950);
         ck_assert_uint_eq(count(store, 0, 600), 600);

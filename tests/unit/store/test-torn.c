@@ -1,0 +1,254 @@
+/* The disk fails under a mapping: here because the file is cut, which takes its pages away just as
+ * a sector does that cannot be read. */
+
+#include <dirent.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "lib/check-main.h"
+#include "lib/store-fixture.h"
+#include "store/map-guard.h"
+#include "util/stats.h"
+
+#define MIB (UINT64_C(1) << 20)
+#define N_SAMPLES 60
+#define SIZE 10000u
+#define CUT (24 * 4096) /* whole pages, as a disk fails */
+
+static char *directory;
+static StoreConfig config;
+static Sample samples[N_SAMPLES];
+
+static void set_up(void) {
+        ck_assert_int_eq(object_library_init(), 0);
+        directory = scratch_new();
+        config = (StoreConfig){.directory = directory, .disk_limit = 16 * MIB, .memory_limit = MIB};
+        for (size_t i = 0; i < N_SAMPLES; i++)
+                sample_make(&samples[i], i, SIZE);
+}
+
+static void tear_down(void) {
+        for (size_t i = 0; i < N_SAMPLES; i++)
+                sample_done(&samples[i]);
+        scratch_remove(directory);
+        free(directory);
+        object_library_done();
+}
+
+static Store *open_store(void) {
+        Store *store = NULL;
+
+        ck_assert_int_eq(store_open(&config, &store), 0);
+        return store;
+}
+
+static void put_samples(Store *store) {
+        for (size_t i = 0; i < N_SAMPLES; i++)
+                ck_assert_int_eq(sample_put(store, STORE_DISK, &samples[i]), 0);
+}
+
+static size_t count(Store *store) {
+        size_t n = 0;
+
+        for (size_t i = 0; i < N_SAMPLES; i++) {
+                int r = sample_check(store, &samples[i]);
+                ck_assert_int_ge(r, 0);
+                n += (size_t) r;
+        }
+        return n;
+}
+
+static char *segment_path(unsigned number) {
+        char *path;
+
+        ck_assert_int_gt(asprintf(&path, "%s/%016x.seg", directory, number), 0);
+        return path;
+}
+
+static void cut(unsigned number, off_t size) {
+        _cleanup_free_ char *path = segment_path(number);
+        ck_assert_int_eq(truncate(path, size), 0);
+}
+
+/* What is lost is not there, is counted, and can be stored again. */
+static void check_loss(Store *store) {
+        int64_t corrupt = stat_get(STAT_STORE_CORRUPT);
+
+        ck_assert_uint_lt(count(store), N_SAMPLES);
+        ck_assert_int_gt(stat_get(STAT_STORE_CORRUPT), corrupt);
+        put_samples(store);
+        ck_assert_uint_eq(count(store), N_SAMPLES);
+        store_close(store);
+        store = open_store();
+        ck_assert_uint_eq(count(store), N_SAMPLES);
+        store_close(store);
+}
+
+START_TEST(under_a_finished_segment) {
+        Store *store = open_store();
+
+        put_samples(store);
+        store_close(store);
+        store = open_store();
+        ck_assert_uint_eq(count(store), N_SAMPLES); /* all are believed by now */
+        cut(0, CUT);
+        check_loss(store);
+}
+END_TEST
+
+START_TEST(under_the_segment_that_is_written) {
+        Store *store = open_store();
+
+        put_samples(store);
+        cut(0, CUT);
+        check_loss(store);
+}
+END_TEST
+
+/* Nobody looks before it is finished: what is gone then is not made up of zeros. */
+START_TEST(under_a_segment_that_is_finished_next) {
+        Store *store = open_store();
+        StoreVerification v;
+
+        put_samples(store);
+        cut(0, CUT);
+        store_verify_start(store, &v); /* finishes it */
+        ck_assert_int_eq(store_verify_step(store, &v), 0);
+        ck_assert_uint_eq(count(store), 0);
+        put_samples(store);
+        ck_assert_uint_eq(count(store), N_SAMPLES);
+        store_close(store);
+}
+END_TEST
+
+START_TEST(under_a_verification) {
+        Store *store = open_store();
+        StoreVerification v;
+        int r;
+
+        put_samples(store);
+        store_close(store);
+        store = open_store();
+        cut(0, CUT);
+        store_verify_start(store, &v);
+        while ((r = store_verify_step(store, &v)) > 0)
+                ;
+        ck_assert_int_eq(r, 0);
+        ck_assert_uint_gt(v.damaged, 0);
+        put_samples(store);
+        ck_assert_uint_eq(count(store), N_SAMPLES);
+        store_close(store);
+}
+END_TEST
+
+/* Whoever holds the bytes can tell, and the store knows when it is told. */
+START_TEST(under_a_reader) {
+        _cleanup_object_ref_ ObjectRef ref = {0}, again = {0};
+        Store *store = open_store();
+        const Sample *last = &samples[N_SAMPLES - 1];
+
+        put_samples(store);
+        store_close(store);
+        store = open_store();
+        ck_assert_int_eq(store_get(store, STORE_OBJECT, &last->oid, &ref), 1);
+        ck_assert(!object_ref_is_torn(&ref));
+        cut(0, CUT);
+        ck_assert(!object_ref_is_torn(&ref));
+        object_ref_probe(&ref);
+        ck_assert(object_ref_is_torn(&ref));
+        ck_assert_int_eq(store_get(store, STORE_OBJECT, &last->oid, &again), 0);
+        ck_assert_int_eq(sample_put(store, STORE_DISK, last), 0);
+        ck_assert_int_eq(sample_check(store, last), 1);
+        object_ref_done(&ref);
+        store_close(store);
+}
+END_TEST
+
+/* An object that is written in place goes, and its writer goes on. */
+START_TEST(under_a_writer) {
+        Store *store = open_store();
+        _cleanup_sample_ Sample large = {0};
+        StoreWriter *writer;
+        uint8_t *data;
+
+        sample_make(&large, 99, 3 * MIB);
+        ck_assert_int_eq(store_writer_begin(store, OBJECT_BLOB, large.size, &writer, &data), 0);
+        cut(0, CUT);
+        memcpy(data, large.data, large.size);
+        (void) store_writer_commit(writer, &large.oid); /* either is right: it is not believed */
+        ck_assert_int_eq(sample_check(store, &large), 0);
+        ck_assert_int_eq(sample_put(store, STORE_DISK, &large), 0);
+        ck_assert_int_eq(sample_check(store, &large), 1);
+        store_close(store);
+}
+END_TEST
+
+/* In a process of its own: 0, or the signal that ended it. */
+static int touch_in_child(bool guarded) {
+        pid_t pid = fork();
+
+        if (pid == 0) {
+                const struct rlimit no_core = {0};
+                char path[] = "/tmp/gitfs-torn-XXXXXX";
+                MapGuard *guard = NULL, *other = NULL;
+                int fd = mkstemp(path);
+                bool good = setrlimit(RLIMIT_CORE, &no_core) == 0 && fd >= 0 && unlink(path) == 0 &&
+                            ftruncate(fd, 65536) == 0;
+                volatile char *map = mmap(NULL, 65536, PROT_READ, MAP_SHARED, fd, 0);
+                if (!good || map == MAP_FAILED ||
+                    map_guard_add(guarded ? (const void *) map : path, 65536, &guard) < 0 ||
+                    map_guard_add((const char *) map + 65536, 4096, &other) < 0 ||
+                    ftruncate(fd, 0) < 0)
+                        _exit(1);
+                char byte = map[40000];
+                _exit(byte == 0 && map_guard_tripped(guard) && !map_guard_tripped(other) ? 0 : 2);
+        }
+        int status;
+        ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+        if (WIFSIGNALED(status))
+                return WTERMSIG(status);
+        ck_assert_int_eq(WEXITSTATUS(status), 0);
+        return 0;
+}
+
+START_TEST(elsewhere_it_is_the_end) {
+        ck_assert_int_eq(touch_in_child(/* guarded= */ true), 0);
+        ck_assert_int_eq(touch_in_child(/* guarded= */ false), SIGBUS);
+}
+END_TEST
+
+/* More than fit into the first chunk, and used again. */
+START_TEST(many_guards) {
+        static MapGuard *guards[1000];
+        static char bytes[1000];
+
+        for (int round = 0; round < 3; round++) {
+                for (size_t i = 0; i < ELEMENTSOF(guards); i++)
+                        ck_assert_int_eq(map_guard_add(&bytes[i], 1, &guards[i]), 0);
+                for (size_t i = 1; i < ELEMENTSOF(guards); i++)
+                        ck_assert_ptr_ne(guards[i], guards[i - 1]);
+                for (size_t i = 0; i < ELEMENTSOF(guards); i++)
+                        map_guard_remove(guards[i]);
+        }
+        map_guard_remove(NULL);
+}
+END_TEST
+
+static void add_tests(TCase *tc) {
+        tcase_add_checked_fixture(tc, set_up, tear_down);
+        tcase_add_test(tc, under_a_finished_segment);
+        tcase_add_test(tc, under_the_segment_that_is_written);
+        tcase_add_test(tc, under_a_segment_that_is_finished_next);
+        tcase_add_test(tc, under_a_verification);
+        tcase_add_test(tc, under_a_reader);
+        tcase_add_test(tc, under_a_writer);
+        tcase_add_test(tc, elsewhere_it_is_the_end);
+        tcase_add_test(tc, many_guards);
+}
+
+CHECK_MAIN("store/torn", add_tests)
