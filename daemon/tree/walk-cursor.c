@@ -57,10 +57,21 @@ static bool is_first_blob(const Listing *l, size_t index) {
         return true;
 }
 
+static bool is_first_of_all(const Listing *l, size_t index) {
+        for (size_t i = 0; i < index; i++)
+                if (entry_is_blob(&l->entries[i]) || l->entries[i].kind == ENTRY_DIR)
+                        return false;
+        return true;
+}
+
 int walk_place_find(
-        Namespace *ns, const Node *file, WalkPlace *ret, unsigned *ret_listed, bool *ret_first) {
-        unsigned depth = 0, listed = 0;
-        bool gap = false;
+        Namespace *ns,
+        const Node *file,
+        WalkPlace *ret,
+        unsigned *ret_listed,
+        unsigned *ret_first) {
+        unsigned depth = 0, listed = 0, first = 0;
+        bool gap = false, later = false;
 
         for (const Node *n = file; n->kind != NODE_CHECKOUT; n = node_parent(n))
                 if (++depth > WALK_DEPTH_MAX)
@@ -76,10 +87,12 @@ int walk_place_find(
                 ret->at[--depth] = (uint32_t) (e - l->entries);
                 gap |= !here_listed;
                 listed += !gap;
-                if (n == file)
-                        *ret_first = is_first_blob(l, ret->at[depth]);
+                later |= n == file ? !is_first_blob(l, ret->at[depth])
+                                   : !is_first_of_all(l, ret->at[depth]);
+                first += !later;
         }
         *ret_listed = listed;
+        *ret_first = first;
         return 1;
 }
 

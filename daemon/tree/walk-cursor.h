@@ -27,10 +27,11 @@ unsigned walk_place_common(const WalkPlace *a, const WalkPlace *b);
 unsigned walk_place_distance(const WalkPlace *a, const WalkPlace *b);
 
 /* Where a file is. *ret_listed: of the directories from the root to its own, how many at the end
- * were listed, without a gap; *ret_first: it is the first file of its own. 1, or 0 where the place
- * cannot be told (the branch has moved, a tree is not here, too deep). May read the disk. */
+ * were listed, without a gap; *ret_first: of how many at the end it is the first file, its own and
+ * those in which nothing stands before the next. 1, or 0 where the place cannot be told (the branch
+ * has moved, a tree is not here, too deep). May read the disk. */
 int walk_place_find(
-        Namespace *ns, const Node *file, WalkPlace *ret, unsigned *ret_listed, bool *ret_first);
+        Namespace *ns, const Node *file, WalkPlace *ret, unsigned *ret_listed, unsigned *ret_first);
 
 typedef struct WalkCursor {
         Namespace *ns;

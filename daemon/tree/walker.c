@@ -6,7 +6,7 @@
  *      the first file of the directory              an eighth of that, but in the order of a walk
  *      half of that, or a close miss behind it      what follows, 8 times as much; and again, up to
  *                                                   WalkLimit=
- *      half of it, from the first file on           all of the rest, if it is half of WalkLimit= at
+ *      half of it, from the first file of all       all of the rest, if it is half of WalkLimit= at
  *                                                   most: nobody but a walk begins there
  *      several files, and into another directory    all of the rest, up to WalkLimit=; or a quarter
  *                                                   of that of it
@@ -71,7 +71,7 @@ typedef struct Walker {
         unsigned scope;       /* as in WalkCursor */
         uint64_t window;      /* cost */
         bool backward;
-        bool from_start; /* the first file was the first of the directory that is walked */
+        bool from_start; /* it began with the first file of the directory that is walked */
 } Walker;
 
 struct Walkers {
@@ -130,7 +130,7 @@ Walkers *walkers_free(Walkers *walkers) {
 typedef struct WalkMiss {
         WalkPlace place;
         unsigned n_listed; /* directories, its own and above */
-        bool first;        /* file of its directory */
+        unsigned n_first;  /* of directories, its own and above, whose first file it is */
 } WalkMiss;
 
 /* What to fetch. */
@@ -247,14 +247,14 @@ static void plan_miss(
         atomic_store_explicit(&walker->read_usec, now, memory_order_relaxed);
         atomic_store_explicit(&walker->dir, node_parent(file)->id, memory_order_relaxed);
         walker->scope = scope;
-        walker->from_start = miss->first && miss->n_listed > 0 && scope == place->depth;
+        walker->from_start = miss->n_listed > 0 && scope + miss->n_first > place->depth;
         walker->last = walker->next = *place;
         next_window(walker, window, plan);
         plan->slot = (unsigned) (walker - w->walkers);
         /* Not so much that the file would have to wait for its neighbours. */
         plan->siblings = window <= limits->sibling_limit;
         plan->place = *place;
-        plan->first = miss->first;
+        plan->first = miss->n_first > 0;
 }
 
 /* --- fetching --- */
@@ -529,7 +529,7 @@ int walk_missed(Namespace *ns, const NsCall *call, Node *file) {
         if (c->repo->source->objects_in_memory ||
             (limits.sibling_limit == 0 && limits.walk_limit == 0))
                 return 0;
-        if (walk_place_find(ns, file, &miss.place, &miss.n_listed, &miss.first) <= 0)
+        if (walk_place_find(ns, file, &miss.place, &miss.n_listed, &miss.n_first) <= 0)
                 return 0;
         if (file->kind == NODE_SYMLINK) {
                 fetch_links(ns, file, &miss.place);

@@ -221,6 +221,21 @@ def walker_that_stops(t):
 
 
 @harness.case()
+def cold_archive_of_a_small_repository(t):
+    """A full read costs two requests for contents: the first two files', and the rest (R8)."""
+    files = {f"d{d}/f{f:02}": random.Random(100 * d + f).randbytes(40000) for d in range(10) for f in range(15)}
+    server = own(t, files)
+    assert len(run("tar", "cf", "-", ".", cwd=t.at("o/own"))) > sum(map(len, files.values()))
+    stats, requests = quiet(t), server.requests()
+    show(requests)
+    # info/refs, the branch, the trees, the sizes
+    assert len(requests) <= 6, f"{len(requests)} requests"
+    assert stats["fetch-sizes"] == 1 and stats["fetch-blobs"] == 2, stats
+    # The commit, 11 trees, the files; with the tree that stands for the rest it, and the first two, come again.
+    assert stats["fetch-objects-in"] <= 1 + 11 + len(files) + 1 + 2, stats
+
+
+@harness.case()
 def two_walkers(t):
     """Two that read different directories each get batches of their own."""
     server = own(t, LARGE)
