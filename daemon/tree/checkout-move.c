@@ -181,9 +181,16 @@ static size_t count_changes(const Change *c) {
 
 /* With the checkout locked. Directories that are not known to anybody have no node: they will be
  * made from their parent's new listing. `node` is a reference that the list takes over. */
-static void
-apply_locked(Namespace *ns, Node *node, const Change *change, int64_t time, AppliedList *applied) {
-        node_show_locked(node, &change->to, time);
+static void apply_locked(
+        Namespace *ns,
+        Node *node,
+        const Change *change,
+        const NodeShown *to,
+        AppliedList *applied) {
+        NodeShown shown = *to;
+
+        shown.tree = change->to;
+        node_show_locked(node, &shown);
         applied->items[applied->n++] = (Applied){.node = node, .change = change};
 
         for (size_t i = 0; i < change->n_children; i++) {
@@ -196,8 +203,24 @@ apply_locked(Namespace *ns, Node *node, const Change *change, int64_t time, Appl
                 };
                 Node *known = node_table_find(ns->nodes, &spec);
                 if (known)
-                        apply_locked(ns, known, child, time, applied);
+                        apply_locked(ns, known, child, to, applied);
         }
+}
+
+/* All at once also for a successor: what is marked with a move that the root does not have yet has
+ * not happened. */
+static void apply_to_root_locked(
+        Namespace *ns,
+        Node *root,
+        const Change *change,
+        const CheckoutState *to,
+        AppliedList *applied) {
+        atomic_uint_least32_t *moved = &node_dir(root)->moved;
+        const NodeShown shown = {
+                .commit = to->commit, .mtime = to->time, .move = atomic_load(moved) + 1};
+
+        apply_locked(ns, node_ref(root), change, &shown, applied);
+        atomic_store_explicit(moved, shown.move, memory_order_release);
 }
 
 /* The directory in the mount that shows this checkout. */
@@ -293,8 +316,7 @@ apply(Namespace *ns,
                         c->root = to->root;
                         c->time = to->time;
                         for (size_t i = 0; i < roots.n; i++)
-                                apply_locked(
-                                        ns, node_ref(roots.nodes[i]), change, to->time, &applied);
+                                apply_to_root_locked(ns, roots.nodes[i], change, to, &applied);
                 } else
                         r = -EAGAIN;
                 mutex_unlock(&c->lock);

@@ -4,10 +4,12 @@
 #include "tree/namespace-private.h"
 #include "tree/walk.h"
 
-int ns_new(
+/* fd is -1 where there are no nodes to take over. */
+static int new_with_nodes(
         const NsConfig *config,
         const ForgeContext *context,
         FlightTable *flights,
+        int fd,
         Namespace **ret) {
         Namespace *alloc = calloc(1, sizeof(*alloc));
         if (!alloc)
@@ -23,15 +25,47 @@ int ns_new(
         ns->config = *config;
         ns->context = context;
         ns->flights = flights;
-        r = node_table_new(&ns->nodes);
-        if (r >= 0)
-                r = listing_cache_new(config->listing_limit, &ns->listings);
+        r = listing_cache_new(config->listing_limit, &ns->listings);
         if (r >= 0)
                 r = timers_new(context->pool, &ns->timers);
+        if (r >= 0) /* last, as it takes the descriptor */
+                r = fd < 0 ? node_table_new(&ns->nodes) : node_table_recover(fd, &ns->nodes);
         if (r < 0)
                 return r;
+        if (fd >= 0)
+                ns->n_recovered = node_table_size(ns->nodes);
         *ret = TAKE_PTR(ns);
         return 0;
+}
+
+int ns_new(
+        const NsConfig *config,
+        const ForgeContext *context,
+        FlightTable *flights,
+        Namespace **ret) {
+        return new_with_nodes(config, context, flights, -1, ret);
+}
+
+int ns_new_from(
+        const NsConfig *config,
+        const ForgeContext *context,
+        FlightTable *flights,
+        int fd,
+        Namespace **ret) {
+        assert(fd >= 0);
+        return new_with_nodes(config, context, flights, fd, ret);
+}
+
+int ns_nodes_fd(const Namespace *ns) {
+        return node_table_fd(ns->nodes);
+}
+
+size_t ns_n_recovered(const Namespace *ns) {
+        return ns->n_recovered;
+}
+
+void ns_keep_nodes(Namespace *ns) {
+        node_table_keep(ns->nodes);
 }
 
 void ns_stop(Namespace *ns) {

@@ -26,6 +26,24 @@ typedef struct NsConfig {
 
 int ns_new(
         const NsConfig *config, const ForgeContext *context, FlightTable *flights, Namespace **ret);
+/* The same, taking over the nodes of another process, which must have ended. fd is the one that
+ * ns_nodes_fd() gave there; taken on success. -EPROTO: it is of another version, or damaged: then
+ * the kernel has to forget them all. Orgs are added as always, before the first call: what was of
+ * an org that is not there any more is -ESTALE. */
+int ns_new_from(
+        const NsConfig *config,
+        const ForgeContext *context,
+        FlightTable *flights,
+        int fd,
+        Namespace **ret);
+/* A memfd that holds at every moment what a successor has to know of the nodes. Borrowed; it never
+ * changes. */
+int ns_nodes_fd(const Namespace *ns);
+/* How many nodes were taken over. */
+size_t ns_n_recovered(const Namespace *ns);
+/* The mount goes on with another process: ns_free() leaves the nodes as they are. No more calls of
+ * the file system after this. */
+void ns_keep_nodes(Namespace *ns);
 /* Asks nothing of forges any more; waits until what was asked has been answered. Flights land with
  * -ECANCELED or their result. The forges' transports must be shut down by the caller at the same
  * time. */

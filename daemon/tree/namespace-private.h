@@ -21,6 +21,7 @@ struct Namespace {
         const ForgeContext *context;
         FlightTable *flights;
         NodeTable *nodes;
+        size_t n_recovered; /* of them; constant */
         ListingCache *listings;
         Timers *timers;
 

@@ -61,8 +61,10 @@ int ns_entry_node_locked(
         if (r < 0)
                 return r;
         *ret_switched = r == 0 && node_is_dir(*ret) && !oid_equal(&node_shown(*ret)->tree, &e->oid);
-        if (*ret_switched)
-                node_show_locked(*ret, &e->oid, spec.mtime);
+        if (*ret_switched) {
+                const NodeShown shown = {.tree = e->oid, .mtime = spec.mtime};
+                node_show_locked(*ret, &shown);
+        }
         return 0;
 }
 

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -23,6 +24,11 @@ typedef struct NodePool {
 
 /* 0 or a negative errno. */
 int node_arena_new(NodeArena **ret);
+/* The arena of another process, which must have ended: fd is the one that node_arena_fd() gave
+ * there. Taken on success. Then node_arena_rebuild() before anything is allocated. -EPROTO: none of
+ * this version. */
+int node_arena_open(int fd, NodeArena **ret);
+/* What is in it stays for whoever has the descriptor. */
 NodeArena *node_arena_free(NodeArena *a);
 DEFINE_CLEANUP(NodeArena *, node_arena_free)
 
@@ -32,6 +38,22 @@ void *node_pool_alloc(NodeArena *a, NodePool *pool, size_t size);
  * held. */
 uint32_t node_pool_free(NodeArena *a, NodePool *pool, void *slot);
 void node_arena_give_back(NodeArena *a, uint32_t page);
+
+int node_arena_fd(const NodeArena *a); /* borrowed */
+/* The descriptor is the caller's again. */
+void node_arena_disown(NodeArena *a);
+
+/* Calls fn with every slot there may be, in use or not: of an arena that was opened. */
+void node_arena_each(
+        NodeArena *a,
+        void (*fn)(void *slot, size_t size, unsigned pool, void *userdata),
+        void *userdata);
+/* True if there is a slot at this address, which may be any. */
+bool node_arena_has(const NodeArena *a, uintptr_t address);
+/* Finds out what is free: all slots that keep() does not want, and the pages with none of the
+ * others. One pool for each number below n_pools. */
+void node_arena_rebuild(
+        NodeArena *a, bool (*keep)(const void *slot), NodePool **pools, size_t n_pools);
 
 uint32_t node_arena_slot(const NodeArena *a, const void *p); /* its number, not 0 */
 void *node_arena_at(const NodeArena *a, uint32_t slot);

@@ -11,11 +11,12 @@
 
 #include "tree/checkout.h"
 #include "tree/node-arena.h"
+#include "tree/node-recover.h"
 #include "tree/owner.h"
 #include "util/mutex.h"
 #include "util/stats.h"
 
-#define N_SHARDS 64
+#define N_SHARDS NODE_N_POOLS
 #define N_BUCKETS_MIN 16
 
 typedef struct Shard {
@@ -29,11 +30,12 @@ typedef struct Shard {
 struct NodeTable {
         NodeArena *arena;
         Node *root; /* a reference */
+        bool keep;
         Shard shards[N_SHARDS];
 };
 
 static Shard *shard_of(NodeTable *t, uint64_t id) {
-        return &t->shards[(id >> 8) % N_SHARDS];
+        return &t->shards[node_pool_of(id)];
 }
 
 static Node *node_at(const NodeTable *t, uint32_t slot) {
@@ -128,11 +130,12 @@ static Node *destroy(NodeTable *t, Node *node) {
         return parent;
 }
 
-int node_table_new(NodeTable **ret) {
-        _cleanup_(node_table_freep) NodeTable *t = calloc(1, sizeof(*t));
+static int table_new(NodeTable **ret) {
+        bool out_of_memory = false;
+
+        NodeTable *t = calloc(1, sizeof(*t));
         if (!t)
                 return -ENOMEM;
-        bool out_of_memory = false;
         for (size_t i = 0; i < N_SHARDS; i++) {
                 Shard *s = &t->shards[i];
                 mutex_init(&s->lock, LOCK_RANK_NODE_TABLE);
@@ -141,7 +144,20 @@ int node_table_new(NodeTable **ret) {
                 s->n_buckets = s->buckets ? N_BUCKETS_MIN : 0;
                 out_of_memory |= !s->buckets;
         }
-        int r = out_of_memory ? -ENOMEM : node_arena_new(&t->arena);
+        if (out_of_memory) {
+                node_table_free(t);
+                return -ENOMEM;
+        }
+        *ret = t;
+        return 0;
+}
+
+int node_table_new(NodeTable **ret) {
+        _cleanup_(node_table_freep) NodeTable *t = NULL;
+
+        int r = table_new(&t);
+        if (r >= 0)
+                r = node_arena_new(&t->arena);
         if (r < 0)
                 return r;
         const NodeSpec spec = {.kind = NODE_ROOT, .name = ""};
@@ -150,6 +166,77 @@ int node_table_new(NodeTable **ret) {
                 return r;
         *ret = TAKE_PTR(t);
         return 0;
+}
+
+static bool is_live(const void *slot) {
+        return atomic_load_explicit(&((const Node *) slot)->state, memory_order_relaxed) ==
+               NODE_LIVE;
+}
+
+typedef struct Filling {
+        NodeTable *table;
+        bool twice; /* an id: then no table can be made of it */
+} Filling;
+
+static void add_recovered(void *slot, size_t size, unsigned pool, void *userdata) {
+        Filling *f = userdata;
+        NodeTable *t = f->table;
+        Node *node = slot;
+
+        if (!is_live(node))
+                return;
+        Shard *s = shard_of(t, node->id);
+        SHARD_FOREACH(other, t, s, node->id)
+        f->twice = true;
+        index_add(t, s, node);
+        stat_add(STAT_NODES_NOW, 1);
+}
+
+int node_table_recover(int fd, NodeTable **ret) {
+        _cleanup_(node_table_freep) NodeTable *t = NULL;
+        NodePool *pools[N_SHARDS];
+
+        int r = table_new(&t);
+        if (r >= 0)
+                r = node_arena_open(fd, &t->arena);
+        if (r < 0)
+                return r;
+        t->keep = true; /* until it is known to be good */
+        Node *root = node_recover(t->arena);
+        for (size_t i = 0; i < N_SHARDS; i++)
+                pools[i] = &t->shards[i].pool;
+        Filling f = {.table = t};
+        if (root) {
+                node_arena_rebuild(t->arena, is_live, pools, N_SHARDS);
+                node_arena_each(t->arena, add_recovered, &f);
+        }
+        if (!root || f.twice) {
+                node_arena_disown(t->arena);
+                return -EPROTO;
+        }
+        atomic_fetch_add_explicit(&root->ref.n, 1, memory_order_relaxed);
+        t->root = root;
+        t->keep = false;
+        *ret = TAKE_PTR(t);
+        return 0;
+}
+
+int node_table_fd(const NodeTable *t) {
+        return node_arena_fd(t->arena);
+}
+
+void node_table_keep(NodeTable *t) {
+        t->keep = true;
+}
+
+size_t node_table_size(NodeTable *t) {
+        size_t n = 0;
+
+        for (size_t i = 0; i < N_SHARDS; i++) {
+                MUTEX_GUARD(&t->shards[i].lock);
+                n += t->shards[i].n_nodes;
+        }
+        return n;
 }
 
 /* Lowers the kernel's count; returns the node if that was the last of it. */
@@ -170,11 +257,36 @@ static void drop_known(Node *node, void *userdata) {
         node_table_put(t, gone);
 }
 
+/* What nodes have of this process. */
+static void let_go(Node *node) {
+        if (node_is_owner(node))
+                owner_unref(node->owner);
+        else if (node->kind == NODE_CHECKOUT)
+                checkout_unref(node->checkout);
+        if (node_is_dir(node))
+                free(node_dir(node)->past);
+}
+
+static void abandon(NodeTable *t) {
+        for (size_t i = 0; i < N_SHARDS; i++) {
+                const Shard *s = &t->shards[i];
+                for (size_t k = 0; k < s->n_buckets; k++)
+                        for (Node *node = node_at(t, s->buckets[k]); node;
+                             node = node_at(t, node->next))
+                                let_go(node);
+                stat_add(STAT_NODES_NOW, -(int64_t) s->n_nodes);
+        }
+}
+
 NodeTable *node_table_free(NodeTable *t) {
         if (!t)
                 return NULL;
-        (void) node_table_each(t, drop_known, t); /* at the end nothing is worth saving */
-        node_table_put(t, t->root);
+        if (t->keep)
+                abandon(t);
+        else {
+                (void) node_table_each(t, drop_known, t); /* at the end nothing is worth saving */
+                node_table_put(t, t->root);
+        }
         for (size_t i = 0; i < N_SHARDS; i++) {
                 free(t->shards[i].buckets);
                 mutex_destroy(&t->shards[i].lock);
@@ -198,6 +310,20 @@ Node *node_table_get(NodeTable *t, uint64_t id) {
         return NULL;
 }
 
+/* A node that was recovered belongs to what the spec says. */
+static void attach_locked(Node *node, const NodeSpec *spec) {
+        if (!node_is_dir(node) || node->checkout)
+                return;
+        if (node_is_owner(node)) {
+                if (spec->owner)
+                        __atomic_store_n(&node->owner, owner_ref(spec->owner), __ATOMIC_RELEASE);
+        } else if (spec->checkout) {
+                if (node->kind == NODE_CHECKOUT)
+                        checkout_ref(spec->checkout);
+                __atomic_store_n(&node->checkout, spec->checkout, __ATOMIC_RELEASE);
+        }
+}
+
 typedef enum Occupant {
         OCCUPANT_NONE,
         OCCUPANT_MATCH,
@@ -209,7 +335,10 @@ static Occupant find_locked(NodeTable *t, Shard *s, uint64_t id, const NodeSpec 
                 if (!ref_get_unless_zero(&node->ref))
                         continue;
                 *ret = node;
-                return node_matches(node, spec) ? OCCUPANT_MATCH : OCCUPANT_OTHER;
+                if (!node_matches(node, spec))
+                        return OCCUPANT_OTHER;
+                attach_locked(node, spec);
+                return OCCUPANT_MATCH;
         }
         return OCCUPANT_NONE;
 }

@@ -14,6 +14,16 @@
  * Order of locks: a checkout may be held; the shard is innermost. */
 
 int node_table_new(NodeTable **ret);
+/* The table of another process, which must have ended: fd is the one that node_table_fd() gave
+ * there. All nodes that the kernel knows are in it, and those above them; their owners and
+ * checkouts are NULL until node_table_find() meets them with a spec that has one. Taken on success.
+ * -EPROTO: not of this version, or damaged. */
+int node_table_recover(int fd, NodeTable **ret);
+/* A memfd that holds at every moment what a successor has to know. Borrowed. */
+int node_table_fd(const NodeTable *t);
+/* From now on node_table_free() leaves all as it is, for a successor. */
+void node_table_keep(NodeTable *t);
+size_t node_table_size(NodeTable *t);
 /* Drops what the kernel still holds (it is gone), then frees. All our own references must be gone.
  */
 NodeTable *node_table_free(NodeTable *t);
@@ -28,7 +38,8 @@ Node *node_table_get(NodeTable *t, uint64_t id);
 int node_table_get_or_add(NodeTable *t, const NodeSpec *spec, Node **ret);
 /* The same, and the kernel is given it once more. */
 int node_table_give(NodeTable *t, const NodeSpec *spec, Node **ret);
-/* The node that this spec would find, or NULL: does not make one. */
+/* The node that this spec would find, or NULL: does not make one. One that has no owner or checkout
+ * yet, as it was recovered, takes that of the spec. */
 Node *node_table_find(NodeTable *t, const NodeSpec *spec);
 
 /* The kernel was given the node once more. */

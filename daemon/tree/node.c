@@ -6,8 +6,11 @@
 
 #include "tree/checkout.h"
 #include "tree/owner.h"
+#include "tree/repo.h"
 #include "util/htable.h"
 
+/* So that every checkout finds room in a slot. */
+#define CHECKOUT_URL_MAX 256u
 #define MTIME_MAX ((INT64_C(1) << 39) - 1)
 
 uint64_t node_salted_id(const NodeSpec *spec, uint64_t salt) {
@@ -62,20 +65,47 @@ NodeKind node_kind_of_entry(EntryKind kind) {
         }
 }
 
+/* Without it the forge is asked again where the repository is. */
+static const char *url_of(const NodeSpec *spec) {
+        const char *url = spec->checkout->repo->source->url;
+
+        return strlen(url) < CHECKOUT_URL_MAX ? url : "";
+}
+
 size_t node_memory(const NodeSpec *spec) {
         size_t rest = spec->kind <= NODE_SUBMODULE ? offsetof(NodeDir, name)
                                                    : oid_raw_size((OidAlgo) spec->oid.algo);
 
+        if (spec->kind == NODE_CHECKOUT)
+                rest += strlen(spec->checkout->resolved) + 1 + strlen(url_of(spec)) + 1;
         return offsetof(Node, rest) + rest + spec->name_len + 1;
 }
 
+NodeCheckout node_checkout_record(Node *node) {
+        const NodeDir *dir = node_dir(node);
+        const char *resolved = dir->name + node->name_len + 1;
+
+        return (NodeCheckout){
+                .resolved = resolved,
+                .url = resolved + strlen(resolved) + 1,
+                .shown = *node_shown(node),
+                .follows = dir->follows,
+        };
+}
+
 static void init_dir(Node *node, const NodeSpec *spec) {
-        node_dir(node)->shown[0] = (NodeShown){.tree = spec->oid, .mtime = spec->mtime};
+        NodeDir *dir = node_dir(node);
+
+        dir->shown[0] = (NodeShown){.tree = spec->oid, .mtime = spec->mtime};
         if (node_is_owner(node))
                 node->owner = owner_ref(spec->owner);
-        else if (node->kind == NODE_CHECKOUT)
-                node->checkout = checkout_ref(spec->checkout);
-        else
+        else if (node->kind == NODE_CHECKOUT) {
+                const Checkout *c = node->checkout = checkout_ref(spec->checkout);
+                char *end = stpcpy(dir->name + spec->name_len + 1, c->resolved);
+                (void) strcpy(end + 1, url_of(spec));
+                dir->shown[0].commit = c->commit;
+                dir->follows = c->moves;
+        } else
                 node->checkout = spec->checkout;
 }
 
@@ -114,9 +144,10 @@ bool node_matches(const Node *node, const NodeSpec *spec) {
         return node->kind == spec->kind && node_parent(node) == spec->parent &&
                node->name_len == spec->name_len &&
                memcmp(node_name(node), spec->name, spec->name_len) == 0 &&
-               (node->kind != NODE_CHECKOUT || !spec->checkout ||
+               (node->kind != NODE_CHECKOUT || !spec->checkout || !node->checkout ||
                 node->checkout == spec->checkout) &&
-               (!node_is_owner(node) || !spec->owner || node->owner == spec->owner) &&
+               (!node_is_owner(node) || !spec->owner || !node->owner ||
+                node->owner == spec->owner) &&
                (node_is_dir(node) || same_oid(node, &spec->oid));
 }
 
@@ -129,11 +160,17 @@ static void remember_past(NodeDir *dir, const Oid *tree) {
                 dir->past->trees[dir->past->next++ % NODE_N_PAST_TREES] = *tree;
 }
 
-void node_show_locked(Node *dir, const Oid *tree, int64_t mtime) {
+void node_show_locked(Node *dir, const NodeShown *shown) {
         NodeDir *d = node_dir(dir);
         unsigned other = !atomic_load_explicit(&d->current, memory_order_relaxed);
 
         remember_past(d, &node_shown(dir)->tree);
-        d->shown[other] = (NodeShown){.tree = *tree, .mtime = mtime};
+        d->shown[other] = *shown;
         atomic_store_explicit(&d->current, (unsigned char) other, memory_order_release);
+}
+
+Node *node_root_of(Node *dir) {
+        while (dir && dir->kind != NODE_CHECKOUT)
+                dir = node_parent(dir);
+        return dir;
 }

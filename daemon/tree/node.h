@@ -56,8 +56,10 @@ typedef struct NodePast {
 
 /* What a directory shows. */
 typedef struct NodeShown {
-        Oid tree; /* none while it is empty */
+        Oid tree;   /* none while it is empty */
+        Oid commit; /* of a checkout */
         int64_t mtime;
+        uint32_t move; /* the move of its checkout that brought it; 0: none did */
 } NodeShown;
 
 struct Node {
@@ -81,6 +83,9 @@ struct Node {
         uint8_t rest[];     /* files: the raw id of the blob, and the name; directories: NodeDir */
 };
 
+/* Of what stands in slots: to be changed with it. */
+#define NODE_LAYOUT 1
+
 /* More than the kernel gives in a life: a node that got there is kept until the end. */
 #define NODE_N_LOOKUP_MAX UINT32_MAX
 
@@ -91,8 +96,12 @@ typedef struct NodeDir {
          * included, sees one or the other. */
         NodeShown shown[2];
         atomic_uchar current;
-        uint8_t flags; /* DirFlags */
-        char name[];
+        uint8_t flags;   /* DirFlags */
+        uint8_t follows; /* a checkout: of a branch; constant */
+        /* Of a checkout: the last move that was applied in full, and the last of which the kernel
+         * has been told. What a later one than the first brought has not happened. */
+        atomic_uint_least32_t moved, told;
+        char name[]; /* and of a checkout: Checkout.resolved, and the URL of its source, or "" */
 } NodeDir;
 
 typedef enum DirFlags {
@@ -175,8 +184,20 @@ uint64_t node_salted_id(const NodeSpec *spec, uint64_t salt);
 uint32_t node_mode(NodeKind kind);
 NodeKind node_kind_of_entry(EntryKind kind);
 
-/* The bytes that a node of this spec takes. */
+/* What a checkout's node remembers for the next process. */
+typedef struct NodeCheckout {
+        const char *resolved, *url; /* of the node */
+        NodeShown shown;
+        bool follows;
+} NodeCheckout;
+NodeCheckout node_checkout_record(Node *node);
+
+/* The bytes that a node of this spec takes, and the pool that they are taken from. */
 size_t node_memory(const NodeSpec *spec);
+#define NODE_N_POOLS 64u
+static inline unsigned node_pool_of(uint64_t id) {
+        return (unsigned) (id >> 8) % NODE_N_POOLS;
+}
 /* Makes a node in zeroed memory of that size, all but its place in a table: with one reference, and
  * taking one to its parent and its owner or checkout. It is live when this returns. */
 void node_init(Node *node, const NodeSpec *spec, uint64_t id);
@@ -184,7 +205,9 @@ void node_init(Node *node, const NodeSpec *spec, uint64_t id);
 bool node_matches(const Node *node, const NodeSpec *spec);
 /* With the checkout locked: the directory shows this from now on. A listing of it that is under way
  * can still end on the tree before. */
-void node_show_locked(Node *dir, const Oid *tree, int64_t mtime);
+void node_show_locked(Node *dir, const NodeShown *shown);
+/* The checkout that this directory is, or is below; NULL in a place where there is none. */
+Node *node_root_of(Node *dir);
 
 static inline Node *node_ref(Node *node) {
         ref_get(&node->ref);

@@ -102,7 +102,8 @@ START_TEST(test_a_directory_shows_one_tree_after_the_other) {
         ck_assert(oid_is_none(&node_shown(dir)->tree));
         for (uint8_t i = 1; i < 10; i++) {
                 const Oid tree = {.id = {i}, .algo = OID_SHA1};
-                node_show_locked(dir, &tree, i);
+                const NodeShown shown = {.tree = tree, .mtime = i};
+                node_show_locked(dir, &shown);
                 ck_assert(oid_equal(&node_shown(dir)->tree, &tree));
                 ck_assert_int_eq(node_mtime(dir), i);
         }
