@@ -45,8 +45,7 @@ static int find_mount(const char *path, MountInfo *ret) {
         return mountinfo_find((const char *) text.data, text.len, path, ret);
 }
 
-/* Resolves everything but the last component, which may be a dead mount. */
-static int canonical_path(const char *path, char **ret) {
+int mount_canonical(const char *path, char **ret) {
         _cleanup_free_ char *copy = strdup(path), *parent = NULL;
 
         if (!copy)
@@ -233,7 +232,7 @@ static int prepare_directory(const char *path, Failure *f) {
 int mount_prepare(const char *path, char **ret_path, Failure *ret_failure) {
         _cleanup_free_ char *canonical = NULL;
 
-        int r = canonical_path(path, &canonical);
+        int r = mount_canonical(path, &canonical);
         if (r < 0) {
                 (void) failure_set(
                         ret_failure,

@@ -16,6 +16,10 @@
  * caller; or a negative errno with the reason. */
 int mount_prepare(const char *path, char **ret_path, Failure *ret_failure);
 
+/* The absolute path of a mount point without looking at it: only what is above it is resolved, and
+ * made where it is missing. 0 and the path, owned by the caller, or a negative errno. */
+int mount_canonical(const char *path, char **ret);
+
 /* The minor device number of what is mounted at this canonical path, which is also the kernel's
  * name for a FUSE connection. -ENOENT where it is not a mount of ours. */
 int mount_connection(const char *path, unsigned *ret);

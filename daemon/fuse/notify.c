@@ -5,8 +5,9 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/queue.h>
+#include <sys/stat.h>
 
-#include "fuse/lowlevel.h"
+#include "fuse/herald.h"
 #include "fuse/wait-fd.h"
 #include "tree/namespace-admin.h"
 #include "util/buf.h"
@@ -38,7 +39,7 @@ typedef STAILQ_HEAD(NoticeQueue, Notice) NoticeQueue;
 typedef STAILQ_HEAD(NotifyWaiters, NotifyWaiter) NotifyWaiters;
 
 struct Notifier {
-        struct fuse_session *se;
+        Herald *herald; /* owned; before notifier_start() NULL */
         Namespace *ns;
         pthread_t thread;
         bool started;  /* by the thread that starts and frees */
@@ -50,6 +51,7 @@ struct Notifier {
         NoticeQueue queue;
         HTable queued; /* the same notices */
         bool everything;
+        uint64_t recheck_at; /* its number among those queued; 0: not queued */
         bool stop;
         uint64_t n_queued, n_sent; /* ever; with an overflow n_sent jumps */
         NotifyWaiters waiters;     /* by upto */
@@ -141,6 +143,14 @@ void notifier_everything(Notifier *n) {
         (void) pthread_cond_broadcast(&n->changed); /* cannot fail */
 }
 
+void notifier_recheck(Notifier *n) {
+        MUTEX_GUARD(&n->mutex);
+        if (n->stop || n->everything || n->recheck_at > 0)
+                return;
+        n->recheck_at = ++n->n_queued;
+        (void) pthread_cond_broadcast(&n->changed); /* cannot fail */
+}
+
 /* ENOENT: the kernel did not hold it. ENOTEMPTY: a mount lies below. After the end of the session
  * ENODEV or the like: nothing is cached any more. */
 static void check_sent(int r, const char *what) {
@@ -150,12 +160,12 @@ static void check_sent(int r, const char *what) {
 
 static void send_entry(Notifier *n, uint64_t parent, const char *name) {
         stat_add(STAT_NOTIFY_ENTRY, 1);
-        check_sent(fuse_lowlevel_notify_inval_entry(n->se, parent, name, strlen(name)), "an entry");
+        check_sent(herald_drop_entry(n->herald, parent, name), "an entry");
 }
 
 static void send_inode(Notifier *n, uint64_t id) {
         stat_add(STAT_NOTIFY_INODE, 1);
-        check_sent(fuse_lowlevel_notify_inval_inode(n->se, id, 0, 0), "an inode");
+        check_sent(herald_drop_inode(n->herald, id), "an inode");
 }
 
 static bool collect_name(const char *name, const NsAttr *attr, uint64_t next, void *userdata) {
@@ -191,6 +201,36 @@ static void send_everything(Notifier *n) {
                 log_debug("Not everything was invalidated: %s", strerrordesc_np(-r));
 }
 
+static void send_expired(Notifier *n, uint64_t parent, const char *name) {
+        stat_add(STAT_NOTIFY_ENTRY, 1);
+        check_sent(herald_expire_entry(n->herald, parent, name), "an entry");
+}
+
+/* A file's content never changes, so it stays. */
+static void recheck_known(uint64_t id, uint64_t parent, const char *name, void *userdata) {
+        Notifier *n = userdata;
+        NsAttr attr;
+
+        if (parent != 0)
+                send_expired(n, parent, name);
+        if (ns_getattr(n->ns, id, &attr) >= 0 && S_ISDIR(attr.mode))
+                send_inode(n, id);
+}
+
+static void send_recheck(Notifier *n) {
+        int r = ns_each_known(n->ns, NULL, recheck_known, n);
+        if (r < 0)
+                log_warning(
+                        "The kernel may show what is not true any more: %s", strerrordesc_np(-r));
+}
+
+static void send_notice(Notifier *n, const Notice *notice) {
+        if (notice->has_name)
+                send_entry(n, notice->id, notice->name);
+        else
+                send_inode(n, notice->id);
+}
+
 /* Moves those whose time has come; all of them after the stop. */
 static void take_told_locked(Notifier *n, NotifyWaiters *ret) {
         NotifyWaiter *w;
@@ -216,23 +256,25 @@ static void *notifier_main(void *userdata) {
         mutex_lock(&n->mutex);
         while (!n->stop) {
                 uint64_t upto = n->n_sent + 1;
-                bool everything = n->everything;
-                Notice *notice = take_first_locked(n);
-                if (!everything && !notice) {
+                bool everything = n->everything, recheck = n->recheck_at == upto;
+                Notice *notice = everything || recheck ? NULL : take_first_locked(n);
+                if (!everything && !recheck && !notice) {
                         mutex_wait(&n->mutex, &n->changed);
                         continue;
                 }
                 if (everything)
                         upto = n->n_queued;
                 n->everything = false;
+                if (n->recheck_at <= upto)
+                        n->recheck_at = 0;
                 mutex_unlock(&n->mutex);
 
                 if (everything)
                         send_everything(n);
-                else if (notice->has_name)
-                        send_entry(n, notice->id, notice->name);
+                else if (recheck)
+                        send_recheck(n);
                 else
-                        send_inode(n, notice->id);
+                        send_notice(n, notice);
                 free(notice);
 
                 mutex_lock(&n->mutex);
@@ -259,11 +301,10 @@ void notifier_when_told(Notifier *n, NotifyWaiter *waiter) {
                 waiter->told(waiter);
 }
 
-int notifier_new(struct fuse_session *se, Namespace *ns, Notifier **ret) {
+int notifier_new(Namespace *ns, Notifier **ret) {
         _cleanup_(notifier_freep) Notifier *n = calloc(1, sizeof(*n));
         if (!n)
                 return -ENOMEM;
-        n->se = se;
         n->ns = ns;
         mutex_init(&n->mutex, LOCK_RANK_NOTIFY);
         (void) pthread_cond_init(&n->changed, NULL); /* cannot fail on Linux */
@@ -276,11 +317,18 @@ int notifier_new(struct fuse_session *se, Namespace *ns, Notifier **ret) {
         return 0;
 }
 
-int notifier_start(Notifier *n) {
-        int r = thread_start(&n->thread, "gitfs-notify", notifier_main, n);
+int notifier_start(Notifier *n, int fuse_fd) {
+        int r = herald_new(fuse_fd, 0, &n->herald);
+        if (r >= 0)
+                r = thread_start(&n->thread, "gitfs-notify", notifier_main, n);
 
         n->started = r >= 0;
         return r;
+}
+
+void notifier_leave(Notifier *n) {
+        notifier_stop(n);
+        herald_dismiss(n->herald);
 }
 
 void notifier_stop(Notifier *n) {
@@ -304,6 +352,7 @@ Notifier *notifier_free(Notifier *n) {
                 return NULL;
         if (n->started)
                 (void) pthread_join(n->thread, NULL); /* ours and not detached */
+        herald_free(n->herald);
         clear_locked(n);
         htable_done(&n->queued);
         (void) pthread_cond_destroy(&n->changed); /* nobody waits: cannot fail */

@@ -30,11 +30,21 @@ void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name) {
         request_dispatch(session_of(req), req, &op);
 }
 
+/* Each once, also across a crash. Before it is done it is counted as done: a reference too many is
+ * forgotten when the kernel drops the mount, one too few would be missed when it is used. */
+static void forget(MountSession *s, JournalSlot *slot, uint32_t i, uint64_t id, uint64_t n) {
+        if (i < slot->n_applied)
+                return;
+        slot->n_applied = i + 1;
+        atomic_signal_fence(memory_order_seq_cst);
+        ns_forget(s->ns, id, n);
+}
+
 void op_forget(fuse_req_t req, fuse_ino_t id, uint64_t n) {
         Reply reply = {.session = session_of(req), .req = req, .what = "forget", .id = id};
 
         stat_add(STAT_FUSE_FORGET, 1);
-        ns_forget(reply.session->ns, id, n);
+        forget(reply.session, journal_current(), 0, id, n);
         reply_none(&reply);
 }
 
@@ -43,7 +53,11 @@ void op_forget_multi(fuse_req_t req, size_t count, struct fuse_forget_data *forg
 
         stat_add(STAT_FUSE_FORGET, (int64_t) count);
         for (size_t i = 0; i < count; i++)
-                ns_forget(reply.session->ns, forgets[i].ino, forgets[i].nlookup);
+                forget(reply.session,
+                       journal_current(),
+                       (uint32_t) i,
+                       forgets[i].ino,
+                       forgets[i].nlookup);
         reply_none(&reply);
 }
 

@@ -7,7 +7,7 @@
 #include <string.h>
 #include <sys/eventfd.h>
 
-#include "fuse/lowlevel.h"
+#include "fuse/herald.h"
 #include "fuse/wait-fd.h"
 #include "util/fd.h"
 #include "util/log.h"
@@ -47,7 +47,7 @@ typedef struct RecentDir {
 } RecentDir;
 
 struct Pusher {
-        struct fuse_session *se;
+        Herald *herald; /* owned; before pusher_start() NULL */
         Namespace *ns;
         uint64_t limit;
         pthread_t thread;
@@ -162,9 +162,7 @@ static bool push_file(uint64_t id, const ObjectRef *content, void *userdata) {
                 return true;
         if (!may_push(push, content->size))
                 return false;
-        struct fuse_bufvec buf = FUSE_BUFVEC_INIT(content->size);
-        buf.buf[0].mem = (void *) content->data;
-        int r = fuse_lowlevel_notify_store(push->pusher->se, id, 0, &buf, 0);
+        int r = herald_store(push->pusher->herald, id, content->data, content->size);
         if (r == 0) {
                 stat_add(STAT_PUSH_FILES, 1);
                 stat_add(STAT_PUSH_BYTES, (int64_t) content->size);
@@ -221,11 +219,10 @@ static void *pusher_main(void *userdata) {
 
 /* --- life --- */
 
-int pusher_new(struct fuse_session *se, Namespace *ns, uint64_t limit, Pusher **ret) {
+int pusher_new(Namespace *ns, uint64_t limit, Pusher **ret) {
         _cleanup_(pusher_freep) Pusher *p = calloc(1, sizeof(*p));
         if (!p)
                 return -ENOMEM;
-        p->se = se;
         p->ns = ns;
         p->limit = limit;
         mutex_init(&p->mutex, LOCK_RANK_NOTIFY);
@@ -237,10 +234,12 @@ int pusher_new(struct fuse_session *se, Namespace *ns, uint64_t limit, Pusher **
         return 0;
 }
 
-int pusher_start(Pusher *p) {
+int pusher_start(Pusher *p, int fuse_fd) {
         if (!p)
                 return 0;
-        int r = thread_start(&p->thread, "gitfs-push", pusher_main, p);
+        int r = herald_new(fuse_fd, p->limit, &p->herald);
+        if (r >= 0)
+                r = thread_start(&p->thread, "gitfs-push", pusher_main, p);
         p->started = r >= 0;
         return r;
 }
@@ -253,6 +252,13 @@ void pusher_stop(Pusher *p) {
         (void) pthread_cond_signal(&p->changed); /* cannot fail */
 }
 
+void pusher_leave(Pusher *p) {
+        if (!p)
+                return;
+        pusher_stop(p);
+        herald_dismiss(p->herald);
+}
+
 bool pusher_wait(Pusher *p, uint64_t deadline_usec) {
         return !p || !p->started || wait_readable(p->exited_fd, deadline_usec);
 }
@@ -262,7 +268,8 @@ Pusher *pusher_free(Pusher *p) {
                 return NULL;
         if (p->started)
                 (void) pthread_join(p->thread, NULL); /* ours and not detached */
-        (void) pthread_cond_destroy(&p->changed);     /* nobody waits: cannot fail */
+        herald_free(p->herald);
+        (void) pthread_cond_destroy(&p->changed); /* nobody waits: cannot fail */
         mutex_destroy(&p->mutex);
         (void) safe_close(p->exited_fd);
         free(p);

@@ -6,18 +6,18 @@
 
 #include "tree/namespace.h"
 
-struct fuse_session;
-
 /* Puts the contents of small files that are here into the kernel's page cache, before a walk asks
  * for them: a READ costs more than its bytes. On a thread of its own, because the kernel lets it
  * wait for a READ of the same page; so nothing may ever wait for this thread. */
 typedef struct Pusher Pusher;
 
 /* limit: bytes of the largest file that is pushed. */
-int pusher_new(struct fuse_session *se, Namespace *ns, uint64_t limit, Pusher **ret);
-int pusher_start(Pusher *p);
+int pusher_new(Namespace *ns, uint64_t limit, Pusher **ret);
+int pusher_start(Pusher *p, int fuse_fd);
 /* Drops what is queued and tells the thread to end. */
 void pusher_stop(Pusher *p);
+/* The same without waiting for what the kernel is being told at the moment. */
+void pusher_leave(Pusher *p);
 /* True when the thread has ended (or never started) before the deadline. */
 bool pusher_wait(Pusher *p, uint64_t deadline_usec);
 /* Joins the thread: after pusher_stop(). NULL-safe, returns NULL. */

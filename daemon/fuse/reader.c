@@ -1,9 +1,10 @@
 #include "fuse/reader.h"
 
 #include <errno.h>
+#include <linux/fuse.h>
 #include <poll.h>
 #include <sched.h>
-#include <stdlib.h>
+#include <string.h>
 #include <sys/eventfd.h>
 #include <sys/resource.h>
 #include <unistd.h>
@@ -14,6 +15,7 @@
 #include "util/clock.h"
 #include "util/fd.h"
 #include "util/log.h"
+#include "util/stats.h"
 #include "util/thread.h"
 
 /* All readers share one non-blocking /dev/fuse descriptor; a cloned one would be a queue that dies
@@ -26,8 +28,8 @@
  * then goes back to sleep, away from the descriptor. That is right because no operation waits on a
  * reader: what would is parked (request.c).
  *
- * libfuse reads into a buffer that belongs to the thread: arguments are copied into a Request where
- * a request outlives this loop. */
+ * Each reads into its own slot of the journal (journal.c), which it clears when the request is
+ * answered or parked: arguments are copied into a Request where a request outlives this loop. */
 
 /* Requests in a row after which the leader is not enough. */
 #define HELP_AFTER 4
@@ -131,20 +133,40 @@ static void report_end(MountSession *s, int error) {
                 s->ended(s->ended_userdata);
 }
 
+static const struct fuse_in_header *header_of(const JournalSlot *slot) {
+        return (const struct fuse_in_header *) (const void *) slot->data;
+}
+
+/* 1 with a request in the slot, 0 at the end of the session, or a negative errno. */
+static int receive(MountSession *s, JournalSlot *slot) {
+        struct fuse_buf buf = {.mem = slot->data};
+
+        return MIN(fuse_session_receive_buf(s->se, &buf), 1);
+}
+
+static void process(MountSession *s, JournalSlot *slot) {
+        const struct fuse_buf buf = {.mem = slot->data, .size = journal_slot_size(slot)};
+
+        journal_set_current(slot);
+        journal_slot_enter(slot);
+        fuse_session_process_buf(s->se, &buf);
+        journal_slot_clear(slot);
+}
+
 static void *reader_main(void *userdata) {
         MountSession *s = userdata;
         Readers *r = &s->readers;
-        struct fuse_buf buf = {0};
+        JournalSlot *slot = journal_reader_slot(s->journal, atomic_fetch_add(&r->n_slots, 1));
         Reader reader = {0};
 
         /* Read with the default order: the thread then sees all that was done before. */
         while (!atomic_load(&r->stop)) {
-                int n = fuse_session_receive_buf(s->se, &buf);
+                int n = receive(s, slot);
                 if (n > 0) {
                         learn(s, &reader);
                         if (++reader.n_in_a_row % HELP_AFTER == 0)
                                 call_help(s);
-                        fuse_session_process_buf(s->se, &buf);
+                        process(s, slot);
                         if (s->config.spin_usec > 0)
                                 reader.since_usec = now_usec();
                 } else if (n == -EAGAIN)
@@ -154,7 +176,6 @@ static void *reader_main(void *userdata) {
                         break;
                 }
         }
-        free(buf.mem);
         /* An eventfd takes 2^64 - 2 of these. */
         (void) eventfd_write(r->exited_fd, 1);
         return NULL;
@@ -172,23 +193,105 @@ int readers_init(Readers *r) {
         return r->exited_fd < 0 ? -errno : 0;
 }
 
-int readers_negotiate(MountSession *s) {
+/* Reads the kernel's first request, which comes at once where it was not read before. */
+static int await_init(MountSession *s, JournalSlot *slot) {
         struct pollfd pfd = {.fd = fuse_session_fd(s->se), .events = POLLIN};
-        struct fuse_buf buf = {0};
         int r;
 
         do {
                 r = poll(&pfd, 1, NEGOTIATE_TIMEOUT_MSEC);
+                if (r < 0 && errno != EINTR)
+                        return -errno;
                 if (r == 0)
                         return -ETIMEDOUT;
-                r = fuse_session_receive_buf(s->se, &buf);
+                r = receive(s, slot);
         } while (r == -EINTR || r == -EAGAIN);
-        if (r > 0)
-                fuse_session_process_buf(s->se, &buf);
-        free(buf.mem);
         if (r < 0)
                 return r;
+        return r == 0 ? -ENODEV
+                      : journal_record_init(s->journal, slot->data, journal_slot_size(slot));
+}
+
+/* A predecessor may have died between reading it and recording it. */
+static int find_init(MountSession *s) {
+        for (unsigned i = 0; i < JOURNAL_READERS; i++) {
+                JournalSlot *slot = journal_reader_slot(s->journal, i);
+                int r = journal_record_init(s->journal, slot->data, journal_slot_size(slot));
+                if (r >= 0)
+                        return 0;
+        }
+        return await_init(s, journal_reader_slot(s->journal, 0));
+}
+
+/* The reply to one that was answered before is refused by the kernel, which goes on with what the
+ * first said: op_init() says the same again. */
+int readers_negotiate(MountSession *s) {
+        const JournalTerms *terms = journal_terms(s->journal);
+
+        int r = terms->init_size > 0 ? 0 : find_init(s);
+        if (r < 0)
+                return r;
+        /* libfuse takes no const, and does not write to it. */
+        const struct fuse_buf buf = {.mem = (void *) terms->init, .size = terms->init_size};
+        fuse_session_process_buf(s->se, &buf);
+        for (unsigned i = 0; i < JOURNAL_READERS; i++) {
+                JournalSlot *slot = journal_reader_slot(s->journal, i);
+                if (header_of(slot)->opcode == FUSE_INIT)
+                        journal_slot_clear(slot);
+        }
         return s->negotiated ? 0 : -EPROTO;
+}
+
+/* A request that crashes who runs it would crash every successor: its caller gets an error, and
+ * nobody else notices. */
+static void refuse(MountSession *s, const JournalSlot *slot) {
+        const struct fuse_in_header *in = header_of(slot);
+        const struct fuse_out_header out = {
+                .len = sizeof(out),
+                .error = -EIO,
+                .unique = in->unique,
+        };
+
+        stat_add(STAT_FUSE_POISON, 1);
+        log_error(
+                "A call (operation %u on node %llu) was running in %u crashes and is answered with "
+                "EIO",
+                in->opcode,
+                (unsigned long long) in->nodeid,
+                slot->n_attempts);
+        if (in->opcode == FUSE_FORGET || in->opcode == FUSE_BATCH_FORGET)
+                return; /* nobody waits for it */
+        if (write(fuse_session_fd(s->se), &out, sizeof(out)) < 0)
+                log_debug("Its caller is gone: %s", strerrordesc_np(errno));
+}
+
+/* A session that cannot be read from looks to its callers like one that hangs: the kernel refuses a
+ * buffer that is too small for what was agreed. */
+static int check_reading(MountSession *s) {
+        JournalSlot *slot = journal_reader_slot(s->journal, 0);
+
+        int r = receive(s, slot);
+        if (r > 0)
+                process(s, slot);
+        return r > 0 || r == -EAGAIN || r == -EINTR ? 0 : r == 0 ? -ENODEV : -EPROTO;
+}
+
+int readers_recover(MountSession *s) {
+        _cleanup_free_ JournalSlot **slots = NULL;
+        size_t n = 0;
+
+        int r = journal_pending(s->journal, &slots, &n);
+        if (r < 0)
+                return r;
+        for (size_t i = 0; i < n; i++) {
+                if (slots[i]->n_attempts >= JOURNAL_ATTEMPTS_MAX)
+                        refuse(s, slots[i]);
+                else
+                        process(s, slots[i]);
+                requests_release_slot(&s->requests, slots[i]);
+        }
+        stat_add(STAT_FUSE_RECOVERED, (int64_t) n);
+        return check_reading(s);
 }
 
 int readers_start(MountSession *s) {

@@ -5,10 +5,12 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "fuse/journal.h"
+
 /* The threads that read requests from the kernel. Each reads one, runs its operation to the end or
  * to the point where it is parked, and reads the next. */
 
-#define READERS_MAX 16
+#define READERS_MAX JOURNAL_READERS
 
 typedef struct MountSession MountSession;
 
@@ -22,12 +24,17 @@ typedef struct Readers {
         atomic_bool led;        /* there is a leader */
         atomic_uint n_sleeping; /* followers that wait to be called */
         atomic_bool ended;      /* somebody has reported that the session ended */
+        atomic_uint n_slots;    /* slots of the journal that have a reader */
 } Readers;
 
 /* 0 or a negative errno; readers_done() in either case. */
 int readers_init(Readers *r);
-/* Answers the kernel's first request on this thread. 0; -ETIMEDOUT, -EPROTO or another errno. */
+/* Answers the kernel's first request on this thread, or again the one that the journal has. 0;
+ * -ETIMEDOUT, -EPROTO or another errno. */
 int readers_negotiate(MountSession *s);
+/* Runs or answers, on this thread, what a predecessor has read and not answered. Before
+ * readers_start(). 0 or a negative errno. */
+int readers_recover(MountSession *s);
 int readers_start(MountSession *s);
 /* Tells the threads to end. */
 void readers_stop(Readers *r);

@@ -42,14 +42,19 @@
 #define ROUNDS_MAX 32
 #define CANCEL_BATCH 64
 
+/* Not an errno: no reply, the slot stays for a successor. */
+#define LEFT (-4200)
+
 struct Request {
-        Op op; /* op.name is owned */
+        Op op;             /* op.name is owned */
+        JournalSlot *slot; /* has the kernel's request; the table's, for as long as this lives */
         Reply reply;
         FlightWaiter waiter;
         Task task;
         RequestTable *table;
         uint64_t deadline_usec;
         unsigned n_rounds; /* the owner's */
+        bool left;         /* the owner's: ends without a reply */
         atomic_int cancel; /* 0, or the negative errno to end with; set once */
         Ref ref;
         TAILQ_ENTRY(Request) entry; /* guarded by table->mutex */
@@ -95,6 +100,10 @@ static void request_end(Request *r) {
 
         mutex_lock(&t->mutex);
         TAILQ_REMOVE(&t->pending, r, entry);
+        if (!r->left) {
+                journal_slot_clear(r->slot);
+                journal_give(t->journal, r->slot);
+        }
         /* After the unlock, or this write, the table may be gone. */
         int drained_fd = --t->n_pending == 0 && t->stopping ? t->drained_fd : -1;
         stat_add(STAT_FUSE_PARKED_NOW, -1);
@@ -105,6 +114,12 @@ static void request_end(Request *r) {
 }
 
 static void request_fail(Request *r, int error, const Failure *failure) {
+        if (error == LEFT) {
+                r->left = true;
+                reply_none(&r->reply);
+                request_end(r);
+                return;
+        }
         if (atomic_load(&r->cancel) == -ETIMEDOUT)
                 stat_add(STAT_FUSE_TIMED_OUT, 1);
         reply_error(&r->reply, error, failure);
@@ -121,8 +136,12 @@ static void request_run(Request *r, unsigned flags) {
                 int k = atomic_load(&r->cancel);
                 if (k == 0 && r->n_rounds++ >= ROUNDS_MAX)
                         k = -EIO;
-                if (k == 0)
+                if (k == 0) {
+                        journal_slot_enter(r->slot);
                         k = r->op.run(&r->op, &call, &r->reply);
+                        if (k < 0)
+                                journal_slot_leave(r->slot);
+                }
                 if (k == NS_PARKED) {
                         /* Not ours any more, unless it was cancelled meanwhile and is still there.
                          */
@@ -180,6 +199,9 @@ static int request_enlist(RequestTable *t, Request *r) {
                 return -ENOTCONN;
         if (t->n_pending >= t->max_pending)
                 return -EAGAIN;
+        r->slot = journal_take(t->journal);
+        if (!r->slot)
+                return -EAGAIN;
         /* One timeout for all, and taken under the lock: the list is in order. */
         r->deadline_usec = now_usec() + t->timeout_usec;
         TAILQ_INSERT_TAIL(&t->pending, r, entry);
@@ -190,6 +212,8 @@ static int request_enlist(RequestTable *t, Request *r) {
 }
 
 static int request_new(RequestTable *t, const Op *op, const Reply *reply, Request **ret) {
+        if (!journal_slot_fits(journal_current()))
+                return -ENAMETOOLONG; /* no other request is as long */
         _cleanup_(request_unrefp) Request *r = calloc(1, sizeof(*r));
         if (!r)
                 return -ENOMEM;
@@ -208,6 +232,7 @@ static int request_new(RequestTable *t, const Op *op, const Reply *reply, Reques
         int k = request_enlist(t, r);
         if (k < 0)
                 return k;
+        journal_slot_copy(r->slot, journal_current());
         *ret = TAKE_PTR(r);
         return 0;
 }
@@ -262,14 +287,28 @@ void requests_expire(RequestTable *t, uint64_t now) {
         cancel_until(t, now, -ETIMEDOUT);
 }
 
-void requests_stop(RequestTable *t) {
+void requests_release_slot(RequestTable *t, JournalSlot *slot) {
+        journal_slot_clear(slot);
+        MUTEX_GUARD(&t->mutex);
+        journal_give(t->journal, slot);
+}
+
+static void end_all(RequestTable *t, int error) {
         mutex_lock(&t->mutex);
         bool drained = t->n_pending == 0 && !t->stopping;
         t->stopping = true;
         mutex_unlock(&t->mutex);
         if (drained)
                 (void) eventfd_write(t->drained_fd, 1); /* happens once: cannot overflow */
-        cancel_until(t, UINT64_MAX, -ENOTCONN);
+        cancel_until(t, UINT64_MAX, error);
+}
+
+void requests_stop(RequestTable *t) {
+        end_all(t, -ENOTCONN);
+}
+
+void requests_leave(RequestTable *t) {
+        end_all(t, LEFT);
 }
 
 bool requests_wait(RequestTable *t, uint64_t deadline_usec) {

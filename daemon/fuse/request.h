@@ -6,6 +6,7 @@
 #include <stdint.h>
 #include <sys/queue.h>
 
+#include "fuse/journal.h"
 #include "fuse/reply.h"
 #include "tree/namespace.h"
 #include "util/mutex.h"
@@ -35,7 +36,8 @@ typedef struct RequestTable {
         FlightTable *flights;
         uint64_t timeout_usec;
         uint64_t max_pending;
-        int drained_fd; /* eventfd, written when the last request ends while stopping */
+        Journal *journal; /* the session's; set before the first request */
+        int drained_fd;   /* eventfd, written when the last request ends while stopping */
 
         Mutex mutex;
         TAILQ_HEAD(, Request) pending; /* by deadline; guarded by mutex */
@@ -57,10 +59,16 @@ void requests_done(RequestTable *t);
  * req. */
 void request_dispatch(MountSession *s, fuse_req_t req, const Op *op);
 
+/* The slot of a request that a predecessor left, when that was replied to or has another one.
+ * Clears it and, where it is one for parked requests, gives it back. */
+void requests_release_slot(RequestTable *t, JournalSlot *slot);
+
 /* Ends those whose deadline is not after `now` with ETIMEDOUT. */
 void requests_expire(RequestTable *t, uint64_t now);
 
 /* Ends all with ENOTCONN; from now on none waits. */
 void requests_stop(RequestTable *t);
-/* After requests_stop(): true when all have been replied to before the deadline. */
+/* Ends all without a reply: a successor finds them in the journal. No reader may run any more. */
+void requests_leave(RequestTable *t);
+/* After either: true when all have been replied to before the deadline. */
 bool requests_wait(RequestTable *t, uint64_t deadline_usec);

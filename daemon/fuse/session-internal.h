@@ -3,6 +3,7 @@
 #include <stdatomic.h>
 #include <sys/types.h>
 
+#include "fuse/journal.h"
 #include "fuse/notify.h"
 #include "fuse/push.h"
 #include "fuse/reader.h"
@@ -20,7 +21,11 @@ struct MountSession {
         MountEnded ended;
         void *ended_userdata;
         struct fuse_session *se; /* owned */
-        unsigned connection;     /* the kernel's number of it: minor device number of the mount */
+        unsigned connection;     /* the kernel's number of it: minor device number of the mount; 0
+                                    where that is not known */
+        Journal *journal;        /* owned */
+        bool passed;             /* mounted by somebody else, who also unmounts */
+        bool succeeds;           /* goes on where a predecessor ended */
         uid_t uid;
         gid_t gid;
 
@@ -38,5 +43,6 @@ struct MountSession {
 
         /* by the thread that stops and frees */
         bool stopped;
+        bool left; /* to a successor: the mount stays */
         bool unmounted;
 };

@@ -39,24 +39,35 @@ static void op_init(void *userdata, struct fuse_conn_info *conn) {
                               FUSE_CAP_EXPLICIT_INVAL_DATA | FUSE_CAP_NO_OPEN_SUPPORT |
                               (s->config.kernel_dir_cache ? FUSE_CAP_NO_OPENDIR_SUPPORT : 0);
 
-        conn->want = want & conn->capable;
+        const JournalTerms *terms = journal_terms(s->journal);
+
+        conn->want = terms->answered ? terms->want : want & conn->capable;
+        if (terms->answered)
+                conn->max_readahead = terms->max_readahead;
         conn->max_background = MAX_BACKGROUND;
         conn->congestion_threshold = MAX_BACKGROUND * 3 / 4;
+        /* Before the reply: who comes after us must say the same. */
+        journal_record_answer(s->journal, conn->want, conn->max_readahead);
         s->no_open = conn->want & FUSE_CAP_NO_OPEN_SUPPORT;
         s->no_opendir = conn->want & FUSE_CAP_NO_OPENDIR_SUPPORT;
         s->parallel_dirops = conn->want & FUSE_CAP_PARALLEL_DIROPS;
         s->negotiated = true;
 }
 
-/* libfuse before 3.17 never passes FUSE_CAP_PARALLEL_DIROPS on, so that the kernel would hold a
- * directory's lock over each LOOKUP and READDIR: one that waits for the network would stop all
- * others in its directory. What it writes first is the reply to INIT. */
+/* What libfuse writes first is the reply to INIT. Before 3.17 it never passes
+ * FUSE_CAP_PARALLEL_DIROPS on, so that the kernel would hold a directory's lock over each LOOKUP
+ * and READDIR: one that waits for the network would stop all others in its directory. And it knows
+ * one size for what is read and what is written; but nothing is written, and the kernel takes
+ * max_write for how large the buffers must be that requests are read into. How much is read at once
+ * it takes from max_pages, which stays. */
 static void complete_init_reply(MountSession *s, const struct iovec *iov, int count) {
-        if (!s->parallel_dirops || count != 2 ||
-            iov[1].iov_len < offsetof(struct fuse_init_out, flags) + sizeof(uint32_t))
+        if (count != 2 ||
+            iov[1].iov_len < offsetof(struct fuse_init_out, max_write) + sizeof(uint32_t))
                 return;
         struct fuse_init_out *out = iov[1].iov_base;
-        out->flags |= FUSE_PARALLEL_DIROPS;
+        if (s->parallel_dirops)
+                out->flags |= FUSE_PARALLEL_DIROPS;
+        out->max_write = JOURNAL_MAX_WRITE;
 }
 
 static ssize_t io_writev(int fd, struct iovec *iov, int count, void *userdata) {
@@ -70,7 +81,8 @@ static ssize_t io_writev(int fd, struct iovec *iov, int count, void *userdata) {
 }
 
 static ssize_t io_read(int fd, void *data, size_t size, void *userdata) {
-        return read(fd, data, size);
+        /* libfuse does not know how large the buffer is that it was given. */
+        return read(fd, data, MIN(size, (size_t) JOURNAL_READER_SIZE - JOURNAL_SLOT_HEAD));
 }
 
 static const struct fuse_custom_io device_io = {.writev = io_writev, .read = io_read};
@@ -142,7 +154,6 @@ static int mount_it(MountSession *s, Failure *f) {
         int r = mount_prepare(s->config.mount_point, &s->mount_point, f);
         if (r < 0)
                 return r;
-        s->config.mount_point = s->mount_point;
         r = attach(s, s->mount_point, f);
         if (r < 0)
                 return r;
@@ -154,6 +165,98 @@ static int mount_it(MountSession *s, Failure *f) {
                         "mounted at \"%s\", but not there: is a private mount namespace in use?",
                         s->mount_point);
         return r;
+}
+
+static int attach_fd(MountSession *s, int owned_fd, Failure *f) {
+        _cleanup_close_ int fd = owned_fd;
+        char where[32];
+
+        (void) snprintf(where, sizeof(where), "/dev/fd/%d", fd);
+        int r = attach(s, where, f);
+        if (r >= 0)
+                TAKE_FD(fd);
+        return r;
+}
+
+/* Somebody has mounted for us. Where, he knows: it need not be visible from here. */
+static int take_mount(MountSession *s, Failure *f) {
+        s->passed = true;
+        int r = mount_canonical(s->config.mount_point, &s->mount_point);
+        if (r < 0)
+                return r;
+        r = mount_connection(s->mount_point, &s->connection);
+        return r == -ENOENT ? 0 : r;
+}
+
+/* True after an unmount or an abort, by whomever. */
+static bool is_disconnected(int fd) {
+        struct pollfd pfd = {.fd = fd, .events = POLLIN};
+        return poll(&pfd, 1, 0) == 1 && (pfd.revents & POLLERR);
+}
+
+/* That the journal is that of this connection shows in the place where it is mounted. */
+static int take_journal(MountSession *s, int fuse_fd, int owned_fd, Failure *f) {
+        _cleanup_close_ int fd = owned_fd;
+        JournalMount mount;
+        unsigned there = 0;
+
+        int r = journal_open(fd, &s->journal, f);
+        if (r < 0)
+                return r;
+        TAKE_FD(fd);
+        journal_mount(s->journal, &mount);
+        r = mount_canonical(s->config.mount_point, &s->mount_point);
+        if (r < 0)
+                return r;
+        if (strcmp(s->mount_point, mount.mount_point) != 0) {
+                (void) failure_set(f, FAILURE_LOCAL, "it is mounted at \"%s\"", mount.mount_point);
+                return -EXDEV;
+        }
+        r = mount_connection(s->mount_point, &there);
+        if (is_disconnected(fuse_fd) || (r < 0 && r != -ENOENT) || there != mount.connection) {
+                (void) failure_set(f, FAILURE_LOCAL, "it was unmounted or aborted");
+                return -ENOTCONN;
+        }
+        s->connection = there;
+        s->passed = mount.passed;
+        s->succeeds = true;
+        return 0;
+}
+
+static int inherit(MountSession *s, Failure *f) {
+        const MountInherited *in = s->config.inherited;
+
+        int r = in->journal_fd >= 0 ? take_journal(s, in->fuse_fd, in->journal_fd, f)
+                                    : take_mount(s, f);
+        if (r < 0) {
+                (void) close(in->fuse_fd);
+                return r;
+        }
+        return attach_fd(s, in->fuse_fd, f);
+}
+
+static int open_mount(MountSession *s, Failure *f) {
+        int r = s->config.inherited ? inherit(s, f) : mount_it(s, f);
+        if (r < 0)
+                return r;
+        const JournalMount mount = {
+                .mount_point = s->mount_point,
+                .connection = s->connection,
+                .passed = s->passed,
+        };
+        s->config.mount_point = s->mount_point;
+        s->config.inherited = NULL;
+        /* One more than may wait: a request that a predecessor has parked is run from its slot, and
+         * takes another if it must wait again. */
+        if (!s->journal)
+                r = journal_new(
+                        &mount, (unsigned) MIN(s->config.max_pending, 1u << 24) + 1, &s->journal);
+        if (r < 0)
+                return r;
+        s->requests.journal = s->journal;
+        s->requests.max_pending =
+                MIN(s->requests.max_pending, (uint64_t) journal_n_parked(s->journal) - 1);
+        return 0;
 }
 
 int mount_session_new(
@@ -189,11 +292,11 @@ int mount_session_new(
         if (r >= 0)
                 r = k;
         if (r >= 0)
-                r = (s->se = new_fuse_session(s)) ? notifier_new(s->se, ns, &s->notifier) : -EINVAL;
+                r = (s->se = new_fuse_session(s)) ? notifier_new(ns, &s->notifier) : -EINVAL;
         if (r >= 0 && config->push_limit > 0)
-                r = pusher_new(s->se, ns, config->push_limit, &s->pusher);
+                r = pusher_new(ns, config->push_limit, &s->pusher);
         if (r >= 0)
-                r = mount_it(s, f);
+                r = open_mount(s, f);
         if (r < 0) {
                 if (f->class == FAILURE_NONE)
                         (void) failure_set(
@@ -210,11 +313,16 @@ int mount_session_new(
 int mount_session_start(MountSession *s, Failure *ret_failure) {
         int r = readers_negotiate(s);
         if (r >= 0)
-                r = notifier_start(s->notifier);
+                r = notifier_start(s->notifier, fuse_session_fd(s->se));
         if (r >= 0)
-                r = pusher_start(s->pusher);
+                r = pusher_start(s->pusher, fuse_session_fd(s->se));
+        if (r >= 0 && s->succeeds)
+                r = readers_recover(s);
         if (r >= 0)
                 r = readers_start(s);
+        /* What the predecessor had to tell the kernel and what changed meanwhile is not known. */
+        if (r >= 0 && s->succeeds)
+                notifier_recheck(s->notifier);
         if (r < 0)
                 (void) failure_set(
                         ret_failure,
@@ -239,14 +347,8 @@ static void give_up(MountSession *s, const char *what) {
                         strerrordesc_np(-r));
 }
 
-/* True after an unmount or an abort, by whomever. */
-static bool is_disconnected(const MountSession *s) {
-        struct pollfd pfd = {.fd = fuse_session_fd(s->se), .events = POLLIN};
-        return poll(&pfd, 1, 0) == 1 && (pfd.revents & POLLERR);
-}
-
 static void unmount_it(MountSession *s, bool disconnected) {
-        if (s->connection == 0) /* did not get that far */
+        if (s->connection == 0 || s->passed) /* did not get that far, or is not ours to do */
                 return;
         int r = disconnected ? mount_remove_dead(s->mount_point, s->connection)
                              : mount_remove(s->mount_point, s->connection);
@@ -266,7 +368,7 @@ int mount_session_stop(MountSession *s, uint64_t timeout_usec) {
         /* From here on the end is ours, not from outside. */
         atomic_store(&s->readers.ended, true);
         /* Before an abort of our own makes it true. */
-        bool disconnected = is_disconnected(s);
+        bool disconnected = is_disconnected(fuse_session_fd(s->se));
 
         requests_stop(&s->requests);
         if (!requests_wait(&s->requests, deadline))
@@ -294,9 +396,24 @@ int mount_session_stop(MountSession *s, uint64_t timeout_usec) {
         return stuck ? -ETIMEDOUT : 0;
 }
 
-/* Closes the connection, which ends what a lazy unmount has left, and leaves libfuse a descriptor
- * that looks like a connection that is gone: otherwise it would unmount the path once more, and
- * whatever is mounted there by then. */
+void mount_session_leave(MountSession *s) {
+        if (s->stopped)
+                return;
+        s->stopped = s->left = true;
+        atomic_store(&s->readers.ended, true);
+        /* What these had to say is said by the successor, who has the kernel look at everything
+         * again. */
+        notifier_leave(s->notifier);
+        pusher_leave(s->pusher);
+        readers_stop(&s->readers);
+        readers_join(&s->readers);
+        requests_leave(&s->requests);
+        (void) requests_wait(&s->requests, UINT64_MAX);
+}
+
+/* Closes our descriptor of the connection, which ends what a lazy unmount has left unless others
+ * keep one, and leaves libfuse a descriptor that looks like a connection that is gone: otherwise it
+ * would unmount the path once more, and whatever is mounted there by then. */
 static void sever(MountSession *s) {
         int fds[2];
 
@@ -316,19 +433,31 @@ MountSession *mount_session_free(MountSession *s) {
         s->notifier = notifier_free(s->notifier);
         s->pusher = pusher_free(s->pusher);
         if (s->se) {
-                if (s->unmounted)
+                if (s->unmounted || s->left)
                         sever(s);
                 fuse_session_unmount(s->se);
                 fuse_session_destroy(s->se);
         }
         readers_done(&s->readers);
         requests_done(&s->requests);
+        journal_free(s->journal);
         free(s->mount_point);
         free(s);
         return NULL;
 }
 
 /* --- for the manager --- */
+
+MountInherited mount_session_legacy(const MountSession *s) {
+        return (MountInherited){
+                .fuse_fd = fuse_session_fd(s->se),
+                .journal_fd = journal_fd(s->journal),
+        };
+}
+
+bool mount_session_is_visible(const MountSession *s) {
+        return s->connection != 0;
+}
 
 static void on_entry_changed(uint64_t parent, const char *name, void *userdata) {
         MountSession *s = userdata;

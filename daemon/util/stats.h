@@ -24,6 +24,8 @@
         X(FUSE_PARKED_NOW, "fuse-parked-now")                                                      \
         X(FUSE_TIMED_OUT, "fuse-timed-out")                                                        \
         X(FUSE_ERRORS, "fuse-errors")                                                              \
+        X(FUSE_RECOVERED, "fuse-recovered")                                                        \
+        X(FUSE_POISON, "fuse-poison")                                                              \
         X(NOTIFY_ENTRY, "notify-entry")                                                            \
         X(NOTIFY_INODE, "notify-inode")                                                            \
         X(PUSH_FILES, "push-files")                                                                \

@@ -10,8 +10,6 @@
 #include "tree/namespace-admin.h"
 #include "util/clock.h"
 
-#define NODES_MAX 20000
-
 typedef struct Node {
         uint64_t parent;
         uint32_t mode;
@@ -20,7 +18,6 @@ typedef struct Node {
         FakeMode fake_mode;
         int error;
         bool gone; /* replaced: has no name any more */
-        uint64_t kernel_refs;
 } Node;
 
 /* Ids are indices; 0 is not used. Everything is guarded by the mutex but the two counters. */
@@ -28,8 +25,10 @@ struct Namespace {
         FlightTable *flights;
         pthread_mutex_t mutex;
         pthread_cond_t changed;
-        Node nodes[NODES_MAX];
+        Node nodes[FAKE_NODES_MAX];
         uint64_t n_nodes;
+        uint64_t own_counts[FAKE_NODES_MAX];
+        uint64_t *counts; /* references of the kernel by node */
         unsigned n_parked;
         uint64_t kernel_refs, refs_given;
         atomic_uint n_blocking;
@@ -51,7 +50,14 @@ Namespace *fake_new(FlightTable *flights) {
         must(pthread_cond_init(&ns->changed, NULL) == 0);
         ns->nodes[NS_ROOT_ID] = (Node){.parent = NS_ROOT_ID, .mode = S_IFDIR | 0555};
         ns->n_nodes = NS_ROOT_ID + 1;
+        ns->counts = ns->own_counts;
         return ns;
+}
+
+void fake_share_counts(Namespace *ns, uint64_t *counts) {
+        ns->counts = counts;
+        for (uint64_t i = 0; i < FAKE_NODES_MAX; i++)
+                ns->kernel_refs += counts[i];
 }
 
 Namespace *fake_free(Namespace *ns) {
@@ -90,7 +96,7 @@ add(Namespace *ns, uint64_t parent, const char *name, uint32_t mode, const char 
         uint64_t old = find(ns, parent, name);
         if (old)
                 ns->nodes[old].gone = true;
-        must(ns->n_nodes < NODES_MAX);
+        must(ns->n_nodes < FAKE_NODES_MAX);
         uint64_t id = ns->n_nodes++;
         ns->nodes[id] = (Node){
                 .parent = parent,
@@ -189,6 +195,8 @@ static int ask(Namespace *ns, const NsCall *call, uint64_t id) {
                 return call->flags & NS_MAY_BLOCK ? 0 : NS_BLOCKS;
         case FAKE_FAILS:
                 return error;
+        case FAKE_ABORTS:
+                abort();
         case FAKE_PARKS:
         case FAKE_BOUNCES:
                 break;
@@ -230,7 +238,7 @@ int ns_getattr(Namespace *ns, uint64_t id, NsAttr *ret) {
 }
 
 static void add_refs_locked(Namespace *ns, uint64_t id, uint64_t n) {
-        ns->nodes[id].kernel_refs += n;
+        ns->counts[id] += n;
         ns->kernel_refs += n;
         ns->refs_given += n;
 }
@@ -253,8 +261,8 @@ int ns_lookup(Namespace *ns, const NsCall *call, uint64_t parent, const char *na
 void ns_forget(Namespace *ns, uint64_t id, uint64_t n) {
         lock(ns);
         /* More than was given would be somebody's use after free. */
-        must(id < ns->n_nodes && ns->nodes[id].kernel_refs >= n);
-        ns->nodes[id].kernel_refs -= n;
+        must(id < ns->n_nodes && ns->counts[id] >= n);
+        ns->counts[id] -= n;
         ns->kernel_refs -= n;
         must(pthread_cond_broadcast(&ns->changed) == 0);
         unlock(ns);

@@ -7,6 +7,8 @@
 #include "tree/namespace.h"
 #include "work/flight.h"
 
+#define FAKE_NODES_MAX 20000
+
 /* A name space in memory that does what a test tells it: tree/namespace.h without a forge, a store
  * or a cache. Any thread. */
 
@@ -15,11 +17,15 @@ typedef enum FakeMode {
         FAKE_PARKS,    /* waits for fake_land() */
         FAKE_BLOCKS,   /* answers only where it may block */
         FAKE_FAILS,    /* fails with the error it was given */
+        FAKE_ABORTS,   /* ends the process */
         FAKE_BOUNCES,  /* lands at once and is never there: a cache that is too small */
 } FakeMode;
 
 Namespace *fake_new(FlightTable *flights);
 Namespace *fake_free(Namespace *ns);
+/* From now on the kernel's references are counted in counts[id], which starts as a predecessor left
+ * it: FAKE_NODES_MAX of them, not owned. Before the first call. */
+void fake_share_counts(Namespace *ns, uint64_t *counts);
 
 /* Return the new node's id. New nodes are resident. A name that exists is replaced. */
 uint64_t fake_add_dir(Namespace *ns, uint64_t parent, const char *name);

@@ -39,10 +39,20 @@ MountConfig fixture_config(void) {
         };
 }
 
-void fixture_init(Fixture *f) {
+void fixture_make_dir(Fixture *f) {
         *f = (Fixture){.dir = "/tmp/gitfs-test-XXXXXX"};
         ck_assert_ptr_nonnull(mkdtemp(f->dir));
         (void) snprintf(f->mnt, sizeof(f->mnt), "%s/mnt", f->dir);
+}
+
+void fixture_remove_dir(Fixture *f) {
+        if (rmdir(f->mnt) < 0)
+                ck_assert_int_eq(errno, ENOENT);
+        ck_assert_int_eq(rmdir(f->dir), 0);
+}
+
+void fixture_init(Fixture *f) {
+        fixture_make_dir(f);
         ck_assert_int_eq(sem_init(&f->ended, 0, 0), 0);
         ck_assert_int_eq(pool_new(4, &f->pool), 0);
         ck_assert_int_eq(flight_table_new(f->pool, &f->flights), 0);
@@ -74,7 +84,7 @@ static _Noreturn void guard_main(const char *mnt, const char *dir, pid_t parent)
         _exit(0);
 }
 
-static void start_guard(Fixture *f) {
+void fixture_start_guard(Fixture *f) {
         pid_t self = getpid();
 
         f->guard = fork();
@@ -83,7 +93,7 @@ static void start_guard(Fixture *f) {
                 guard_main(f->mnt, f->dir, self);
 }
 
-static void stop_guard(Fixture *f) {
+void fixture_stop_guard(Fixture *f) {
         if (f->guard == 0)
                 return;
         ck_assert_int_eq(kill(f->guard, SIGKILL), 0);
@@ -94,7 +104,7 @@ void fixture_mount(Fixture *f, const MountConfig *config) {
         MountConfig c = *config;
         Failure failure = {0};
 
-        start_guard(f);
+        fixture_start_guard(f);
         c.mount_point = f->mnt;
         int r = mount_session_new(
                 &c, f->ns, f->pool, f->flights, on_ended, f, &f->session, &failure);
@@ -109,7 +119,7 @@ void fixture_done(Fixture *f) {
         if (f->session)
                 (void) mount_session_stop(
                         f->session, 4 * USEC_PER_SEC); /* a test may have aborted */
-        stop_guard(f);
+        fixture_stop_guard(f);
         ck_assert_int_eq(stat_get(STAT_FUSE_PARKED_NOW), 0);
         fake_land_all(f->ns);
         f->pool = pool_free(f->pool);
@@ -118,9 +128,7 @@ void fixture_done(Fixture *f) {
         f->flights = flight_table_free(f->flights);
         f->ns = fake_free(f->ns);
         ck_assert_int_eq(sem_destroy(&f->ended), 0);
-        if (rmdir(f->mnt) < 0)
-                ck_assert_int_eq(errno, ENOENT);
-        ck_assert_int_eq(rmdir(f->dir), 0);
+        fixture_remove_dir(f);
 }
 
 const char *fixture_path(Fixture *f, const char *name) {

@@ -33,6 +33,12 @@ void fixture_init(Fixture *f);
 void fixture_mount(Fixture *f, const MountConfig *config);
 /* Unmounts, checks that nothing leaked, removes the directory. */
 void fixture_done(Fixture *f);
+/* For tests whose mount is served by another process: only the directory, and who cleans it up when
+ * the test has died. */
+void fixture_make_dir(Fixture *f);
+void fixture_remove_dir(Fixture *f);
+void fixture_start_guard(Fixture *f);
+void fixture_stop_guard(Fixture *f);
 /* The path of a name in the mount; valid until the eighth next call. */
 const char *fixture_path(Fixture *f, const char *name);
 /* True while a gitfs is mounted there, by what /proc/self/mountinfo says. */

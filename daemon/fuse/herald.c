@@ -1,0 +1,165 @@
+#include "fuse/herald.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <linux/fuse.h>
+#include <stdbool.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "util/fd.h"
+
+/* A notification waits in the kernel, uninterruptibly, for requests: that of a name for all
+ * look-ups and listings in its directory, that of a page for its READ. If the daemon is killed at
+ * that moment, nobody answers those any more but a successor; and there is no successor before the
+ * daemon is dead, which it cannot be while one of its threads waits. So no thread of the daemon
+ * notifies. A process of its own does, which may be left behind: it ends when the successor has
+ * answered.
+ *
+ * It has nothing but /dev/fuse, one end of a socket and a piece of shared memory. A byte through
+ * the socket says that a message is there, another one that its result is. It is forked, as what it
+ * does needs no more than system calls. */
+
+typedef struct HeraldMemory {
+        uint32_t size;
+        int32_t result;
+        _Alignas(8) uint8_t message[];
+} HeraldMemory;
+
+struct Herald {
+        pid_t pid;
+        int socket;
+        bool dismissed;       /* by the thread that frees, too: may wait for a successor */
+        HeraldMemory *memory; /* with the process */
+        size_t memory_size;
+};
+
+/* Only what is async-signal-safe: this is a child of a process with threads. */
+static _Noreturn void herald_main(HeraldMemory *memory, int socket, int fuse_fd) {
+        char byte;
+
+        (void) prctl(PR_SET_NAME, "gitfs-herald");
+        if (dup2(socket, STDIN_FILENO) < 0)
+                _exit(1);
+        /* Nothing else of ours may stay open here: not the lock of the cache, nor a pipe whose end
+         * somebody waits for. */
+        if ((fuse_fd > STDIN_FILENO + 1 &&
+             close_range(STDIN_FILENO + 1, (unsigned) fuse_fd - 1, 0) < 0) ||
+            close_range((unsigned) fuse_fd + 1, ~0U, 0) < 0)
+                _exit(1);
+        while (recv(STDIN_FILENO, &byte, 1, 0) == 1) {
+                ssize_t n = write(fuse_fd, memory->message, memory->size);
+                memory->result = n < 0 ? -errno : 0;
+                if (send(STDIN_FILENO, &byte, 1, MSG_NOSIGNAL) != 1)
+                        break;
+        }
+        _exit(0);
+}
+
+int herald_new(int fuse_fd, size_t data_max, Herald **ret) {
+        _cleanup_(herald_freep) Herald *h = calloc(1, sizeof(*h));
+        const size_t head = sizeof(struct fuse_out_header) + sizeof(struct fuse_notify_store_out);
+        int pair[2];
+
+        if (!h)
+                return -ENOMEM;
+        if (fuse_fd <= STDIN_FILENO)
+                return -EBADF; /* where the process has its socket */
+        h->socket = -1;
+        h->memory_size = sizeof(HeraldMemory) + head + MAX(data_max, (size_t) PATH_MAX);
+        void *memory = mmap(
+                NULL, h->memory_size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+        if (memory == MAP_FAILED)
+                return -errno;
+        h->memory = memory;
+        if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
+                return -errno;
+        h->socket = pair[0];
+        _cleanup_close_ int theirs = pair[1];
+        h->pid = fork();
+        if (h->pid < 0)
+                return -errno;
+        if (h->pid == 0)
+                herald_main(h->memory, theirs, fuse_fd);
+        *ret = TAKE_PTR(h);
+        return 0;
+}
+
+void herald_dismiss(Herald *h) {
+        if (!h)
+                return;
+        h->dismissed = true;
+        (void) shutdown(h->socket, SHUT_RDWR); /* fails where the process is gone */
+}
+
+Herald *herald_free(Herald *h) {
+        if (!h)
+                return NULL;
+        (void) safe_close(h->socket);
+        if (h->pid > 0)
+                while (waitpid(h->pid, NULL, h->dismissed ? WNOHANG : 0) < 0 && errno == EINTR)
+                        ;
+        if (h->memory)
+                (void) munmap(
+                        h->memory, h->memory_size); /* cannot fail: it is what mmap() returned */
+        free(h);
+        return NULL;
+}
+
+/* Has a message given to the kernel whose parts are this one and the two. */
+static int
+tell(Herald *h, int code, const void *head, size_t head_size, const void *data, size_t data_size) {
+        struct fuse_out_header out = {
+                .len = (uint32_t) (sizeof(out) + head_size + data_size),
+                .error = code, /* of what comes unasked this says what it is */
+        };
+        uint8_t *p = h->memory->message;
+        char byte = 0;
+
+        if (sizeof(HeraldMemory) + out.len > h->memory_size)
+                return -EMSGSIZE;
+        p = mempcpy(p, &out, sizeof(out));
+        p = mempcpy(p, head, head_size);
+        if (data_size > 0)
+                memcpy(p, data, data_size);
+        h->memory->size = out.len;
+        if (send(h->socket, &byte, 1, MSG_NOSIGNAL) != 1 || recv(h->socket, &byte, 1, 0) != 1)
+                return -ENOTCONN;
+        return h->memory->result;
+}
+
+static int tell_entry(Herald *h, uint64_t parent, const char *name, uint32_t flags) {
+        size_t len = strlen(name);
+        const struct fuse_notify_inval_entry_out entry = {
+                .parent = parent,
+                .namelen = (uint32_t) len,
+                .flags = flags,
+        };
+
+        return tell(h, FUSE_NOTIFY_INVAL_ENTRY, &entry, sizeof(entry), name, len + 1);
+}
+
+int herald_drop_entry(Herald *h, uint64_t parent, const char *name) {
+        return tell_entry(h, parent, name, 0);
+}
+
+int herald_expire_entry(Herald *h, uint64_t parent, const char *name) {
+        return tell_entry(h, parent, name, FUSE_EXPIRE_ONLY);
+}
+
+int herald_drop_inode(Herald *h, uint64_t id) {
+        const struct fuse_notify_inval_inode_out inode = {.ino = id};
+
+        return tell(h, FUSE_NOTIFY_INVAL_INODE, &inode, sizeof(inode), NULL, 0);
+}
+
+int herald_store(Herald *h, uint64_t id, const void *data, size_t size) {
+        const struct fuse_notify_store_out store = {.nodeid = id, .size = (uint32_t) size};
+
+        return tell(h, FUSE_NOTIFY_STORE, &store, sizeof(store), data, size);
+}

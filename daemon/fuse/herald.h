@@ -1,0 +1,29 @@
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "gitfs/macro.h"
+
+/* A process that gives the kernel our notifications: see herald.c. One thread uses it. */
+typedef struct Herald Herald;
+
+/* Starts the process. fuse_fd is borrowed; data_max: bytes of the largest herald_store(). */
+int herald_new(int fuse_fd, size_t data_max, Herald **ret);
+/* Whoever waits in one of the functions below returns, from now on all of them fail with -ENOTCONN,
+ * and the process ends as soon as the kernel lets it. For the thread that frees it. NULL-safe. */
+void herald_dismiss(Herald *h);
+/* Waits for the process, unless it was dismissed. NULL-safe, returns NULL. */
+Herald *herald_free(Herald *h);
+DEFINE_CLEANUP(Herald *, herald_free)
+
+/* All return when the kernel has been told: 0 or what it said. -ENOENT: it knows no such thing. */
+
+/* Drops a name, with what lies below it and is not in use. */
+int herald_drop_entry(Herald *h, uint64_t parent, const char *name);
+/* Has it look a name up again before it believes it; kernels before 6.2 drop it. */
+int herald_expire_entry(Herald *h, uint64_t parent, const char *name);
+/* Drops attributes and content, or a listing. */
+int herald_drop_inode(Herald *h, uint64_t id);
+/* Puts a whole file into the page cache. */
+int herald_store(Herald *h, uint64_t id, const void *data, size_t size);
