@@ -163,8 +163,7 @@ static int make_source(LookupOp *op, Source **ret, Failure *failure) {
         const GitExchange *x = &op->inquiry.exchange;
         GitAdvertisement *a = &op->inquiry.advertisement;
 
-        if (context->git_hosts)
-                git_hosts_learn(context->git_hosts, x->origin, &a->capabilities);
+        git_hosts_learn(context->git_hosts, x->origin, &a->capabilities);
         int r = git_source_new_known(
                 context,
                 x->base,
@@ -261,8 +260,8 @@ static bool ask_known_host(LookupOp *op) {
         const ForgeContext *context = op->forge->context;
         _cleanup_free_ char *origin = NULL;
 
-        if (!context->git_hosts || ssh_url_is(op->forge->org->url) ||
-            lookup_base(op, &op->base) < 0 || http_url_origin(op->base, &origin) < 0)
+        if (ssh_url_is(op->forge->org->url) || lookup_base(op, &op->base) < 0 ||
+            http_url_origin(op->base, &origin) < 0)
                 return false;
         op->known = git_hosts_get(context->git_hosts, origin, &op->kept) > 0;
         if (!op->known || op->kept.version != 2)

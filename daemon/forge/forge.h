@@ -41,7 +41,7 @@ typedef struct ForgeContext {
         struct Helpers *helpers; /* NULL: no program is asked for secrets */
         struct Credentials *credentials;
         struct Documents *documents; /* listings that are kept; NULL: none are */
-        struct GitHosts *git_hosts;  /* what git servers can do; NULL: every source asks */
+        struct GitHosts *git_hosts;  /* what git servers can do */
         struct SshClient *ssh;       /* NULL: no org is reached over ssh */
         const char *config_home;     /* below it: credentials/ORG */
 } ForgeContext;

@@ -30,7 +30,6 @@ typedef struct Question {
         GitInquiry inquiry;
         GitSource *source; /* a reference */
         const void *scope;
-        Discovery *only; /* where no hosts are kept: whom to answer */
 } Question;
 
 static void end(Discovery *d, int result, const Failure *failure) {
@@ -57,14 +56,10 @@ static void question_free(Question *q) {
 static void land(Question *q, int result, const Failure *failure) {
         GitHosts *hosts = q->source->context->git_hosts;
         const void *scope = q->scope;
-        Discovery *only = q->only;
         Failure copy = *failure;
 
         question_free(q);
-        if (only)
-                end(only, result, &copy);
-        else
-                git_hosts_land(hosts, scope, result, &copy);
+        git_hosts_land(hosts, scope, result, &copy);
 }
 
 static void on_answer(GitInquiry *inquiry, int result, const Failure *failure) {
@@ -75,8 +70,7 @@ static void on_answer(GitInquiry *inquiry, int result, const Failure *failure) {
         if (result >= 0) {
                 git_source_learn(
                         q->source, GIT_PROVEN, &a->capabilities, &a->refs, inquiry->refname);
-                if (hosts)
-                        git_hosts_learn(hosts, q->source->origin, &a->capabilities);
+                git_hosts_learn(hosts, q->source->origin, &a->capabilities);
         }
         land(q, result, failure);
 }
@@ -85,22 +79,17 @@ static void on_answer(GitInquiry *inquiry, int result, const Failure *failure) {
 static void ask(Discovery *d, const void *scope) {
         GitSource *source = d->source;
         const ForgeContext *context = source->context;
-        Discovery *only = context->git_hosts ? NULL : d;
         Failure failure;
         Question *q = calloc(1, sizeof(*q));
 
         if (!q) {
                 (void) failure_set(&failure, FAILURE_LOCAL, "out of memory");
-                if (only)
-                        end(only, -ENOMEM, &failure);
-                else
-                        git_hosts_land(context->git_hosts, scope, -ENOMEM, &failure);
+                git_hosts_land(context->git_hosts, scope, -ENOMEM, &failure);
                 return;
         }
         *q = (Question){
                 .source = source,
                 .scope = scope,
-                .only = only,
                 .inquiry =
                         {
                                 .done = on_answer,
@@ -134,7 +123,7 @@ static bool take(Discovery *d) {
         GitHosts *hosts = source->context->git_hosts;
         GitCapabilities c;
 
-        if (!d->doubted && hosts && git_hosts_get(hosts, source->origin, &c) > 0)
+        if (!d->doubted && git_hosts_get(hosts, source->origin, &c) > 0)
                 git_source_learn(source, GIT_KEPT, &c, NULL, NULL);
         MUTEX_GUARD(&source->mutex);
         return source->knowledge >= (d->doubted ? GIT_PROVEN : GIT_KEPT);
@@ -146,11 +135,6 @@ static void step(Discovery *d) {
 
         if (take(d)) {
                 end(d, 0, &(Failure){0});
-                return;
-        }
-        if (!hosts) {
-                d->led = true;
-                ask(d, NULL);
                 return;
         }
         const void *scope = d->doubted ? source : git_hosts_scope(hosts, source->origin);

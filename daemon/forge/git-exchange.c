@@ -157,11 +157,9 @@ static void leave(GitExchange *x, int outcome, const Failure *failure) {
 
 /* All that talk to a host measure for all. */
 static void measure(GitExchange *x) {
-        GitHosts *hosts = x->context->git_hosts;
-
-        if (!hosts || x->first_byte_usec == 0)
+        if (x->first_byte_usec == 0)
                 return;
-        uint64_t rtt = git_hosts_measure(hosts, x->origin, x->first_byte_usec);
+        uint64_t rtt = git_hosts_measure(x->context->git_hosts, x->origin, x->first_byte_usec);
         if (x->rtt_usec)
                 atomic_store_explicit(x->rtt_usec, rtt, memory_order_relaxed);
 }

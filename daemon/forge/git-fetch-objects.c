@@ -301,10 +301,8 @@ static bool next_batch(ObjectsOp *op) {
 }
 
 static void batch_came(ObjectsOp *op) {
-        GitHosts *hosts = op->source->context->git_hosts;
-
-        if (op->without_types && hosts)
-                git_hosts_refuse_types(hosts, op->source->origin);
+        if (op->without_types)
+                git_hosts_refuse_types(op->source->context->git_hosts, op->source->origin);
         /* The filter may leave out a tree that was wanted, if it lies below another one. */
         if (op->blobs_only)
                 git_wants_settle(&op->wants, op->batch_start, op->batch_end);
@@ -386,8 +384,7 @@ static void count_fetch(FetchKind kind) {
 static bool filters_types(const GitSource *source, const GitBasis *basis) {
         GitHosts *hosts = source->context->git_hosts;
 
-        return basis->capabilities.filter &&
-               !(hosts && git_hosts_refuses_types(hosts, source->origin));
+        return basis->capabilities.filter && !git_hosts_refuses_types(hosts, source->origin);
 }
 
 static int objects_op_new(GitSource *source, const GitBasis *basis, Fetch *fetch, ObjectsOp **ret) {

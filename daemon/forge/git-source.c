@@ -136,8 +136,7 @@ static int source_new(const ForgeContext *context, const char *url, GitSource **
                 .context = context,
                 .origin = TAKE_PTR(origin),
         };
-        if (context->git_hosts)
-                source->source.rtt_usec = git_hosts_measure(context->git_hosts, source->origin, 0);
+        source->source.rtt_usec = git_hosts_measure(context->git_hosts, source->origin, 0);
         mutex_init(&source->mutex, LOCK_RANK_FORGE);
         *ret = source;
         return 0;
