@@ -14,9 +14,18 @@
  * A segment goes as a whole, the least recently used first. What in it was used recently (within
  * half a turnover of the cache, in ticks: one per segment made) is copied into the active segment,
  * up to a quarter of a segment each time, so that every eviction frees more than it fills. To have
- * somewhere to copy to, one segment's worth of the limit is kept free beside the active one. */
+ * somewhere to copy to, one segment's worth of the limit is kept free beside the active one.
+ *
+ * What is pinned is carried over, too, however old. A segment that holds little else is not worth
+ * that: it stays while it is so. What that wastes is a third of what is pinned at most, and that is
+ * half of the limit at most (store_pin_limit()), so there are always others. How much of a segment
+ * is pinned is counted when it is about to go, once for each set. Segments whose pinned records
+ * find room in the active one go before those that would lose them. */
 
 #define CARRY_FRACTION 4 /* of a segment that hot objects may carry over */
+/* From this share on that is pinned, a segment stays: 3/4. */
+#define KEEP_NUMERATOR 3
+#define KEEP_DENOMINATOR 4
 
 void disk_tier_discharge(DiskTier *tier, uint64_t bytes) {
         (void) atomic_fetch_sub(&tier->bytes, bytes);
@@ -37,18 +46,122 @@ void disk_tier_take_segment_locked(DiskTier *tier, Segment *segment) {
         tier->n_evicting++;
 }
 
+/* --- what is pinned --- */
+
+PinnedSet *pinned_set_unref(PinnedSet *set) {
+        if (!set || !ref_put(&set->ref))
+                return NULL;
+        pinned_done(&set->pinned);
+        free(set);
+        return NULL;
+}
+DEFINE_CLEANUP(PinnedSet *, pinned_set_unref)
+
+int disk_tier_set_pinned(DiskTier *tier, Pinned *pinned) {
+        PinnedSet *set = calloc(1, sizeof(*set));
+        if (!set)
+                return -ENOMEM;
+        set->ref = REF_INIT;
+        set->pinned = *pinned;
+        *pinned = (Pinned){0};
+
+        mutex_lock(&tier->lock);
+        PinnedSet *before = tier->pinned;
+        tier->pinned = set;
+        tier->pinned_round++;
+        mutex_unlock(&tier->lock);
+        pinned_set_unref(before);
+        return 0;
+}
+
+static PinnedSet *get_pinned(DiskTier *tier, uint64_t *ret_round) {
+        MUTEX_GUARD(&tier->lock);
+        *ret_round = tier->pinned_round;
+        if (tier->pinned)
+                ref_get(&tier->pinned->ref);
+        return tier->pinned;
+}
+
+/* The record of that number, if it is there and pinned. */
+static bool
+pinned_record(Segment *segment, uint32_t number, const PinnedSet *set, SegmentRecord *ret) {
+        return segment_index_at(&segment->index, number, ret) &&
+               pinned_has(&set->pinned, &ret->oid) &&
+               !(segment_index_marks(&segment->index, number) & MARK_DEAD);
+}
+
+/* Room that its pinned records take elsewhere. Reads its index: without the lock. */
+static uint64_t pinned_room(Segment *segment, const PinnedSet *set) {
+        SegmentRecord record;
+        uint64_t bytes = 0;
+        uint32_t n = 0;
+
+        for (uint32_t i = 0; i < segment->index.n; i++)
+                if (pinned_record(segment, i, set, &record)) {
+                        bytes += record.size;
+                        n++;
+                }
+        /* Nothing is found in one whose disk failed: it is not worth keeping. */
+        return n > 0 && !segment_is_torn(segment) ? segment_size_for(bytes, n) : 0;
+}
+
+static bool is_counted(const DiskTier *tier, const Segment *segment) {
+        return segment->pinned_round == tier->pinned_round;
+}
+
+static bool is_kept(const DiskTier *tier, const Segment *segment) {
+        return is_counted(tier, segment) &&
+               segment->pinned_room > segment->charged / KEEP_DENOMINATOR * KEEP_NUMERATOR;
+}
+
+static bool finds_room(const DiskTier *tier, const Segment *segment) {
+        const Segment *active = tier->active;
+
+        if (!is_counted(tier, segment) || segment->pinned_room == 0)
+                return true;
+        return active && segment->pinned_room <= active->map_size - active->used;
+}
+
+/* --- victims --- */
+
 static Segment *take_victim_locked(DiskTier *tier) {
         Segment *segment, *victim = NULL;
 
         TAILQ_FOREACH (segment, &tier->segments, entry) {
-                if (segment->state != SEGMENT_SEALED || atomic_load(&segment->owner.ref.n) > 1)
+                if (segment->state != SEGMENT_SEALED || atomic_load(&segment->owner.ref.n) > 1 ||
+                    is_kept(tier, segment))
                         continue;
-                if (!victim || worse(segment, victim))
+                bool better = !victim || worse(segment, victim);
+                if (victim && finds_room(tier, segment) != finds_room(tier, victim))
+                        better = finds_room(tier, segment);
+                if (better)
                         victim = segment;
         }
         if (victim)
                 disk_tier_take_segment_locked(tier, victim);
         return victim;
+}
+
+/* True if the segment may go; false where that has to be looked at again, knowing how much of it is
+ * pinned: then it is in the list again. */
+static bool confirm_victim(DiskTier *tier, Segment *segment) {
+        uint64_t round;
+        _cleanup_(pinned_set_unrefp) PinnedSet *set = get_pinned(tier, &round);
+
+        if (!set || segment->pinned_round == round)
+                return true; /* nobody else touches it while it is out of the list */
+        uint64_t room = pinned_room(segment, set);
+
+        MUTEX_GUARD(&tier->lock);
+        segment->pinned_room = room;
+        segment->pinned_round = round;
+        if (room == 0 && round == tier->pinned_round)
+                return true;
+        tier->n_segments++;
+        tier->n_evicting--;
+        TAILQ_INSERT_TAIL(&tier->segments, segment, entry);
+        (void) pthread_cond_broadcast(&tier->changed); /* cannot fail */
+        return false;
 }
 
 typedef struct Carry {
@@ -79,20 +192,48 @@ int disk_tier_copy_record(
         return disk_tier_publish(tier, to, record->kind, &record->oid, record->type);
 }
 
-/* Without room for it the object is dropped like the others. */
-static void carry_over(Carry *carry, const SegmentRecord *record) {
+static int carry_over(Carry *carry, const SegmentRecord *record) {
         DiskReservation to;
 
-        if (disk_tier_reserve_active(carry->tier, record->size, &to) < 0)
-                return;
-        carry->left -= record->size;
-        /* Without memory it is dropped, too. */
-        (void) disk_tier_copy_record(carry->tier, carry->segment, record, &to);
+        int r = disk_tier_reserve_active(carry->tier, record->size, &to);
+        if (r < 0)
+                return r;
+        carry->left -= MIN(carry->left, record->size);
+        return disk_tier_copy_record(carry->tier, carry->segment, record, &to);
 }
 
-static void keep_hot_objects(DiskTier *tier, Segment *segment) {
-        Carry carry = {.tier = tier, .segment = segment};
+static void keep_hot_objects(Carry *carry) {
+        Segment *segment = carry->segment;
         SegmentRecord record;
+
+        for (uint32_t i = 0; i < segment->index.n; i++)
+                if (segment_index_at(&segment->index, i, &record) && is_hot(carry, i, &record))
+                        /* Without room or memory for it, it is dropped like the others. */
+                        (void) carry_over(carry, &record);
+}
+
+/* What was carried is not hot any more: it is here twice otherwise. Nobody has looked at most of it
+ * in this process, and what is written anew counts as checked. */
+static void keep_pinned_objects(Carry *carry, const PinnedSet *set) {
+        Segment *segment = carry->segment;
+        SegmentRecord record;
+
+        for (uint32_t i = 0; i < segment->index.n; i++) {
+                if (!pinned_record(segment, i, set, &record))
+                        continue;
+                bool good = segment_index_marks(&segment->index, i) & MARK_VERIFIED ||
+                            disk_record_verify(segment, &record) > 0;
+                if (!good || carry_over(carry, &record) < 0)
+                        stat_add(STAT_STORE_PINNED_LOST, 1);
+                else
+                        (void) segment_index_mark(&segment->index, i, MARK_DEAD, -1);
+        }
+}
+
+static void keep_objects(DiskTier *tier, Segment *segment) {
+        Carry carry = {.tier = tier, .segment = segment};
+        uint64_t round;
+        _cleanup_(pinned_set_unrefp) PinnedSet *set = get_pinned(tier, &round);
 
         carry.now = (uint16_t) atomic_load(&tier->clock);
         mutex_lock(&tier->lock);
@@ -100,16 +241,17 @@ static void keep_hot_objects(DiskTier *tier, Segment *segment) {
         carry.half_turnover = MIN(tier->n_segments / 2, (uint32_t) MARK_CLOCK / 2);
         mutex_unlock(&tier->lock);
 
-        for (uint32_t i = 0; i < segment->index.n; i++)
-                if (segment_index_at(&segment->index, i, &record) && is_hot(&carry, i, &record))
-                        carry_over(&carry, &record);
+        if (set && set->pinned.n > 0)
+                keep_pinned_objects(&carry, set);
+        if (atomic_load(&segment->index.marks))
+                keep_hot_objects(&carry);
 }
 
 int disk_tier_drop_segment(DiskTier *tier, Segment *segment, bool keep_hot) {
         int r = 0;
 
-        if (keep_hot && atomic_load(&segment->index.marks))
-                keep_hot_objects(tier, segment);
+        if (keep_hot)
+                keep_objects(tier, segment);
         stat_add(STAT_STORE_EVICTED, segment_n_live(segment));
         catalog_remove(&tier->catalog, segment);
         /* Of one that was never sealed. */
@@ -171,6 +313,8 @@ bool disk_tier_evict_one(DiskTier *tier) {
         mutex_unlock(&tier->lock);
         if (!victim)
                 return wait;
+        if (!confirm_victim(tier, victim))
+                return true;
         (void) disk_tier_drop_segment(tier, victim, /* keep_hot= */ true); /* accounted for there */
         return true;
 }

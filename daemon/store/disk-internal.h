@@ -13,6 +13,12 @@
 
 typedef TAILQ_HEAD(SegmentList, Segment) SegmentList;
 
+/* What eviction keeps: replaced as a whole, and used by who holds a reference. */
+typedef struct PinnedSet {
+        Ref ref;
+        Pinned pinned;
+} PinnedSet;
+
 struct DiskTier {
         char *directory;             /* owned; constant */
         Index index;                 /* of the open segments; locks itself */
@@ -31,10 +37,12 @@ struct DiskTier {
         uint64_t next_number;
         SegmentList segments; /* each with one reference; without those being evicted */
         uint32_t n_segments;
-        uint32_t n_evicting; /* taken out of the list, and not done with */
-        Segment *active;     /* the one that takes small objects; NULL before the first and while
-                                growing */
-        bool growing;        /* a thread is making the next active segment */
+        uint32_t n_evicting;   /* taken out of the list, and not done with */
+        Segment *active;       /* the one that takes small objects; NULL before the first and while
+                                  growing */
+        bool growing;          /* a thread is making the next active segment */
+        PinnedSet *pinned;     /* a reference; NULL: nothing is */
+        uint64_t pinned_round; /* how many there were, so that 0 is none */
 };
 
 /* disk.c */
@@ -61,6 +69,7 @@ int disk_record_verify(const Segment *segment, const SegmentRecord *record);
 int disk_tier_seal_segment(DiskTier *tier, Segment *segment);
 
 /* disk-evict.c */
+PinnedSet *pinned_set_unref(PinnedSet *set);
 /* Takes `bytes` of the limit, evicting the least recently used segments until they fit under it and
  * above the free-space floor. -ENOSPC. */
 int disk_tier_charge(DiskTier *tier, uint64_t bytes);

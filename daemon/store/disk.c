@@ -149,6 +149,7 @@ DiskTier *disk_tier_close(DiskTier *tier) {
                 TAILQ_REMOVE(&tier->segments, segment, entry);
                 segment_unref(segment);
         }
+        tier->pinned = pinned_set_unref(tier->pinned);
         index_done(&tier->index);
         catalog_done(&tier->catalog);
         /* Left is what files take that could not be removed. */

@@ -57,4 +57,6 @@ void disk_tier_forget(DiskTier *tier, StoreKind kind, const Oid *oid);
 /* 0, or the first errno where a file could not be removed. */
 int disk_tier_flush(DiskTier *tier);
 void disk_tier_set_limits(DiskTier *tier, const StoreConfig *config);
+/* As store_set_pinned(). */
+int disk_tier_set_pinned(DiskTier *tier, Pinned *pinned);
 void disk_tier_usage(DiskTier *tier, StoreUsage *ret);

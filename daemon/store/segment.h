@@ -57,6 +57,8 @@ struct Segment {
         uint32_t n_records;
         SegmentState state;
         bool doomed; /* evict it as soon as the last writer is gone */
+        /* Room that its pinned records take elsewhere, in the round that this was counted in. */
+        uint64_t pinned_room, pinned_round;
 };
 
 /* File size that holds `n` records with `payload` bytes in total. */

@@ -305,6 +305,20 @@ int store_verify_step(Store *store, StoreVerification *v) {
         return store->disk ? disk_tier_verify_step(store->disk, v) : 0;
 }
 
+int store_set_pinned(Store *store, Pinned *pinned) {
+        if (store->disk)
+                return disk_tier_set_pinned(store->disk, pinned);
+        pinned_done(pinned); /* nothing to keep them on */
+        return 0;
+}
+
+uint64_t store_pin_limit(Store *store) {
+        StoreUsage usage = {0};
+
+        store_usage(store, &usage);
+        return usage.disk_limit / 2;
+}
+
 void store_usage(Store *store, StoreUsage *ret) {
         *ret = (StoreUsage){0};
         memory_tier_usage(store->memory, &ret->n_objects, &ret->memory_bytes, &ret->memory_limit);

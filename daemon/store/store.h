@@ -7,6 +7,7 @@
 #include "gitfs/macro.h"
 
 #include "object/object.h"
+#include "store/pinned.h"
 
 /* The content-addressed store: objects by id, shared by all orgs, repositories and refs. Two tiers
  * behind one interface: a persistent tier of log segments on disk under a strict byte limit, and a
@@ -126,6 +127,13 @@ void store_verify_start(Store *store, StoreVerification *v);
  * statistics and never found again, also by the next process where there is room to copy what
  * shares a file with it. 1; 0 at the end; -ENOMEM. */
 int store_verify_step(Store *store, StoreVerification *v);
+
+/* Eviction keeps these objects, of either kind, until another set is given; the sealed set is taken
+ * over. It must leave room: see store_pin_limit(). Where everything that is not pinned is in use at
+ * once, pinned objects go after all, and are counted as store-pinned-lost. */
+int store_set_pinned(Store *store, Pinned *pinned);
+/* How many bytes of objects may be pinned at most: half of what is on disk at most. */
+uint64_t store_pin_limit(Store *store);
 
 typedef struct StoreUsage {
         uint64_t n_objects;

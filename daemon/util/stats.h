@@ -45,6 +45,8 @@
         X(STORE_PUT_BYTES, "store-put-bytes")                                                      \
         X(STORE_EVICTED, "store-evicted")                                                          \
         X(STORE_CORRUPT, "store-corrupt")                                                          \
+        X(STORE_PINNED_LOST, "store-pinned-lost")                                                  \
+        X(STORE_FLUSHES, "store-flushes")                                                          \
         X(STORE_SCANNED, "store-scanned")                                                          \
         X(STORE_DISK_REFUSED, "store-disk-refused")                                                \
         X(STORE_DISK_BYTES, "store-disk-bytes")                                                    \
