@@ -123,6 +123,31 @@ static const Verb verbs[] = {
                 .help = "Load what lies below PATH; prints the number of the job",
         },
         {
+                .name = "pin",
+                .min_args = 1,
+                .max_args = 1,
+                .options = COMMON | OPTION_WAIT,
+                .run = verb_pin,
+                .synopsis = "PATH",
+                .help = "Keep all below PATH on this machine, also when its branch moves",
+        },
+        {
+                .name = "unpin",
+                .min_args = 1,
+                .max_args = 1,
+                .options = COMMON,
+                .run = verb_unpin,
+                .synopsis = "PATH",
+                .help = "Keep it no longer",
+        },
+        {
+                .name = "pins",
+                .options = COMMON | OPTION_JSON,
+                .run = verb_pins,
+                .synopsis = "",
+                .help = "List what is pinned, and whether it is complete",
+        },
+        {
                 .name = "jobs",
                 .options = COMMON | OPTION_JSON,
                 .run = verb_jobs,
@@ -227,7 +252,8 @@ static const struct option options[] = {
 static const struct {
         const char *text, *help;
 } option_help[] = {
-        {"--json", "Print JSON (status, org list, org show, prefetch, jobs, stats, verify, which)"},
+        {"--json",
+         "Print JSON (status, org list, org show, prefetch, pins, jobs, stats, verify, which)"},
         {"--runtime-directory DIR", "Talk to the gitfsd of that directory, and to no other"},
         {"--forge KIND", "org add: github, gitlab, gitea, mesa, git (a server) or local"},
         {"--url URL-OR-DIR", "org add: the server or directory; else the forge's public one"},
@@ -242,7 +268,7 @@ static const struct {
         {"--token-stdin", "org add: read its token from standard input"},
         {"--poll-interval SEC", "org add: how often to look for moved branches; 0 is never"},
         {"--contents", "prefetch: files too, not only listings"},
-        {"--wait", "prefetch: show the progress and wait for the end"},
+        {"--wait", "prefetch, pin: show the progress and wait for the end"},
         {"--kernel", "flush: what the kernel caches"},
         {"--memory", "flush: what the daemon holds in memory"},
         {"--disk", "flush: objects on disk"},

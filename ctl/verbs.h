@@ -26,6 +26,10 @@ int verb_prefetch(Ctl *ctl, char **args);
 int verb_jobs(Ctl *ctl, char **args);
 int verb_cancel(Ctl *ctl, char **args);
 
+int verb_pin(Ctl *ctl, char **args);
+int verb_unpin(Ctl *ctl, char **args);
+int verb_pins(Ctl *ctl, char **args);
+
 int verb_verify(Ctl *ctl, char **args);
 
 int verb_flush(Ctl *ctl, char **args);

@@ -75,10 +75,11 @@ void bus_each_connection(Bus *b, int (*fn)(sd_bus *bus, void *userdata), void *u
 int bus_notify_start(Bus *b);
 void bus_notify_stop(Bus *b);
 
-/* bus-manager.c, bus-token.c, bus-org.c, bus-job.c: register one kind of object, or a part of it.
- */
+/* bus-manager.c, bus-token.c, bus-pin.c, bus-org.c, bus-job.c: register one kind of object, or a
+ * part of it. */
 int bus_manager_export(Bus *b, sd_bus *bus);
 int bus_token_export(Bus *b, sd_bus *bus);
+int bus_pin_export(Bus *b, sd_bus *bus);
 int bus_org_export(Bus *b, sd_bus *bus);
 int bus_job_export(Bus *b, sd_bus *bus);
 
@@ -98,6 +99,8 @@ int bus_append_sentence(sd_bus_message *m, const char *text);
 
 /* Reads the next string, in its reversible spelling; *ret is allocated. */
 int bus_read_bytes(sd_bus_message *m, char **ret, sd_bus_error *error);
+/* Reads the next string as a path: allocated in *ret, relative to the mount. bus-manager.c. */
+int bus_read_path(Bus *b, sd_bus_message *m, char **ret, sd_bus_error *error);
 /* The caller's arguments make no sense, and why. Returns what a handler returns then. */
 int bus_refuse(sd_bus_error *error, const char *fmt, ...) _printf_(2, 3);
 /* Reads the arguments of AddOrg(); not checked beyond their types and numbers. */

@@ -23,8 +23,7 @@ static_assert(
 
 /* --- arguments --- */
 
-/* A path argument, relative to the mount. */
-static int read_path(Bus *b, sd_bus_message *m, char **ret, sd_bus_error *error) {
+int bus_read_path(Bus *b, sd_bus_message *m, char **ret, sd_bus_error *error) {
         _cleanup_free_ char *typed = NULL;
         Failure f = {0};
 
@@ -189,7 +188,7 @@ static int method_prefetch(sd_bus_message *m, void *userdata, sd_bus_error *erro
         uint64_t flags;
         uint32_t id;
 
-        int r = read_path(b, m, &path, error);
+        int r = bus_read_path(b, m, &path, error);
         if (r >= 0)
                 r = sd_bus_message_read(m, "t", &flags);
         if (r < 0)
@@ -227,7 +226,7 @@ static int method_flush(sd_bus_message *m, void *userdata, sd_bus_error *error) 
 
         int r = sd_bus_message_read(m, "t", &flags);
         if (r >= 0)
-                r = read_path(b, m, &path, error);
+                r = bus_read_path(b, m, &path, error);
         if (r < 0)
                 return r;
         if (flags == 0 || flags & ~(uint64_t) FLUSH_ALL)
@@ -244,7 +243,7 @@ static int method_refresh(sd_bus_message *m, void *userdata, sd_bus_error *error
         _cleanup_free_ char *path = NULL;
         Bus *b = userdata;
 
-        int r = read_path(b, m, &path, error);
+        int r = bus_read_path(b, m, &path, error);
         if (r < 0)
                 return r;
         r = request_new(b, m, &req);
@@ -258,7 +257,7 @@ static int method_which(sd_bus_message *m, void *userdata, sd_bus_error *error) 
         _cleanup_free_ char *path = NULL;
         Bus *b = userdata;
 
-        int r = read_path(b, m, &path, error);
+        int r = bus_read_path(b, m, &path, error);
         if (r < 0)
                 return r;
         r = request_new(b, m, &req);

@@ -16,6 +16,8 @@ int bus_export(Bus *b, sd_bus *bus) {
         if (r >= 0)
                 r = bus_token_export(b, bus);
         if (r >= 0)
+                r = bus_pin_export(b, bus);
+        if (r >= 0)
                 r = bus_org_export(b, bus);
         if (r >= 0)
                 r = bus_job_export(b, bus);

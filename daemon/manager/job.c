@@ -46,7 +46,7 @@ static void job_main(MailboxItem *item) {
                              : result < 0         ? JOB_FAILED
                                                   : JOB_DONE;
                 job->expires_usec = now_usec() + JOB_KEEP_USEC;
-                if (job->state == JOB_FAILED)
+                if (job->state == JOB_FAILED && !job->background)
                         log_warning(
                                 "%s of \"%s\" failed: %s",
                                 job->ops->title,
@@ -61,6 +61,8 @@ static void job_main(MailboxItem *item) {
         }
         if (m->observer.job_changed)
                 m->observer.job_changed(job->id, m->observer.userdata);
+        if (ended && job->ops->ended && !manager_is_stopping(m))
+                job->ops->ended(job);
 }
 
 /* --- from any thread --- */
@@ -148,7 +150,7 @@ void job_done(Job *job) {
 
 /* --- what the bus asks --- */
 
-static void fill_info(Job *job, JobInfo *ret) {
+void job_get_info(Job *job, JobInfo *ret) {
         MUTEX_GUARD(&job->lock);
         *ret = (JobInfo){
                 .id = job->id,
@@ -178,7 +180,7 @@ int manager_get_job(Manager *m, uint32_t id, JobInfo *ret) {
         Job *job = find_job(m, id);
         if (!job)
                 return 0;
-        fill_info(job, ret);
+        job_get_info(job, ret);
         return 1;
 }
 
@@ -187,7 +189,7 @@ int manager_each_job(Manager *m, int (*fn)(const JobInfo *info, void *userdata),
 
         TAILQ_FOREACH (job, &m->jobs, entry) {
                 JobInfo info;
-                fill_info(job, &info);
+                job_get_info(job, &info);
                 int r = fn(&info, userdata);
                 if (r < 0)
                         return r;

@@ -19,6 +19,9 @@ typedef struct JobOps {
         /* Ends the work soon, after which job_end() is called with -ECANCELED. Main thread; also
          * when it has ended, and more than once. */
         void (*cancel)(Job *job);
+        /* It has ended, and job->state says how. Main thread, once; not after the loop has ended.
+         * May be NULL. */
+        void (*ended)(Job *job);
         /* Frees what the kind added, and the job itself. No thread works for it any more. */
         void (*free)(Job *job);
 } JobOps;
@@ -31,6 +34,7 @@ struct Job {
         TAILQ_ENTRY(Job) entry;
         uint64_t expires_usec; /* 0 while it runs */
         JobState state;
+        bool background; /* nobody asked for it: its failure is not logged */
 
         MailboxItem item;
         Mutex lock; /* guards what follows */
@@ -47,6 +51,9 @@ struct Job {
 int job_init(Job *job, Manager *m, const JobOps *ops, const char *path, Failure *ret_failure);
 void job_add(Job *job);
 void job_done(Job *job);
+
+/* As it is now. Main thread. */
+void job_get_info(Job *job, JobInfo *ret);
 
 /* Any thread. */
 bool job_is_cancelled(Job *job);

@@ -12,6 +12,7 @@
 #include "tree/repo.h"
 #include "util/path.h"
 #include "util/ref.h"
+#include "util/stats.h"
 
 static bool has_dotdot(const char *path) {
         for (const char *p = path; (p = strstr(p, "..")); p += 2) {
@@ -341,6 +342,7 @@ flush_resolved(int result, const NsTarget *target, const Failure *failure, void 
         Manager *m = c->manager;
 
         if (target && (c->flags & FLUSH_DISK)) {
+                stat_add(STAT_STORE_FLUSHES, 1);
                 if (c->whole) {
                         result = store_flush_disk(m->store);
                         if (m->documents)

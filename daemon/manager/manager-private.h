@@ -50,6 +50,7 @@ struct Manager {
         MountSession *session;
 
         struct JobList jobs;
+        struct Pins *pins;
         uint32_t next_job_id;
         unsigned n_token_calls;
 

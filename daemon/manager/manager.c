@@ -12,6 +12,7 @@
 #include <systemd/sd-daemon.h>
 
 #include "manager/manager-private.h"
+#include "manager/pins.h"
 #include "object/object.h"
 #include "util/clock.h"
 #include "util/fd.h"
@@ -388,8 +389,12 @@ static int on_tick(sd_event_source *s, uint64_t usec, void *userdata) {
         mount_session_tick(m->session, now);
         manager_expire_jobs(m, now);
         return_memory_of_nodes(m);
-        if (++m->n_ticks % POLL_EVERY_N_TICKS == 0 && !atomic_exchange(&m->poll_queued, true))
-                pool_submit(m->pool, &m->poll_task, TASK_BACKGROUND);
+        if (++m->n_ticks % POLL_EVERY_N_TICKS == 0) {
+                if (!atomic_exchange(&m->poll_queued, true))
+                        pool_submit(m->pool, &m->poll_task, TASK_BACKGROUND);
+                if (m->ready)
+                        pins_tick(m->pins, now);
+        }
 
         int r = sd_event_source_set_time_relative(s, TICK_USEC);
         return r < 0 ? r : sd_event_source_set_enabled(s, SD_EVENT_ONESHOT);
@@ -427,6 +432,8 @@ int manager_new(sd_event *event, const ManagerOptions *options, Manager **ret) {
         r = start_engine(m);
         if (r >= 0)
                 r = manager_load_orgs(m);
+        if (r >= 0)
+                r = pins_new(m, &m->pins);
         if (r >= 0)
                 r = start_mount(m);
         if (r >= 0)
@@ -468,6 +475,7 @@ Manager *manager_free(Manager *m) {
         /* Nothing runs beside this thread from here on. */
         mailbox_free(m->mailbox);
         manager_free_jobs(m);
+        pins_free(m->pins);
         mount_session_free(m->session);
         ns_free(m->ns);
         flight_table_free(m->flights);
@@ -530,6 +538,7 @@ int manager_reload(Manager *m, Failure *ret_failure) {
         const StoreConfig sc = store_config(c);
         store_set_limits(m->store, &sc);
         r = manager_reload_orgs(m);
+        pins_reload(m->pins);
         log_info("Configuration reloaded");
         return r;
 }

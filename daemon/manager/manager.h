@@ -137,6 +137,34 @@ int manager_get_job(
 int manager_each_job(Manager *m, int (*fn)(const JobInfo *info, void *userdata), void *userdata);
 int manager_cancel_job(Manager *m, uint32_t id); /* -ENOENT */
 
+/* --- pins --- */
+
+typedef enum PinState {
+        PIN_WAITING, /* for its turn */
+        PIN_FETCHING,
+        PIN_COMPLETE,
+        PIN_INCOMPLETE, /* failure says why; it is tried again */
+} PinState;
+
+typedef struct PinInfo {
+        const char *path; /* valid during the call */
+        PinState state;
+        uint64_t done, total; /* files; total is 0 while unknown */
+        uint64_t bytes;       /* of the cache that are kept for it; 0 while unknown */
+        int result;           /* while PIN_INCOMPLETE */
+        Failure failure;
+} PinInfo;
+
+const char *pin_state_name(PinState state);
+/* Keeps the path complete from now on: trees, sizes and files, also where its branch moves and when
+ * the daemon starts again. The job is the one that completes it, of kind "pin". What does not exist
+ * or does not fit is pinned no longer when that has failed; anything else is tried again. -EINVAL
+ * with the reason. */
+int manager_pin(Manager *m, const char *path, uint32_t *ret_job, Failure *ret_failure);
+/* -ENOENT where it is not pinned. */
+int manager_unpin(Manager *m, const char *path, Failure *ret_failure);
+int manager_each_pin(Manager *m, int (*fn)(const PinInfo *info, void *userdata), void *userdata);
+
 /* --- state --- */
 
 /* What is known of the servers; as host_gates_each(). */

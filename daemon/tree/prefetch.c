@@ -221,6 +221,64 @@ static int check_room(Prefetch *p, uint64_t bytes) {
                 limit >> 20);
 }
 
+#define OBJECT_OVERHEAD 128 /* bytes on disk, at most */
+
+/* What leads to the target: without it nobody finds it when there is no network. */
+static int add_path(Prefetch *p, Pinned *objects) {
+        Checkout *c = p->target.checkout;
+        CheckoutState state;
+
+        checkout_get_state(c, &state);
+        int r = pinned_add(objects, &state.commit);
+        if (r >= 0)
+                r = pinned_add(objects, &state.root);
+        if (r >= 0)
+                r = pinned_add(objects, &p->target.oid);
+        for (const Node *n = p->target.node; n && r >= 0; n = node_parent(n))
+                if (n->kind == NODE_DIR) {
+                        const Oid tree = checkout_dir_tree(c, n);
+                        r = pinned_add(objects, &tree);
+                }
+        return r;
+}
+
+static int add_walk(Prefetch *p, const Walk *walk, Pinned *objects) {
+        int r = 0;
+
+        for (size_t i = 0; i < walk->n_items && r >= 0; i++)
+                r = pinned_add(objects, &walk->items[i].entry->oid);
+        for (size_t i = 0; i < walk->n_listings && r >= 0; i++)
+                r = pinned_add(objects, &walk->listings[i]->oid);
+        return r;
+}
+
+/* bytes: of the files. */
+static int tell_listed(Prefetch *p, const Walk *walk, uint64_t bytes) {
+        _cleanup_pinned_ Pinned objects = {0};
+
+        if (!p->observer.listed)
+                return 0;
+        int r = add_path(p, &objects);
+        if (r >= 0 && walk)
+                r = add_walk(p, walk, &objects);
+        if (r < 0)
+                return r;
+        pinned_seal(&objects);
+        bytes += objects.n * OBJECT_OVERHEAD;
+        for (size_t i = 0; walk && i < walk->n_listings; i++) {
+                ObjectType type;
+                uint64_t size;
+                if (store_stat(
+                            p->ns->context->store,
+                            STORE_OBJECT,
+                            &walk->listings[i]->oid,
+                            &type,
+                            &size) > 0)
+                        bytes += size;
+        }
+        return p->observer.listed(&objects, bytes, &p->failure, p->observer.userdata);
+}
+
 /* Lists the blobs of the walk that are not here, each once and in the order of a walk. */
 static int list_walk(Prefetch *p, const Walk *walk) {
         Store *store = p->ns->context->store;
@@ -256,7 +314,8 @@ static int list_walk(Prefetch *p, const Walk *walk) {
         /* Wanting one tree is cheaper for the server, and packs better, than wanting its files one
          * by one. */
         p->feed.tree = FETCH_NEARLY_ALL(missing, all) ? p->target.oid : (Oid){0};
-        return check_room(p, bytes);
+        r = check_room(p, bytes);
+        return r < 0 ? r : tell_listed(p, walk, bytes);
 }
 
 static int list_missing(Prefetch *p, Listing *l) {
@@ -282,7 +341,7 @@ static int list_file(Prefetch *p) {
         p->total = 1;
         atomic_store(&p->done, here);
         p->feed.n = here ? 0 : 1;
-        return 0;
+        return tell_listed(p, NULL, p->target.size);
 }
 
 /* Pool threads, several at a time. */

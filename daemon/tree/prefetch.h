@@ -3,6 +3,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "store/pinned.h"
 #include "tree/namespace-admin.h"
 
 /* Bringing everything below a directory onto this machine: the trees, the sizes, and if asked the
@@ -16,6 +17,11 @@ typedef struct PrefetchProgress {
 
 typedef struct PrefetchObserver {
         void (*progress)(const PrefetchProgress *progress, void *userdata);
+        /* All trees are here: the objects that the target consists of, with the commit and the
+         * trees that lead to it, and how many bytes they are as far as that is known. Before the
+         * files are fetched, and again when they came. What it returns below 0 ends the prefetch,
+         * with this failure. One at a time; may be NULL. */
+        int (*listed)(const Pinned *objects, uint64_t bytes, Failure *ret_failure, void *userdata);
         /* Exactly once, last. -ECANCELED after prefetch_cancel(). */
         void (*done)(int result, const Failure *failure, void *userdata);
         void *userdata;

@@ -24,6 +24,7 @@ def help_and_version_need_no_daemon(t):
     text = t.ctl("--help")
     for verb in (
         "status", "org add", "org remove", "org list", "org show", "token set", "token forget", "login", "prefetch", "jobs", "cancel", "flush", "refresh",
+        "pin", "unpin", "pins",
         "verify", "stats", "which", "path", "reload",
     ):  # fmt: skip
         assert re.search(rf"^  {verb}( |$)", text, re.M), f"{verb} is not in the help"
@@ -231,6 +232,23 @@ def prefetch(t):
     assert 'the prefetch of "fail/offline" failed: The server said "offline"' in error
     t.ctl("prefetch", "fail/offline")
     assert '"missing" does not exist' in t.ctl("prefetch", "missing", status=FAILURE)
+
+
+@case
+def pins(t):
+    t.start()
+    assert t.ctl("pin", "org/repo") == "1\n"
+    assert t.ctl("pin", "org/other@v1/dir", "--wait") == "5 files\n"
+    t.ctl("pin", "fail/offline")
+    lines = [line.split(maxsplit=5) for line in t.ctl("pins").splitlines()]
+    assert lines[0] == ["PATH", "STATE", "FILES", "SIZE", "REASON"]
+    assert lines[1] == ["org/repo", "complete", "5", "4.9", "KiB"], lines
+    assert lines[3][:2] == ["fail/offline", "incomplete"] and 'said "offline"' in lines[3][5], lines
+    assert [pin["state"] for pin in json.loads(t.ctl("pins", "--json"))] == ["complete", "complete", "incomplete"]
+    t.ctl("unpin", "org/repo")
+    assert len(json.loads(t.ctl("pins", "--json"))) == 2
+    assert '"org/repo" is not pinned' in t.ctl("unpin", "org/repo", status=FAILURE)
+    assert '"fail/offline" is not complete: The server' in t.ctl("pin", "fail/offline", "--wait", status=FAILURE)
 
 
 @case

@@ -14,6 +14,7 @@
  *      Prefetch("hold")         runs until it is cancelled
  *      Prefetch("fail/CLASS")   fails after a step
  *      Prefetch("forget/...")   is done, and gone as if its minute were over
+ *      Pin("fail/CLASS")        is incomplete for that reason, else complete
  *      Verify()                 finds damage while an org is named "broken"
  *      Flush(FLAGS, ...)        shows FLAGS as the counter "store-evicted"
  *      Which("missing")         does not exist
@@ -47,6 +48,11 @@ typedef struct FakeJob {
         TAILQ_ENTRY(FakeJob) link;
 } FakeJob;
 
+typedef struct FakePin {
+        char *path; /* owned */
+        TAILQ_ENTRY(FakePin) link;
+} FakePin;
+
 /* A call that was accepted and is not done. */
 typedef struct Pending {
         ManagerDone done;
@@ -66,6 +72,7 @@ struct Manager {
         sd_event_source *work; /* defer: one step of everything */
         TAILQ_HEAD(, FakeOrg) orgs;
         TAILQ_HEAD(, FakeJob) jobs;
+        TAILQ_HEAD(, FakePin) pins;
         TAILQ_HEAD(, Pending) pending;
         uint32_t last_job;
 };
@@ -225,6 +232,71 @@ int manager_prefetch(
         if (strcmp(path, "missing") == 0)
                 return failure_set(ret_failure, FAILURE_NOT_FOUND, "\"%s\" does not exist", path);
         return add_job(m, "prefetch", path, contents ? JOB_STEPS : JOB_STEPS - 2, ret_job);
+}
+
+/* --- pins --- */
+
+const char *pin_state_name(PinState state) {
+        return state == PIN_COMPLETE ? "complete" : "incomplete";
+}
+
+static FakePin *pin_find(Manager *m, const char *path) {
+        FakePin *p;
+
+        TAILQ_FOREACH (p, &m->pins, link)
+                if (strcmp(p->path, path) == 0)
+                        break;
+        return p;
+}
+
+int manager_pin(Manager *m, const char *path, uint32_t *ret_job, Failure *ret_failure) {
+        if (path[0] == '\0') {
+                (void) failure_set(ret_failure, FAILURE_LOCAL, "the whole mount");
+                return -EINVAL;
+        }
+        if (!pin_find(m, path)) {
+                FakePin *p = calloc(1, sizeof(*p));
+                p->path = strdup(path);
+                TAILQ_INSERT_TAIL(&m->pins, p, link);
+        }
+        return add_job(m, "pin", path, JOB_STEPS, ret_job);
+}
+
+int manager_unpin(Manager *m, const char *path, Failure *ret_failure) {
+        FakePin *p = pin_find(m, path);
+
+        if (!p)
+                return failure_set(ret_failure, FAILURE_NOT_FOUND, "\"%s\" is not pinned", path);
+        TAILQ_REMOVE(&m->pins, p, link);
+        free(p->path);
+        free(p);
+        return 0;
+}
+
+int manager_each_pin(Manager *m, int (*fn)(const PinInfo *info, void *userdata), void *userdata) {
+        FakePin *p;
+        int r = 0;
+
+        TAILQ_FOREACH (p, &m->pins, link) {
+                PinInfo info = {
+                        .path = p->path,
+                        .state = PIN_COMPLETE,
+                        .done = 5,
+                        .total = 5,
+                        .bytes = 5000};
+                const char *rest;
+                if (starts_with(p->path, "fail/", &rest)) {
+                        info.state = PIN_INCOMPLETE;
+                        info.result = failure_set(
+                                &info.failure,
+                                class_from_name(rest),
+                                "The server said \"%s\"",
+                                rest);
+                }
+                if ((r = fn(&info, userdata)) < 0)
+                        break;
+        }
+        return r;
 }
 
 int manager_get_job(Manager *m, uint32_t id, JobInfo *ret) {
@@ -497,6 +569,7 @@ int manager_new(sd_event *event, const ManagerOptions *options, Manager **ret) {
         m->runtime_directory = strdup(options->runtime_directory);
         TAILQ_INIT(&m->orgs);
         TAILQ_INIT(&m->jobs);
+        TAILQ_INIT(&m->pins);
         TAILQ_INIT(&m->pending);
         int r = sd_event_add_defer(event, &m->work, on_work, m);
         if (r >= 0)
@@ -521,6 +594,8 @@ Manager *manager_free(Manager *m) {
         }
         while (!TAILQ_EMPTY(&m->jobs))
                 job_free(m, TAILQ_FIRST(&m->jobs));
+        while (!TAILQ_EMPTY(&m->pins))
+                (void) manager_unpin(m, TAILQ_FIRST(&m->pins)->path, NULL); /* it is pinned */
         while (!TAILQ_EMPTY(&m->orgs))
                 org_free(m, TAILQ_FIRST(&m->orgs));
         sd_event_source_disable_unref(m->work);

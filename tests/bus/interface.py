@@ -72,6 +72,7 @@ def introspection_is_complete(_t, client):
     names = {m.name for m in client.introspect(PATH).lookup_interface(MANAGER).methods}
     assert names == {
         "ListOrgs", "GetOrg", "AddOrg", "RemoveOrg", "ListHosts", "ListJobs", "GetJob", "Prefetch", "Verify", "Flush", "Refresh",
+        "Pin", "Unpin", "ListPins",
         "Which", "Stats", "Reload", "SetToken", "ForgetToken", "Login",
     }, names  # fmt: skip
     with open(MANUAL, encoding="utf-8") as f:
@@ -82,6 +83,24 @@ def introspection_is_complete(_t, client):
         assert told <= words, f"org.gitfs1(5) lacks {told - words}"
     assert [n.path for n in client.introspect(PATH + "/org").nodes] == ["acme"]
     assert [n.path for n in client.introspect(PATH + "/job").nodes] == ["1"]
+
+
+@both
+def pins(_t, client):
+    number, path = client.call("Pin", "(s)", "org/r\\xff")
+    assert path == f"{PATH}/job/{number}"
+    pinned = client.call("ListPins")[0]
+    assert pinned == [{
+        "Path": "org/r\\xff", "State": "complete", "Done": 5, "Total": 5, "Bytes": 5000,
+        "ErrorName": "", "ErrorMessage": "",
+    }], pinned  # fmt: skip
+    client.call("Pin", "(s)", "fail/offline")
+    failing = client.call("ListPins")[0][1]
+    assert failing["State"] == "incomplete" and failing["ErrorName"] == "org.gitfs1.Error.Offline", failing
+    assert 'said "offline"' in failing["ErrorMessage"]
+    client.call("Unpin", "(s)", "fail/offline")
+    client.call("Unpin", "(s)", "org/r\\xff")
+    assert client.call("ListPins")[0] == []
 
 
 @both
@@ -301,6 +320,9 @@ def wrong_arguments_are_refused(t, client):
     refused("NotFound", "Which", "(s)", "missing")
     refused("NotFound", "Prefetch", "(st)", "missing", 0)
     refused("NotFound", "Refresh", "(s)", "refused")
+    refused("NotFound", "Unpin", "(s)", "missing")
+    refused("InvalidArgument", "Pin", "(s)", "")
+    refused("OutsideMount", "Pin", "(s)", "/etc/passwd")
     assert t.mount in refused("OutsideMount", "Which", "(s)", "/etc/passwd")
     refused("InvalidArgument", "Flush", "(ts)", 0, "")
     refused("InvalidArgument", "Flush", "(ts)", 8, "")

@@ -202,7 +202,7 @@ static void on_done(int result, const Failure *failure, void *userdata) {
 }
 
 static void start_prefetch(Fixture *x) {
-        const PrefetchObserver observer = {on_progress, on_done, x};
+        const PrefetchObserver observer = {.progress = on_progress, .done = on_done, .userdata = x};
 
         ck_assert_int_eq(prefetch_start(x->f.ns, &x->target, true, &observer, &x->prefetch), 0);
 }
