@@ -3,6 +3,7 @@
 start and under a running daemon. Everything read is compared with a clone. tests/stress/faults does it at length.
 """
 
+import contextlib
 import errno
 import os
 import random
@@ -18,7 +19,7 @@ import store_faults  # noqa: E402
 import walk  # noqa: E402
 
 # Segments of a megabyte, so that there are several, and a file that gets one of its own.
-CONFIG = "[Mount]\nRequestTimeoutSec=60\n[Cache]\nDiskLimit=16M\n"
+CONFIG = "[Mount]\nRequestTimeoutSec=60\n[Cache]\nDiskLimit=14M\nKeepFree=0\n"
 FAULTS = int(os.environ.get("GITFS_FAULTS", "40"))
 SEED = int(os.environ.get("GITFS_SEED", "1"))
 
@@ -115,17 +116,28 @@ def a_cache_that_cannot_be_used(t):
     assert t.ctl_json("status")["cache_error"] == "" and t.stats()["store-disk-bytes"] > 0
 
 
+@contextlib.contextmanager
+def disk_of_its_own(t):
+    """The cache on a file system of 16 MB, which can be made read-only and taken away."""
+    harness.need_root()
+    directory = tempfile.mkdtemp(prefix="gitfs-cache-")  # not where the harness looks for mounts of gitfsd
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16m,mode=700", "none", directory], check=True)
+    t.cache = os.path.join(directory, "cache")
+    try:
+        yield directory
+        t.stop()
+    finally:
+        subprocess.run(["umount", "-l", directory], capture_output=True, check=False)
+        shutil.rmtree(directory)
+
+
 @harness.case()
 def a_read_only_cache(t):
     """What is there is used, what is not is kept in memory, and nothing fails."""
-    harness.need_root()
-    directory = tempfile.mkdtemp(prefix="gitfs-cache-")  # not where the harness looks for mounts of gitfsd
-    t.cache = os.path.join(directory, "cache")
-    _, expected = start(t)
-    t.stop()
-    subprocess.run(["mount", "--bind", t.cache, t.cache], check=True)
-    try:
-        subprocess.run(["mount", "-o", "remount,bind,ro", t.cache], check=True)
+    with disk_of_its_own(t) as disk:
+        _, expected = start(t)
+        t.stop()
+        subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
         t.start()
         before = t.stats()["fetch-objects-in"]
         check(t, expected, "a start on a read-only cache")
@@ -133,10 +145,59 @@ def a_read_only_cache(t):
         t.ctl("flush", "--kernel", "--memory", "--disk", check=False)
         check(t, expected, "a flush on a read-only cache")
         assert t.ctl_json("status")["cache_error"] == "Read-only file system"
-        t.stop()
-    finally:
-        subprocess.run(["umount", "-l", t.cache], check=True)
-        shutil.rmtree(directory)
+
+
+@harness.case()
+def a_full_disk(t):
+    """Others have filled the disk: memory takes over, status tells, and the disk is used again when it has room."""
+    with disk_of_its_own(t) as disk:
+        server, expected = build(t)
+        hog = os.path.join(disk, "hog")
+        with open(hog, "wb") as f:
+            os.posix_fallocate(f.fileno(), 0, 15800 << 10)
+        t.configure(CONFIG)
+        t.org("o", "git", server.url, repos=["r"])
+        t.start()
+        check(t, expected, "a start on a full disk")
+        assert t.ctl_json("status")["cache_error"] == "No space left on device"
+        assert t.stats()["store-disk-refused"] > 0
+        os.unlink(hog)
+        t.ctl("flush", "--kernel", "--memory")
+        check(t, expected, "the disk has room again")
+        assert t.ctl_json("status")["cache_error"] == ""
+        assert t.stats()["store-disk-bytes"] > 0
+
+
+@harness.case()
+def the_disk_goes_away(t):
+    """What was there is still mapped; what comes goes to what is there now."""
+    with disk_of_its_own(t) as disk:
+        _, expected = start(t)
+        subprocess.run(["umount", "-l", disk], check=True)
+        t.ctl("flush", "--kernel", "--memory")
+        check(t, expected, "the disk has gone")
+        t.ctl("flush", "--kernel", "--memory", "--disk")
+        check(t, expected, "a flush")
+        assert os.path.exists(os.path.join(t.cache, "lock")), "the directory was not made again"
+        t.restart()
+        check(t, expected, "a restart")
+
+
+@harness.case()
+def a_second_daemon(t):
+    """It refuses to share the cache, and says what to do; the first is not disturbed."""
+    _, expected = start(t)
+    for name in "mnt-2", "run-2", "config-2":
+        os.mkdir(t.path(name), 0o700)
+    done = subprocess.run(
+        [harness.GITFSD, "--mount", t.path("mnt-2"), "--runtime-directory", t.path("run-2"), "--config-home",
+         t.path("config-2"), "--system-config", t.path("etc"), "--cache-directory", t.cache, "--no-session-bus"],
+        capture_output=True, env=t.environment, timeout=60, check=False,
+    )  # fmt: skip
+    assert done.returncode == 1, done
+    assert b"Another gitfsd uses the cache" in done.stderr and b"--cache-directory" in done.stderr, done.stderr
+    t.ctl("flush", "--kernel", "--memory")
+    check(t, expected, "a second daemon")
 
 
 if __name__ == "__main__":
