@@ -469,10 +469,36 @@ static void on_inode_changed(uint64_t id, void *userdata) {
         notifier_inode(s->notifier, id);
 }
 
+typedef struct Told {
+        NotifyWaiter waiter;
+        void (*told)(void *);
+        void *userdata;
+} Told;
+
+static void on_told(NotifyWaiter *waiter) {
+        Told *t = container_of(waiter, Told, waiter);
+
+        t->told(t->userdata);
+        free(t);
+}
+
+static void on_when_told(void (*told)(void *), void *told_userdata, void *userdata) {
+        MountSession *s = userdata;
+
+        Told *t = calloc(1, sizeof(*t));
+        if (!t) {
+                told(told_userdata); /* it is queued: only who is killed now is not told */
+                return;
+        }
+        *t = (Told){.waiter.told = on_told, .told = told, .userdata = told_userdata};
+        notifier_when_told(s->notifier, &t->waiter);
+}
+
 void mount_session_observer(MountSession *s, NsObserver *ret) {
         *ret = (NsObserver){
                 .entry_changed = on_entry_changed,
                 .inode_changed = on_inode_changed,
+                .when_told = on_when_told,
                 .userdata = s,
         };
 }

@@ -268,6 +268,13 @@ static void forget_everything(Node *node, void *userdata) {
                 ns_inode_changed(d->ns, node->id);
 }
 
+static void note_roots_told(Node *node, void *userdata) {
+        const Difference *d = userdata;
+
+        if (node->kind == NODE_CHECKOUT && node->checkout == d->checkout)
+                ns_note_told(d->ns, node);
+}
+
 static void put_roots(Namespace *ns, FindRoot *roots) {
         for (size_t i = 0; i < roots->n; i++)
                 node_table_put(ns->nodes, roots->nodes[i]);
@@ -305,7 +312,8 @@ apply(Namespace *ns,
       Checkout *c,
       const CheckoutState *from,
       const CheckoutState *to,
-      const Change *change) {
+      const Change *change,
+      bool untold) {
         FindRoot roots = {.checkout = c};
         AppliedList applied = {0};
 
@@ -323,6 +331,8 @@ apply(Namespace *ns,
         }
 
         tell_kernel(ns, &applied);
+        for (size_t i = 0; r >= 0 && !untold && i < roots.n; i++)
+                ns_note_told(ns, roots.nodes[i]);
         for (size_t i = 0; i < applied.n; i++)
                 node_table_put(ns->nodes, applied.items[i].node);
         put_roots(ns, &roots);
@@ -345,10 +355,12 @@ move_from(Difference *d, const CheckoutState *from, const CheckoutState *to, boo
         if (r >= 0 && d->n_missing > 0 && !untold)
                 r = 1;
         else if (r >= 0)
-                r = apply(d->ns, d->checkout, from, to, &root);
+                r = apply(d->ns, d->checkout, from, to, &root, untold);
         change_done(&root);
         if (r == 0 && untold)
                 r = node_table_each(d->ns->nodes, forget_everything, d);
+        if (r == 0 && untold)
+                r = node_table_each(d->ns->nodes, note_roots_told, d);
         return r;
 }
 

@@ -97,20 +97,20 @@ void ns_report_listing(Namespace *ns, Owner *owner, int result, const Failure *f
         report(ns, owner->org, &said);
 }
 
-static NsObserver get_observer(Namespace *ns) {
+NsObserver ns_observer(Namespace *ns) {
         MUTEX_GUARD(&ns->lock);
         return ns->observer;
 }
 
 void ns_entry_changed(Namespace *ns, uint64_t parent, const char *name) {
-        NsObserver o = get_observer(ns);
+        NsObserver o = ns_observer(ns);
 
         if (o.entry_changed)
                 o.entry_changed(parent, name, o.userdata);
 }
 
 void ns_inode_changed(Namespace *ns, uint64_t id) {
-        NsObserver o = get_observer(ns);
+        NsObserver o = ns_observer(ns);
 
         if (o.inode_changed)
                 o.inode_changed(id, o.userdata);

@@ -4,6 +4,9 @@
 #include "tree/namespace-private.h"
 #include "tree/walk.h"
 
+/* Polls until all that was recovered is attached: who opens a repository does not wait for it. */
+#define ATTACH_ROUNDS 4
+
 /* fd is -1 where there are no nodes to take over. */
 static int new_with_nodes(
         const NsConfig *config,
@@ -32,8 +35,10 @@ static int new_with_nodes(
                 r = fd < 0 ? node_table_new(&ns->nodes) : node_table_recover(fd, &ns->nodes);
         if (r < 0)
                 return r;
-        if (fd >= 0)
+        if (fd >= 0) {
                 ns->n_recovered = node_table_size(ns->nodes);
+                atomic_init(&ns->n_attach_rounds, ATTACH_ROUNDS);
+        }
         *ret = TAKE_PTR(ns);
         return 0;
 }
@@ -106,9 +111,20 @@ uint64_t ns_poll_interval(Namespace *ns, const Org *org) {
         return ns->config.poll_interval_usec;
 }
 
+/* What a move changed, and the kernel may not have heard of from the process before. */
+static void tell_again(Node *node, void *userdata) {
+        if (node->kind == NODE_CHECKOUT &&
+            atomic_load(&node_dir(node)->told) != atomic_load(&node_dir(node)->moved))
+                ns_forget_below(userdata, node);
+}
+
 void ns_set_observer(Namespace *ns, const NsObserver *observer) {
-        MUTEX_GUARD(&ns->lock);
+        mutex_lock(&ns->lock);
         ns->observer = observer ? *observer : (NsObserver){0};
+        mutex_unlock(&ns->lock);
+        if (observer && ns->n_recovered > 0)
+                /* Out of memory: what the kernel knows is old, but was true once. */
+                (void) node_table_each(ns->nodes, tell_again, ns);
 }
 
 void ns_set_org_observer(Namespace *ns, const NsOrgObserver *observer) {
@@ -172,9 +188,10 @@ static uint64_t unused_generation(Namespace *ns, const char *name) {
 
         for (;; spec.generation++) {
                 Node *node = node_table_find(ns->nodes, &spec);
-                if (!node)
-                        return spec.generation;
+                bool recovered = node && !node_is_attached(node);
                 node_table_put(ns->nodes, node);
+                if (!node || recovered)
+                        return spec.generation;
         }
 }
 
@@ -378,6 +395,7 @@ void ns_list_all(Namespace *ns) {
 void ns_poll(Namespace *ns) {
         Poll poll = {.ns = ns, .now = now_usec()};
 
+        ns_attach_all(ns);
         (void) ns_each_org(ns, poll_org, &poll); /* out of memory: the next poll is a second away */
 }
 

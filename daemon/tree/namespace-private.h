@@ -22,6 +22,7 @@ struct Namespace {
         FlightTable *flights;
         NodeTable *nodes;
         size_t n_recovered; /* of them; constant */
+        atomic_uint n_attach_rounds;
         ListingCache *listings;
         Timers *timers;
 
@@ -48,6 +49,7 @@ typedef enum DemandKind {
         DEMAND_SIZES,
         DEMAND_SIZES_PLAN, /* it is known which will come; the scope is the checkout */
         DEMAND_BLOB,
+        DEMAND_ATTACH,      /* a repository is opened again; the scope is the owner */
         DEMAND_WALK,        /* a window of a walker is being gathered; the scope is the checkout */
         DEMAND_SIZE_WINDOW, /* the same of size-walk.c */
 } DemandKind;
@@ -79,6 +81,7 @@ void ns_report_listing(Namespace *ns, Owner *owner, int result, const Failure *f
 void ns_owner_changed(Namespace *ns, Owner *owner);
 /* This name in it is not what it was: likewise. */
 void ns_name_changed(Namespace *ns, Owner *owner, const char *name);
+NsObserver ns_observer(Namespace *ns);
 void ns_entry_changed(Namespace *ns, uint64_t parent, const char *name);
 void ns_inode_changed(Namespace *ns, uint64_t id);
 /* What may be fetched ahead. */
@@ -182,6 +185,18 @@ int ns_entry_node_locked(
         const ListingEntry *e,
         Node **ret,
         bool *ret_switched);
+/* "repo@feature%2Fx" to "repo" and "feature/x", each with room for NAME_MAX + 1. -ENOENT for what
+ * can be no such name. */
+int ns_split_name(const char *name, char *repo, char *refspec);
+/* What a process before this one left belongs to what is in this one: 1; NS_PARKED; -ESTALE where
+ * it does not any more; < 0. Without it nobody may look at a node's owner or checkout, unless the
+ * node came from ns_child(). */
+int ns_attach(Namespace *ns, const NsCall *call, Node *node);
+/* Attaches all checkouts, as far as that goes without waiting. Pool threads. */
+void ns_attach_all(Namespace *ns);
+/* The kernel is about to be told of all that the checkout above this directory changed. */
+void ns_note_told(Namespace *ns, Node *dir);
+
 /* Makes the kernel ask again for everything it knows of this directory and below. */
 void ns_forget_below(Namespace *ns, Node *dir);
 NodeSpec ns_entry_spec(Node *dir, const Listing *l, const ListingEntry *e, int64_t mtime);

@@ -444,8 +444,12 @@ int ns_readdir(
                 .fill = fill,
                 .userdata = userdata,
         };
-        int r;
 
+        int r = ns_attach(ns, call, dir);
+        if (r != 1) {
+                node_table_put(ns->nodes, dir);
+                return r;
+        }
         switch ((NodeKind) dir->kind) {
         case NODE_ROOT:
                 r = readdir_root(&rd);

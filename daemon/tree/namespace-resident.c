@@ -74,7 +74,8 @@ int ns_resident_files(
         Node *node = node_table_get(ns->nodes, dir);
         if (!node)
                 return -ESTALE;
-        int r = resident_files(ns, node, after, max_size, fn, userdata);
+        int r = !node_is_attached(node) ? 0
+                                        : resident_files(ns, node, after, max_size, fn, userdata);
         node_table_put(ns->nodes, node);
         return r;
 }

@@ -69,6 +69,8 @@ static int checkout_value(Checkout *c, const Node *node, XattrId id, Buf *ret) {
 }
 
 static int node_value(const Node *node, XattrId id, Buf *ret) {
+        if (!node_is_attached(node)) /* nor does anybody wait for that here */
+                return -ENODATA;
         switch ((NodeKind) node->kind) {
         case NODE_ROOT:
                 return -ENODATA;

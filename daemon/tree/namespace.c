@@ -46,6 +46,15 @@ NodeSpec ns_entry_spec(Node *dir, const Listing *l, const ListingEntry *e, int64
         };
 }
 
+/* A move of its own, of which the kernel has to be told as of any other. */
+static void switch_dir_locked(Node *dir, const Oid *tree, int64_t mtime) {
+        atomic_uint_least32_t *moved = &node_dir(node_root_of(dir))->moved;
+        const NodeShown shown = {.tree = *tree, .mtime = mtime, .move = atomic_load(moved) + 1};
+
+        node_show_locked(dir, &shown);
+        atomic_store_explicit(moved, shown.move, memory_order_release);
+}
+
 /* A directory that was removed, and came back while somebody was still in it, is the same node but
  * missed what became of it. */
 int ns_entry_node_locked(
@@ -61,10 +70,8 @@ int ns_entry_node_locked(
         if (r < 0)
                 return r;
         *ret_switched = r == 0 && node_is_dir(*ret) && !oid_equal(&node_shown(*ret)->tree, &e->oid);
-        if (*ret_switched) {
-                const NodeShown shown = {.tree = e->oid, .mtime = spec.mtime};
-                node_show_locked(*ret, &shown);
-        }
+        if (*ret_switched)
+                switch_dir_locked(*ret, &e->oid, spec.mtime);
         return 0;
 }
 
@@ -78,6 +85,36 @@ void ns_forget_below(Namespace *ns, Node *dir) {
 
         /* Out of memory: what the kernel knows is old, but was true once. */
         (void) ns_each_known(ns, &target, forget_name, ns);
+        ns_note_told(ns, dir);
+}
+
+typedef struct Told {
+        Namespace *ns;
+        Node *root; /* a reference */
+        uint32_t move;
+} Told;
+
+static void told(void *userdata) {
+        Told *told = userdata;
+
+        node_told(told->root, told->move);
+        node_table_put(told->ns->nodes, told->root);
+        free(told);
+}
+
+/* Where it cannot be noted a successor tells the kernel once more. */
+void ns_note_told(Namespace *ns, Node *dir) {
+        Node *root = node_root_of(dir);
+        NsObserver observer = ns_observer(ns);
+
+        Told *t = root ? calloc(1, sizeof(*t)) : NULL;
+        if (!t)
+                return;
+        *t = (Told){.ns = ns, .root = node_ref(root), .move = atomic_load(&node_dir(root)->moved)};
+        if (observer.when_told)
+                observer.when_told(told, t, observer.userdata);
+        else
+                told(t);
 }
 
 static int child_of_root(Namespace *ns, Node *root, const char *name, Node **ret) {
@@ -96,8 +133,7 @@ static int child_of_root(Namespace *ns, Node *root, const char *name, Node **ret
         return r < 0 ? r : 1;
 }
 
-/* "repo@feature%2Fx" to "repo" and "feature/x". -ENOENT for what can be no such name. */
-static int split_name(const char *name, char *repo, char *refspec) {
+int ns_split_name(const char *name, char *repo, char *refspec) {
         const char *at = strchr(name, '@');
         size_t len = at ? (size_t) (at - name) : strlen(name);
 
@@ -173,7 +209,7 @@ child_of_owner(Namespace *ns, const NsCall *call, Node *dir, const char *name, N
         Owner *owner = dir->owner;
 
         if (atomic_load(&owner->closed) || ns_is_probe(name) ||
-            split_name(name, repo_name, refspec) < 0)
+            ns_split_name(name, repo_name, refspec) < 0)
                 return 0;
         _cleanup_(repo_unrefp) Repo *repo = owner_find_repo(owner, repo_name);
         if (!repo || atomic_load(&repo->doubtful)) {
@@ -296,6 +332,9 @@ child_of_dir(Namespace *ns, const NsCall *call, Node *dir, const char *name, Nod
 int ns_child(Namespace *ns, const NsCall *call, Node *parent, const char *name, Node **ret) {
         if (strlen(name) > NAME_MAX)
                 return -ENAMETOOLONG;
+        int r = ns_attach(ns, call, parent);
+        if (r != 1)
+                return r;
         switch ((NodeKind) parent->kind) {
         case NODE_ROOT:
                 return child_of_root(ns, parent, name, ret);
@@ -328,12 +367,15 @@ void ns_node_attr(Namespace *ns, const Node *node, NsAttr *ret) {
         /* Directories have no size of their own; this is what most file systems show for a small
          * one. */
         ret->size = 4096;
-        if (node->kind == NODE_CHECKOUT || node->kind == NODE_DIR) {
+        /* Of what is not attached nothing changes. */
+        bool attached = node_is_attached(node);
+        if (attached && (node->kind == NODE_CHECKOUT || node->kind == NODE_DIR)) {
                 MUTEX_GUARD(&node->checkout->lock);
                 ret->mtime = node_mtime(node);
         } else
                 ret->mtime = node_mtime(node);
-        if (node->kind == NODE_OWNER && atomic_load(&node->owner->doubted_until_usec) != 0)
+        if (attached && node->kind == NODE_OWNER &&
+            atomic_load(&node->owner->doubted_until_usec) != 0)
                 ret->entry_timeout_usec = ns_negative_timeout(ns, NULL);
 }
 
@@ -392,6 +434,9 @@ static int content_of(Namespace *ns, const NsCall *call, Node *node, ObjectRef *
         const Oid oid = node_oid(node);
         int r = ns_object(ns, call, STORE_OBJECT, &oid, &object);
         if (r == 0) {
+                r = ns_attach(ns, call, node);
+                if (r != 1)
+                        return r;
                 Checkout *c = node_checkout(node);
                 if (call->waiter &&
                     (!demand_blob_is_coming(c->repo, &oid) || walk_is_gathering(c))) {
@@ -409,6 +454,9 @@ static int content_of(Namespace *ns, const NsCall *call, Node *node, ObjectRef *
                 /* The server told another size than its object has. The kernel knows the file by
                  * that size, so it cannot be served; what was remembered goes, and the name is
                  * looked up anew. */
+                r = ns_attach(ns, call, node);
+                if (r != 1)
+                        return r;
                 stat_add(STAT_FETCH_CORRUPT, 1);
                 Oid tree = checkout_dir_tree(node_checkout(node), node_parent(node));
                 store_forget(ns->context->store, STORE_SIZES, &tree);
@@ -416,7 +464,8 @@ static int content_of(Namespace *ns, const NsCall *call, Node *node, ObjectRef *
                 ns_entry_changed(ns, node_parent(node)->id, node_name(node));
                 return -EIO;
         }
-        walk_read(ns, node);
+        if (ns->n_recovered == 0 || node_is_attached(node))
+                walk_read(ns, node);
         *ret = object;
         object = (ObjectRef){0};
         return 0;

@@ -120,6 +120,9 @@ typedef struct NsObserver {
         void (*entry_changed)(uint64_t parent, const char *name, void *userdata);
         /* The cached attributes and contents (a directory's listing) are no longer true. */
         void (*inode_changed)(uint64_t id, void *userdata);
+        /* Calls told(told_userdata) once, from any thread, when the kernel has been told of all
+         * that was said before. NULL: that is when the calls above return. */
+        void (*when_told)(void (*told)(void *), void *told_userdata, void *userdata);
         void *userdata;
 } NsObserver;
 void ns_set_observer(Namespace *ns, const NsObserver *observer);

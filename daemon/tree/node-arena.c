@@ -110,7 +110,10 @@ static int map_all(NodeArena *a) {
                         continue;
                 a->base = p;
                 a->n_pages = (uint32_t) (size / PAGE_BYTES);
-                return ftruncate(a->fd, (off_t) size) < 0 ? -errno : 0;
+                if (ftruncate(a->fd, (off_t) size) < 0 ||
+                    fcntl(a->fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0)
+                        return -errno;
+                return 0;
         }
         return -ENOMEM;
 }
@@ -152,8 +155,6 @@ int node_arena_new(NodeArena **ret) {
                 r = set_up(a);
         if (r < 0)
                 return r;
-        if (fcntl(a->fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0)
-                return -errno;
         memcpy(a->base, &our_header, sizeof(our_header));
         *ret = TAKE_PTR(a);
         return 0;

@@ -174,3 +174,11 @@ Node *node_root_of(Node *dir) {
                 dir = node_parent(dir);
         return dir;
 }
+
+void node_told(Node *checkout, uint32_t move) {
+        atomic_uint_least32_t *told = &node_dir(checkout)->told;
+        uint32_t before = atomic_load(told);
+
+        while (before < move && !atomic_compare_exchange_weak(told, &before, move))
+                ;
+}

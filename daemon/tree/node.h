@@ -141,6 +141,13 @@ static inline Checkout *node_checkout(const Node *node) {
         return node_is_dir(node) ? node->checkout : node_parent(node)->checkout;
 }
 
+/* False for what was recovered, and has no owner or checkout yet. */
+static inline bool node_is_attached(const Node *node) {
+        const Node *dir = node_is_dir(node) ? node : node_parent(node);
+
+        return dir->kind == NODE_ROOT || __atomic_load_n(&dir->checkout, __ATOMIC_ACQUIRE);
+}
+
 /* The blob of a file or symlink. */
 static inline Oid node_oid(const Node *file) {
         Oid oid = {.algo = file->algo};
@@ -206,6 +213,8 @@ bool node_matches(const Node *node, const NodeSpec *spec);
 /* With the checkout locked: the directory shows this from now on. A listing of it that is under way
  * can still end on the tree before. */
 void node_show_locked(Node *dir, const NodeShown *shown);
+/* The kernel has been told of this move of a checkout, and of those before. */
+void node_told(Node *checkout, uint32_t move);
 /* The checkout that this directory is, or is below; NULL in a place where there is none. */
 Node *node_root_of(Node *dir);
 

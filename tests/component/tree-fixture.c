@@ -2,6 +2,7 @@
 
 #include <check.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -35,6 +36,16 @@ static void entry_changed(uint64_t parent, const char *name, void *userdata) {
 
 static void inode_changed(uint64_t id, void *userdata) {
         tell(userdata, id, NULL);
+}
+
+static void set_observer(TreeFixture *f) {
+        const NsObserver observer = {
+                .entry_changed = entry_changed,
+                .inode_changed = inode_changed,
+                .userdata = f,
+        };
+
+        ns_set_observer(f->ns, &observer);
 }
 
 void tree_fixture_add_org(TreeFixture *f) {
@@ -71,13 +82,25 @@ void tree_fixture_init(TreeFixture *f) {
         ck_assert_int_eq(store_open(&store, &f->context.store), 0);
         ck_assert_int_eq(flight_table_new(f->context.pool, &f->flights), 0);
         ck_assert_int_eq(ns_new(&ns, &f->context, f->flights, &f->ns), 0);
-        const NsObserver observer = {
-                .entry_changed = entry_changed,
-                .inode_changed = inode_changed,
-                .userdata = f,
-        };
-        ns_set_observer(f->ns, &observer);
+        set_observer(f);
         tree_fixture_add_org(f);
+}
+
+void tree_fixture_succeed(TreeFixture *f) {
+        const NsConfig config = tree_fixture_config();
+
+        int fd = fcntl(ns_nodes_fd(f->ns), F_DUPFD_CLOEXEC, 3);
+        ck_assert_int_ge(fd, 0);
+        ns_stop(f->ns);
+        pool_free(f->context.pool);
+        ns_keep_nodes(f->ns);
+        ns_free(f->ns);
+        flight_table_free(f->flights);
+        buf_done(&f->told);
+        ck_assert_int_eq(pool_new(4, &f->context.pool), 0);
+        ck_assert_int_eq(flight_table_new(f->context.pool, &f->flights), 0);
+        ck_assert_int_eq(ns_new_from(&config, &f->context, f->flights, fd, &f->ns), 0);
+        set_observer(f);
 }
 
 void tree_fixture_done(TreeFixture *f) {

@@ -37,6 +37,9 @@ void tree_fixture_done(TreeFixture *f);
 #define _cleanup_tree_fixture_ _cleanup_(tree_fixture_done)
 
 void tree_fixture_add_org(TreeFixture *f);
+/* The process ends and another one takes over the nodes: memory is gone, the store is not. The org
+ * is for the caller to add. */
+void tree_fixture_succeed(TreeFixture *f);
 /* Writes one file and commits. */
 void tree_fixture_commit(TreeFixture *f, const char *name, const char *content);
 
