@@ -57,12 +57,10 @@ static void on_sigbus(int number, siginfo_t *info, void *context) {
 
         if (guard) {
                 atomic_store(&guard->tripped, true);
-                if (mmap(page,
-                         page_size,
-                         PROT_READ | PROT_WRITE,
-                         MAP_FIXED | MAP_PRIVATE | MAP_ANONYMOUS,
-                         -1,
-                         0) == MAP_FAILED)
+                const int prot = PROT_READ | PROT_WRITE;
+                const int flags = MAP_FIXED | MAP_PRIVATE | MAP_ANONYMOUS;
+                const void *empty = mmap(page, page_size, prot, flags, -1, 0);
+                if (empty == MAP_FAILED)
                         guard = NULL;
         }
         if (!guard)
