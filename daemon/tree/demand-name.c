@@ -167,6 +167,7 @@ name_found(ForgeLookup *lookup, int result, const ForgeFound *found, const Failu
         _cleanup_(source_unrefp) Source *source = found ? found->source : NULL;
         bool disarmed = timers_disarm(ns->timers, &op->patience);
         bool unanswered = !found && remembered_will_do(result, failure);
+        (void) source; /* only kept until the end */
 
         if (found)
                 result = found_something(op, found);
