@@ -1,14 +1,19 @@
 #include <errno.h>
+#include <fcntl.h>
 #include <getopt.h>
+#include <limits.h>
 #include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <systemd/sd-daemon.h>
 #include <systemd/sd-event.h>
+#include <unistd.h>
 
 #include "bus/bus.h"
+#include "bus/service.h"
 #include "manager/manager.h"
 #include "util/clock.h"
 #include "util/log.h"
@@ -27,7 +32,20 @@ static const char usage[] =
         "  --cache-directory DIR    objects (default: ~/.cache/gitfs)\n"
         "  --log-level LEVEL        err, warning, notice, info or debug\n"
         "  --no-session-bus         serve only the control socket\n"
+        "  --fuse-fd N              serve this descriptor of /dev/fuse, which somebody has "
+        "mounted\n"
         "  --help, --version\n";
+
+/* An open one, which no child inherits; or -1. */
+static int parse_fd(const char *text) {
+        char *end;
+
+        errno = 0;
+        long fd = strtol(text, &end, 10);
+        if (errno != 0 || *end || end == text || fd <= STDERR_FILENO || fd > INT_MAX)
+                return -1;
+        return fcntl((int) fd, F_SETFD, FD_CLOEXEC) < 0 ? -1 : (int) fd;
+}
 
 /* 1: go on; otherwise 0 or a negative errno to exit with. */
 static int parse_options(int argc, char **argv, ManagerOptions *o, bool *ret_session_bus) {
@@ -39,6 +57,7 @@ static int parse_options(int argc, char **argv, ManagerOptions *o, bool *ret_ses
                 {"cache-directory", required_argument, NULL, 'C'},
                 {"log-level", required_argument, NULL, 'l'},
                 {"no-session-bus", no_argument, NULL, 'n'},
+                {"fuse-fd", required_argument, NULL, 'f'},
                 {"help", no_argument, NULL, 'h'},
                 {"version", no_argument, NULL, 'V'},
                 {NULL, 0, NULL, 0},
@@ -71,6 +90,13 @@ static int parse_options(int argc, char **argv, ManagerOptions *o, bool *ret_ses
                         break;
                 case 'n':
                         *ret_session_bus = false;
+                        break;
+                case 'f':
+                        o->inherited.fuse = parse_fd(optarg);
+                        if (o->inherited.fuse < 0) {
+                                (void) fprintf(stderr, "gitfsd: \"%s\" is no descriptor\n", optarg);
+                                return -EINVAL;
+                        }
                         break;
                 case 'h':
                         (void) fputs(usage, stdout);
@@ -133,7 +159,29 @@ static void keep_heaps_small(void) {
         (void) mallopt(M_TRIM_THRESHOLD, LARGE_BUFFER); // NOLINT: no threads yet
 }
 
-static int run(const ManagerOptions *options, bool session_bus) {
+static int start(sd_event *event, ManagerOptions *options, Manager **ret) {
+        int r = manager_new(event, options, ret);
+
+        options->inherited = MOUNT_FDS_NONE;
+        if (r != -ESTALE)
+                return r;
+        log_warning("What waits in the mount fails, and it is made anew");
+        fd_store_clear();
+        return manager_new(event, options, ret);
+}
+
+/* The service manager keeps what is mounted where it is about to start the next gitfsd. Otherwise
+ * it has nothing more to keep. */
+static void finish(Manager *manager, int result) {
+        bool is_service = sd_notify(false, "STOPPING=1\nSTATUS=Ending") > 0;
+
+        if (is_service && result == 0 && service_restarts())
+                manager_leave(manager);
+        else
+                fd_store_clear();
+}
+
+static int run(ManagerOptions *options, bool session_bus) {
         _cleanup_(sd_event_unrefp) sd_event *event = NULL;
         _cleanup_(manager_freep) Manager *manager = NULL;
         _cleanup_(bus_freep) Bus *bus = NULL;
@@ -151,24 +199,27 @@ static int run(const ManagerOptions *options, bool session_bus) {
         if (r < 0)
                 log_error("Cannot set up the event loop: %s", strerrordesc_np(-r));
         else
-                r = manager_new(event, options, &manager);
+                r = start(event, options, &manager);
         if (r >= 0)
                 r = sd_event_add_signal(event, NULL, SIGHUP, on_hangup, manager);
         if (r >= 0)
                 r = bus_new(event, manager, session_bus, &bus);
         if (r >= 0)
                 r = sd_event_loop(event);
-        (void) sd_notify(false, "STOPPING=1\nSTATUS=Unmounting");
+        if (manager)
+                finish(manager, r);
         return r;
 }
 
 int main(int argc, char **argv) {
-        ManagerOptions options = {.log_level = -1};
+        ManagerOptions options = {.log_level = -1, .inherited = MOUNT_FDS_NONE};
         bool session_bus = true;
 
         int r = parse_options(argc, argv, &options, &session_bus);
         if (r <= 0)
                 return r < 0 ? 2 : EXIT_SUCCESS;
+        if (options.inherited.fuse < 0)
+                options.inherited = fd_store_take();
         hide_memory();
         keep_heaps_small();
         return run(&options, session_bus) == 0 ? EXIT_SUCCESS : EXIT_FAILURE;

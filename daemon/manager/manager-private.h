@@ -54,6 +54,7 @@ struct Manager {
         uint32_t next_job_id;
         unsigned n_token_calls;
 
+        bool left; /* to a successor: the mount stays */
         bool ready;
         unsigned n_ticks;
         Task library_task; /* sets libgit2 up while the mount is made */

@@ -170,7 +170,7 @@ static void start_library(Task *task) {
                 log_debug("cannot set up libgit2: %s", strerrorname_np(-r));
 }
 
-static int start_engine(Manager *m) {
+static int start_engine(Manager *m, MountFds *inherited) {
         const Config *c = m->config;
         const HttpConfig http = {
                 .connect_timeout_usec = c->connect_timeout_usec,
@@ -231,7 +231,17 @@ static int start_engine(Manager *m) {
                 .config_home = m->config_home,
         };
         const NsConfig nsc = ns_config(c);
-        return ns_new(&nsc, &m->context, m->flights, &m->ns);
+        if (inherited->session < 0)
+                return ns_new(&nsc, &m->context, m->flights, &m->ns);
+        r = ns_new_from(&nsc, &m->context, m->flights, inherited->nodes, &m->ns);
+        if (r >= 0)
+                TAKE_FD(inherited->nodes);
+        else if (r != -ENOMEM) {
+                log_warning(
+                        "Cannot take over the nodes of the last gitfsd: %s", strerrordesc_np(-r));
+                r = -ESTALE;
+        }
+        return r;
 }
 
 static void update_status(Manager *m) {
@@ -269,7 +279,24 @@ static void mount_ended(void *userdata) {
         manager_post(m, &e->item);
 }
 
-static int start_mount(Manager *m) {
+/* Before the kernel hears a word, so that a crash at any time loses nothing. */
+static void store_fds(Manager *m) {
+        const MountInherited legacy = mount_session_legacy(m->session);
+        const MountFds fds = {
+                .fuse = legacy.fuse_fd,
+                .session = legacy.journal_fd,
+                .nodes = ns_nodes_fd(m->ns),
+        };
+
+        fd_store_put(&fds);
+}
+
+static int start_mount(Manager *m, MountFds *inherited) {
+        const bool succeeds = inherited->session >= 0;
+        const MountInherited given = {
+                .fuse_fd = TAKE_FD(inherited->fuse),
+                .journal_fd = TAKE_FD(inherited->session),
+        };
         const MountConfig config = {
                 .mount_point = m->mount_point,
                 .n_threads = m->config->fuse_threads,
@@ -278,6 +305,7 @@ static int start_mount(Manager *m) {
                 .spin_usec = m->config->spin_usec,
                 .kernel_dir_cache = m->config->kernel_dir_cache,
                 .push_limit = m->config->push_limit,
+                .inherited = given.fuse_fd >= 0 ? &given : NULL,
         };
         NsObserver observer;
         Failure failure = {0};
@@ -285,15 +313,27 @@ static int start_mount(Manager *m) {
         int r = mount_session_new(
                 &config, m->ns, m->pool, m->flights, mount_ended, m, &m->session, &failure);
         if (r >= 0) {
+                if (!succeeds) /* otherwise they are where these came from */
+                        store_fds(m);
                 mount_session_observer(m->session, &observer);
                 ns_set_observer(m->ns, &observer);
                 r = mount_session_start(m->session, &failure);
         }
-        if (r < 0)
-                log_error(
-                        "Cannot mount \"%s\": %s",
-                        m->mount_point,
-                        failure.text[0] ? failure.text : strerrordesc_np(-r));
+        if (r >= 0) {
+                if (succeeds)
+                        log_info(
+                                "Took over \"%s\" with %zu nodes",
+                                m->mount_point,
+                                ns_n_recovered(m->ns));
+                return 0;
+        }
+        const char *reason = failure.text[0] ? failure.text : strerrordesc_np(-r);
+        if (succeeds) {
+                log_warning(
+                        "Cannot take over \"%s\" from the last gitfsd: %s", m->mount_point, reason);
+                return -ESTALE;
+        }
+        log_error("Cannot mount \"%s\": %s", m->mount_point, reason);
         return r;
 }
 
@@ -411,6 +451,7 @@ static int start_loop(Manager *m) {
 }
 
 int manager_new(sd_event *event, const ManagerOptions *options, Manager **ret) {
+        _cleanup_(mount_fds_close) MountFds inherited = options->inherited;
         Manager *alloc = calloc(1, sizeof(*alloc));
         if (!alloc)
                 return -ENOMEM;
@@ -429,13 +470,13 @@ int manager_new(sd_event *event, const ManagerOptions *options, Manager **ret) {
                 log_error("Cannot create \"%s\": %s", m->runtime_directory, strerrordesc_np(-r));
                 return r;
         }
-        r = start_engine(m);
+        r = start_engine(m, &inherited);
         if (r >= 0)
                 r = manager_load_orgs(m);
         if (r >= 0)
                 r = pins_new(m, &m->pins);
         if (r >= 0)
-                r = start_mount(m);
+                r = start_mount(m, &inherited);
         if (r >= 0)
                 r = start_loop(m);
         if (r >= 0)
@@ -448,11 +489,20 @@ int manager_new(sd_event *event, const ManagerOptions *options, Manager **ret) {
 
 /* --- stop --- */
 
+void manager_leave(Manager *m) {
+        m->left = true;
+}
+
 Manager *manager_free(Manager *m) {
         if (!m)
                 return NULL;
         m->observer = (ManagerObserver){0};
         m->tick_source = sd_event_source_disable_unref(m->tick_source);
+        if (m->left) {
+                /* First: what fails from here on fails for nobody. */
+                mount_session_leave(m->session);
+                ns_keep_nodes(m->ns);
+        }
         if (m->ns) {
                 ns_set_org_observer(m->ns, NULL);
                 manager_cancel_jobs(m);

@@ -7,6 +7,7 @@
 
 #include "config/config.h"
 #include "forge/host-gate.h"
+#include "manager/fd-store.h"
 #include "util/failure.h"
 
 /* Owns every long-lived object and wires the layers together: start, reload, stop. The bus layer
@@ -24,11 +25,15 @@ typedef struct ManagerOptions {
         const char *config_home;       /* NULL: $XDG_CONFIG_HOME/gitfs */
         const char *cache_directory;   /* NULL: from the configuration */
         int log_level;                 /* -1: from the configuration */
+        MountFds inherited;            /* taken */
 } ManagerOptions;
 
-/* Reads the configuration, opens the store, mounts, starts threads. Fails with the reason logged.
- */
+/* Reads the configuration, opens the store, mounts or takes over what was inherited, starts
+ * threads. Fails with the reason logged; -ESTALE: with nothing inherited it may succeed. */
 int manager_new(sd_event *event, const ManagerOptions *options, Manager **ret);
+/* To be followed by manager_free(), which then leaves the mount, and whoever waits in it, to a
+ * successor. */
+void manager_leave(Manager *m);
 /* Answers or fails every request, unmounts, joins all threads. */
 Manager *manager_free(Manager *m);
 DEFINE_CLEANUP(Manager *, manager_free)

@@ -29,7 +29,11 @@ int main(int argc, char **argv) {
         if (argc != 3 || block_sigterm() != 0)
                 return 2;
         log_set_max_level(LOG_DEBUG);
-        const ManagerOptions options = {.runtime_directory = argv[1], .mount_point = argv[2]};
+        const ManagerOptions options = {
+                .runtime_directory = argv[1],
+                .mount_point = argv[2],
+                .inherited = MOUNT_FDS_NONE,
+        };
         int r = sd_event_default(&event);
         if (r >= 0)
                 r = sd_event_add_signal(event, NULL, SIGTERM, NULL, NULL);

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "fuse/journal.h"
+#include "fuse/mount.h"
 #include "lib/check-main.h"
 #include "mount/fixture.h"
 #include "mount/server.h"
@@ -277,13 +278,52 @@ END_TEST
 
 /* --- where nothing can be taken over --- */
 
+/* As who starts a container does, where nothing inside may mount. */
+START_TEST(who_is_given_a_mount_serves_it_and_leaves_it_mounted) {
+        unsigned connection;
+        char options[128];
+        Call call;
+
+        start(FAKE_RESIDENT);
+        if (geteuid() != 0) {
+                (void) printf("skipped: only root can mount without a helper\n");
+                fixture_stop_guard(&f);
+                return;
+        }
+        ck_assert_int_eq(mkdir(f.mnt, 0700), 0);
+        server.fuse_fd = open("/dev/fuse", O_RDWR | O_CLOEXEC);
+        ck_assert_int_ge(server.fuse_fd, 0);
+        (void) snprintf(
+                options,
+                sizeof(options),
+                "fd=%d,rootmode=40000,user_id=0,group_id=0,default_permissions",
+                server.fuse_fd);
+        ck_assert_int_eq(mount("gitfs", f.mnt, MOUNT_FSTYPE, MS_RDONLY, options), 0);
+        server_start(&server);
+        ck_assert_int_eq(call_now(&call, CALL_READ, fixture_path(&f, "slow/file")), 0);
+        ck_assert_str_eq(call.result.text, "content");
+        /* And a successor as well. */
+        server_kill(&server);
+        server_start(&server);
+        ck_assert_int_eq(call_now(&call, CALL_READLINK, fixture_path(&f, "slow/link")), 0);
+        server_stop(&server);
+        ck_assert_int_eq(call_now(&call, CALL_LIST, f.mnt), ENOTCONN);
+        ck_assert_int_eq(mount_connection(f.mnt, &connection), 0);
+        ck_assert_int_eq(mount_remove_dead(f.mnt, connection), 0);
+        fixture_stop_guard(&f);
+        fixture_remove_dir(&f);
+}
+END_TEST
+
 START_TEST(a_mount_that_is_gone_is_not_taken_over) {
+        unsigned connection;
         Call call;
 
         start(FAKE_RESIDENT);
         server_start(&server);
         server_kill(&server);
-        ck_assert_int_eq(umount2(f.mnt, MNT_DETACH), 0);
+        ck_assert_int_eq(mount_connection(f.mnt, &connection), 0);
+        ck_assert_int_eq(mount_remove(f.mnt, connection), 0);
         ck_assert_int_eq(server_attach(&server), -ENOTCONN);
         server_forget(&server);
         server_start(&server);
@@ -496,6 +536,7 @@ static void add_tests(TCase *tc) {
         tcase_add_test(tc, a_call_that_crashes_the_daemon_gets_one_error);
         tcase_add_test(tc, who_stands_in_a_directory_goes_on_standing_there);
         tcase_add_test(tc, what_changed_meanwhile_is_seen);
+        tcase_add_test(tc, who_is_given_a_mount_serves_it_and_leaves_it_mounted);
         tcase_add_test(tc, a_mount_that_is_gone_is_not_taken_over);
         tcase_add_test(tc, a_journal_of_another_layout_is_refused_and_the_mount_made_anew);
         tcase_add_test(tc, a_load_notices_nothing_of_twenty_kills);

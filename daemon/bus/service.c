@@ -1,0 +1,111 @@
+#include "bus/service.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <systemd/sd-bus.h>
+#include <unistd.h>
+
+#include "gitfs/macro.h"
+
+#include "util/clock.h"
+#include "util/log.h"
+#include "util/path.h"
+
+#define SYSTEMD "org.freedesktop.systemd1"
+#define TIMEOUT_USEC (2 * USEC_PER_SEC)
+
+static int connect_to_manager(sd_bus **ret) {
+        _cleanup_free_ char *socket = NULL;
+        char address[256];
+        _cleanup_(sd_bus_close_unrefp) sd_bus *bus = NULL;
+
+        int r = path_runtime("systemd/private", &socket);
+        if (r < 0)
+                return r;
+        int n = snprintf(address, sizeof(address), "unix:path=%s", socket);
+        if (n < 0 || (size_t) n >= sizeof(address))
+                return -ENAMETOOLONG;
+        r = sd_bus_new(&bus);
+        if (r >= 0)
+                r = sd_bus_set_address(bus, address);
+        if (r >= 0)
+                r = sd_bus_set_method_call_timeout(bus, TIMEOUT_USEC);
+        if (r >= 0)
+                r = sd_bus_start(bus);
+        if (r < 0)
+                return r;
+        *ret = TAKE_PTR(bus);
+        return 0;
+}
+
+/* The object of the unit that this process belongs to. */
+static int own_unit(sd_bus *bus, char **ret) {
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
+        const char *path;
+
+        int r = sd_bus_call_method(
+                bus,
+                SYSTEMD,
+                "/org/freedesktop/systemd1",
+                SYSTEMD ".Manager",
+                "GetUnitByPID",
+                NULL,
+                &reply,
+                "u",
+                (uint32_t) getpid());
+        if (r >= 0)
+                r = sd_bus_message_read(reply, "o", &path);
+        if (r < 0)
+                return r;
+        *ret = strdup(path);
+        return *ret ? 0 : -ENOMEM;
+}
+
+/* How many descriptors are kept for the unit. */
+static int n_kept(sd_bus *bus, const char *unit) {
+        uint32_t n = 0;
+
+        int r = sd_bus_get_property_trivial(
+                bus, SYSTEMD, unit, SYSTEMD ".Service", "NFileDescriptorStore", NULL, 'u', &n);
+        return r < 0 ? r : (int) MIN(n, (uint32_t) INT_MAX);
+}
+
+/* 1 if the job that the unit has will start it again. */
+static int job_restarts(sd_bus *bus, const char *unit) {
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
+        _cleanup_free_ char *type = NULL;
+        const char *job;
+        uint32_t id;
+
+        int r = sd_bus_get_property(
+                bus, SYSTEMD, unit, SYSTEMD ".Unit", "Job", NULL, &reply, "(uo)");
+        if (r >= 0)
+                r = sd_bus_message_read(reply, "(uo)", &id, &job);
+        if (r < 0 || id == 0)
+                return r < 0 ? r : 0;
+        r = sd_bus_get_property_string(bus, SYSTEMD, job, SYSTEMD ".Job", "JobType", NULL, &type);
+        return r < 0 ? r : strcmp(type, "restart") == 0;
+}
+
+static int ask(void) {
+        _cleanup_(sd_bus_close_unrefp) sd_bus *bus = NULL;
+        _cleanup_free_ char *unit = NULL;
+
+        int r = connect_to_manager(&bus);
+        if (r >= 0)
+                r = own_unit(bus, &unit);
+        if (r >= 0)
+                r = n_kept(bus, unit);
+        return r > 0 ? job_restarts(bus, unit) : r;
+}
+
+bool service_restarts(void) {
+        int r = ask();
+
+        if (r < 0)
+                log_debug("The service manager does not say: %s", strerrordesc_np(-r));
+        return r > 0;
+}
