@@ -302,9 +302,14 @@ class Env:
         assert not mounts_below(self.dir), "still mounted after the end"
 
     def kill(self):
-        """A crash. The dead mount stays."""
+        """A crash. The dead mount stays: dead when the heralds, which hold the connection too, have ended."""
+        _libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+        group = self.pid
         self._daemon.kill()
         self.wait_exit()
+        with contextlib.suppress(ChildProcessError):
+            while True:
+                os.waitpid(-group, 0)
 
     def restart(self):
         self.stop()
