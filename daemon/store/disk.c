@@ -372,10 +372,9 @@ int disk_tier_commit(
         StoreKind kind,
         const Oid *oid,
         ObjectType type) {
-        ObjectType have_type;
-        uint64_t have_size;
+        _cleanup_object_ref_ ObjectRef have = {0};
 
-        if (disk_tier_stat(tier, kind, oid, &have_type, &have_size) > 0) {
+        if (disk_tier_get(tier, kind, oid, /* verify= */ true, &have) > 0) {
                 release_hold(tier, reservation->segment);
                 return 0;
         }

@@ -410,6 +410,8 @@ int documents_put(Documents *d, const char *key, const void *data, size_t len) {
                 if (r >= 0)
                         r = replace(path, &h, key, data, len);
         }
+        if (r == -EISDIR && rmdir(path) == 0) /* somebody's, and empty */
+                r = replace(path, &h, key, data, len);
         if (r < 0)
                 (void) atomic_fetch_sub(&d->total, space);
         return r;

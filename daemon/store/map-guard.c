@@ -112,6 +112,10 @@ void map_guard_remove(MapGuard *guard) {
                 atomic_store(&guard->start, 0);
 }
 
+void map_guard_trip(MapGuard *guard) {
+        atomic_store(&guard->tripped, true);
+}
+
 bool map_guard_tripped(const MapGuard *guard) {
         return atomic_load_explicit(&guard->tripped, memory_order_acquire);
 }

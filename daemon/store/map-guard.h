@@ -13,5 +13,7 @@ typedef struct MapGuard MapGuard;
 int map_guard_add(const void *start, size_t size, MapGuard **ret);
 /* NULL-safe. */
 void map_guard_remove(MapGuard *guard);
+/* Remembers what somebody else has found out. */
+void map_guard_trip(MapGuard *guard);
 /* True once a page was missing. */
 bool map_guard_tripped(const MapGuard *guard);

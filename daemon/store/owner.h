@@ -14,4 +14,6 @@ struct StoreOwner {
         void (*unref)(StoreOwner *owner);
         /* True once some of the bytes could not be had; NULL: that never is so. */
         bool (*is_torn)(const StoreOwner *owner);
+        /* Makes it so; NULL: nothing happens. */
+        void (*give_up)(StoreOwner *owner);
 };

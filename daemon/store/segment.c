@@ -126,6 +126,10 @@ static bool segment_owner_is_torn(const StoreOwner *owner) {
         return segment_is_torn(container_of(owner, const Segment, owner));
 }
 
+static void segment_owner_give_up(StoreOwner *owner) {
+        map_guard_trip(container_of(owner, Segment, owner)->guard);
+}
+
 static int segment_map(Segment *segment, size_t size, int prot) {
         void *map = mmap(NULL, size, prot, MAP_SHARED, segment->fd, 0);
         if (map == MAP_FAILED)
@@ -158,6 +162,7 @@ static int segment_alloc(int fd, uint64_t number, Segment **ret) {
                 .ref = REF_INIT,
                 .unref = segment_owner_unref,
                 .is_torn = segment_owner_is_torn,
+                .give_up = segment_owner_give_up,
         };
         segment->number = number;
         segment->fd = fd;

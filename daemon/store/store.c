@@ -22,8 +22,6 @@
  * below the limit of the memory tier. What no tier can ever hold is refused before its first byte
  * (-EFBIG). */
 
-#define PROBE_STEP 4096 /* no larger than a page */
-
 struct Store {
         DiskTier *disk; /* NULL without a directory */
         MemoryTier *memory;
@@ -97,6 +95,16 @@ bool store_has(Store *store, StoreKind kind, const Oid *oid) {
         return store_stat(store, kind, oid, &type, &size) > 0;
 }
 
+/* What is about to be stored is here already, and its bytes are right: it may have been asked for
+ * because nobody has looked at them yet. */
+static bool is_here(Store *store, StoreKind kind, const Oid *oid) {
+        _cleanup_object_ref_ ObjectRef ref = {0};
+
+        if (memory_tier_get(store->memory, kind, oid, &ref) > 0)
+                return true;
+        return store->disk && disk_tier_get(store->disk, kind, oid, /* verify= */ true, &ref) > 0;
+}
+
 static int count_put(int r, uint64_t size) {
         if (r >= 0) {
                 stat_add(STAT_STORE_PUT, 1);
@@ -162,7 +170,7 @@ int store_put(
         ObjectType type,
         const void *data,
         uint64_t size) {
-        if (store_has(store, kind, oid))
+        if (is_here(store, kind, oid))
                 return 0;
         if (tier == STORE_MEMORY && memory_tier_takes(store->memory, size))
                 return count_put(copy_to_memory(store, kind, oid, type, data, size), size);
@@ -184,7 +192,7 @@ int store_put_take(
         uint64_t size) {
         _cleanup_free_ uint8_t *owned = data;
 
-        if (store_has(store, kind, oid))
+        if (is_here(store, kind, oid))
                 return 0;
         if (!memory_tier_takes(store->memory, size))
                 return count_put(put_on_disk(store, kind, oid, type, owned, size), size);
@@ -263,7 +271,7 @@ int store_writer_commit(StoreWriter *writer, const Oid *oid) {
                 return count_put(
                         disk_tier_commit(store->disk, &w->reservation, STORE_OBJECT, oid, w->type),
                         w->size);
-        if (store_has(store, STORE_OBJECT, oid))
+        if (is_here(store, STORE_OBJECT, oid))
                 return 0;
         /* Copied once more: it is small, or the disk refused it before. */
         int r = put_on_disk(store, STORE_OBJECT, oid, w->type, w->data, w->size);
@@ -338,14 +346,11 @@ bool object_ref_is_torn(const ObjectRef *ref) {
         return owner && owner->is_torn && owner->is_torn(owner);
 }
 
-void object_ref_probe(const ObjectRef *ref) {
-        const volatile uint8_t *data = ref->data;
+void object_ref_give_up(const ObjectRef *ref) {
+        StoreOwner *owner = ref->owner;
 
-        /* Touches every page, which trips the guard of one that is missing. */
-        for (uint64_t i = 0; i < ref->size; i += PROBE_STEP)
-                (void) data[i];
-        if (ref->size > 0)
-                (void) data[ref->size - 1];
+        if (owner && owner->give_up)
+                owner->give_up(owner);
 }
 
 void object_ref_done(ObjectRef *ref) {

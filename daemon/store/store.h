@@ -148,8 +148,9 @@ void store_set_limits(Store *store, const StoreConfig *config);
 /* True where the disk failed under the bytes and some of them may have been read as zeros: asked
  * after use, by whom that matters to. The object is not here any more then. */
 bool object_ref_is_torn(const ObjectRef *ref);
-/* For who was told that the bytes cannot be read (EFAULT), as the disk fails under them: the store
- * finds out, too, and the object is not here any more. */
-void object_ref_probe(const ObjectRef *ref);
+/* For who was told that the bytes cannot be read (EFAULT), as the disk fails under them: the object
+ * is not here any more. They are not touched for it, lest empty pages take their place, which
+ * somebody else may be about to hand to the kernel. */
+void object_ref_give_up(const ObjectRef *ref);
 void object_ref_done(ObjectRef *ref);
 #define _cleanup_object_ref_ _cleanup_(object_ref_done)

@@ -363,7 +363,7 @@ void object_ref_done(ObjectRef *ref) {
         *ref = (ObjectRef){0};
 }
 
-void object_ref_probe(const ObjectRef *ref) {
+void object_ref_give_up(const ObjectRef *ref) {
 }
 
 int ns_each_known(

@@ -159,7 +159,7 @@ START_TEST(under_a_reader) {
         ck_assert(!object_ref_is_torn(&ref));
         cut(0, CUT);
         ck_assert(!object_ref_is_torn(&ref));
-        object_ref_probe(&ref);
+        object_ref_give_up(&ref);
         ck_assert(object_ref_is_torn(&ref));
         ck_assert_int_eq(store_get(store, STORE_OBJECT, &last->oid, &again), 0);
         ck_assert_int_eq(sample_put(store, STORE_DISK, last), 0);

@@ -150,6 +150,20 @@ START_TEST(damage_is_dropped_for_good) {
 }
 END_TEST
 
+/* Nobody has looked at it in this process when it is stored again: then it is right. */
+START_TEST(what_is_stored_again_is_right) {
+        Store *store = open_store();
+
+        put_samples(store);
+        store_close(store);
+        (void) flip(FILE_HEADER + RECORD_HEADER + 500);
+        store = open_store();
+        put_samples(store);
+        ck_assert_uint_eq(count(store), N_SAMPLES);
+        store_close(store);
+}
+END_TEST
+
 /* Checked once is not checked for ever: what a process believes of an object is no reason. */
 START_TEST(damage_after_the_first_use_is_found) {
         Store *store = open_store();
@@ -212,6 +226,7 @@ static void add_tests(TCase *tc) {
         tcase_add_test(tc, all_is_well);
         tcase_add_test(tc, an_empty_store_and_one_without_a_disk);
         tcase_add_test(tc, damage_is_dropped_for_good);
+        tcase_add_test(tc, what_is_stored_again_is_right);
         tcase_add_test(tc, damage_after_the_first_use_is_found);
         tcase_add_test(tc, damage_in_the_index);
         tcase_add_test(tc, without_room_nothing_good_is_lost);
