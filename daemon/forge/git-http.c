@@ -62,6 +62,9 @@ static int judge_status(const GitExchange *x, const HttpResponse *response, Fail
                         "%s has no such repository (%d)",
                         x->origin,
                         response->code);
+        case 511:
+                return failure_set(
+                        f, FAILURE_OFFLINE, "the network wants somebody to sign in (511)");
         case 413:
                 return failure_set(
                         f, FAILURE_TOO_LARGE, "%s refuses large requests (413)", x->origin);
@@ -78,6 +81,29 @@ static int judge_status(const GitExchange *x, const HttpResponse *response, Fail
                 f, FAILURE_SERVER, "%s answers with status %d", x->origin, response->code);
 }
 
+/* False where a redirect led to another host and to something else than what was asked for, as the
+ * sign-in page of a network does: what that refuses, the server has not refused. Who passes the
+ * question on speaks for the host that was asked. */
+static bool is_about_question(const GitExchange *x) {
+        const char *asked = x->advertisement ? ADVERTISEMENT_PATH : REQUEST_PATH;
+        size_t len = strlen(x->effective_url), n = strlen(asked);
+
+        return git_http_answered_by_origin(x) ||
+               (len >= n && strcmp(x->effective_url + len - n, asked) == 0);
+}
+
+static int judge(const GitExchange *x, const HttpResponse *response, Failure *f) {
+        if (response->code == 200 || is_about_question(x))
+                return judge_status(x, response, f);
+        return failure_set(
+                f,
+                FAILURE_SERVER,
+                "%s led elsewhere, to \"%s\", which answers with status %d",
+                x->origin,
+                x->effective_url,
+                response->code);
+}
+
 static int on_response(const HttpResponse *response, void *userdata) {
         GitExchange *x = userdata;
 
@@ -87,7 +113,7 @@ static int on_response(const HttpResponse *response, void *userdata) {
         x->effective_url = strdup(response->effective_url);
         if (!x->effective_url)
                 return -ENOMEM;
-        int r = judge_status(x, response, &x->failure);
+        int r = judge(x, response, &x->failure);
         if (r >= 0 && strcmp(response->content_type, expected_type(x)) != 0)
                 r = failure_set(
                         &x->failure,
