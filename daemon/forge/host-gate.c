@@ -350,6 +350,30 @@ void host_gates_tick(HostGates *g) {
         gate_forget_idle(g, now);
 }
 
+static uint64_t earlier(uint64_t when, uint64_t usec) {
+        return when > usec ? when - usec : 0;
+}
+
+void host_gates_retry(HostGates *g, uint64_t slept_usec) {
+        Budget *budget;
+        Host *host;
+
+        MUTEX_GUARD(&g->mutex);
+        uint64_t now = g->now();
+        TAILQ_FOREACH (host, &g->order, entry) {
+                if (host->open_for > 0) {
+                        host->open_for = BREAKER_MIN_USEC;
+                        host->open_until = now;
+                }
+                host->limited_until = earlier(host->limited_until, slept_usec);
+                TAILQ_FOREACH (budget, &host->budgets, entry) {
+                        budget->limited_until = earlier(budget->limited_until, slept_usec);
+                        budget->told.reset_usec = earlier(budget->told.reset_usec, slept_usec);
+                }
+        }
+        dispatch(g, now);
+}
+
 void host_gates_raise(HostGates *g) {
         Host *host;
 

@@ -95,6 +95,9 @@ int host_gates_each(
 /* Called regularly (about 4 times a second) from a timer: expires tickets whose deadline has passed
  * and admits what waited for a time. */
 void host_gates_tick(HostGates *gates);
+/* The network is another one: hosts that did not answer may be asked at once, one request each.
+ * slept_usec: of the time that servers asked to be left alone for, so much went by unnoticed. */
+void host_gates_retry(HostGates *gates, uint64_t slept_usec);
 /* What somebody has begun to wait for (GateTicket.waited) is raised now, not with the next tick. */
 void host_gates_raise(HostGates *gates);
 /* Fails everything that waits and refuses what comes. */

@@ -11,6 +11,8 @@
 
 #include <ctype.h>
 #include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -320,11 +322,29 @@ set_security(HttpTransfer *t, const HttpConfig *config, const HttpRequest *reque
         return r;
 }
 
+/* What was sent and nobody acknowledges: the way there is gone. Else the kernel tries for a quarter
+ * of an hour, and a connection that did not survive a sleep is noticed at the deadline only. */
+static int on_curl_socket(void *userdata, curl_socket_t fd, curlsocktype purpose) {
+        const HttpTransfer *t = userdata;
+
+        /* Not every socket is one of TCP's, and then it does not matter. */
+        (void) setsockopt(
+                fd,
+                IPPROTO_TCP,
+                TCP_USER_TIMEOUT,
+                &t->unacknowledged_msec,
+                sizeof(t->unacknowledged_msec));
+        return CURL_SOCKOPT_OK;
+}
+
 static CURLcode set_times(HttpTransfer *t, const HttpConfig *config) {
         CURLcode r = CURLE_OK;
 
         SET(t, r, CURLOPT_NOSIGNAL, 1L);
         SET(t, r, CURLOPT_TCP_KEEPALIVE, 1L);
+        t->unacknowledged_msec = (unsigned) (config->connect_timeout_usec / USEC_PER_MSEC);
+        SET(t, r, CURLOPT_SOCKOPTFUNCTION, on_curl_socket);
+        SET(t, r, CURLOPT_SOCKOPTDATA, t);
         SET(t, r, CURLOPT_CONNECTTIMEOUT_MS, (long) (config->connect_timeout_usec / USEC_PER_MSEC));
         SET(t, r, CURLOPT_LOW_SPEED_LIMIT, 1L);
         SET(t,

@@ -49,6 +49,7 @@ typedef struct HttpTransfer {
         CURL *easy;
         struct curl_slist *headers;
         Buf body;
+        unsigned unacknowledged_msec;
         char curl_error[CURL_ERROR_SIZE];
         bool active; /* in the multi handle */
         HttpUrgency urgency;

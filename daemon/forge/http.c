@@ -20,6 +20,7 @@
 
 #define POLL_MSEC 10000
 #define MIN_IDLE_CONNECTIONS 32L
+#define MAX_IDLE_SEC 118 /* the default of CURLOPT_MAXAGE_CONN */
 
 struct HttpClient {
         Ref ref; /* the owner's and one per transfer */
@@ -28,7 +29,8 @@ struct HttpClient {
         CURLM *multi;
         pthread_t thread;
 
-        HttpTransferList active; /* the network thread's */
+        HttpTransferList active;            /* the network thread's */
+        atomic_uint_least64_t renewed_usec; /* when the network changed; 0 never */
 
         Mutex mutex;
         pthread_cond_t all_done;
@@ -124,6 +126,21 @@ static void finish_cancelled(HttpClient *c, HttpTransfer *t) {
         finish(c, t, -ECANCELED, &failure);
 }
 
+/* libcurl counts how long a connection was idle in whole seconds, and throws out what was so for
+ * MAX_IDLE_SEC in any case. */
+static void avoid_old_connections(HttpClient *c, HttpTransfer *t) {
+        uint64_t renewed = atomic_load(&c->renewed_usec);
+        uint64_t sec = (now_usec() - renewed) / USEC_PER_SEC;
+
+        if (renewed == 0 || sec > MAX_IDLE_SEC)
+                return;
+        /* Neither can fail: they are numbers, and in range. */
+        if (sec < 2)
+                (void) curl_easy_setopt(t->easy, CURLOPT_FRESH_CONNECT, 1L);
+        else
+                (void) curl_easy_setopt(t->easy, CURLOPT_MAXAGE_CONN, (long) sec - 1);
+}
+
 static void start(HttpClient *c, HttpTransfer *t) {
         Failure failure;
 
@@ -140,6 +157,7 @@ static void start(HttpClient *c, HttpTransfer *t) {
                 (void) curl_easy_setopt(
                         t->easy, CURLOPT_TIMEOUT_MS, (long) MIN(msec, (uint64_t) INT32_MAX));
         }
+        avoid_old_connections(c, t);
         if (curl_multi_add_handle(c->multi, t->easy) != CURLM_OK) {
                 int r = failure_set(&failure, FAILURE_LOCAL, "%s: out of memory", t->origin);
                 finish(c, t, r, &failure);
@@ -262,6 +280,10 @@ int http_client_new(const HttpConfig *config, Pool *pool, HttpClient **ret) {
                 return r;
         *ret = TAKE_PTR(c);
         return 0;
+}
+
+void http_client_renew(HttpClient *c) {
+        atomic_store(&c->renewed_usec, now_usec());
 }
 
 void http_client_stop(HttpClient *c) {

@@ -89,6 +89,8 @@ typedef struct HttpHandler {
 int http_client_new(const HttpConfig *config, Pool *pool, HttpClient **ret);
 /* Cancels every transfer, delivers every on_done, joins the thread. The pool must still run. */
 void http_client_stop(HttpClient *client);
+/* Connections that are idle now are not used any more: the network is another one. Any thread. */
+void http_client_renew(HttpClient *client);
 /* Stops if that was not done. NULL-safe, returns NULL. */
 HttpClient *http_client_free(HttpClient *client);
 DEFINE_CLEANUP(HttpClient *, http_client_free)

@@ -51,6 +51,7 @@ struct Manager {
 
         struct JobList jobs;
         struct Pins *pins;
+        struct NetworkWatch *network;
         uint32_t next_job_id;
         unsigned n_token_calls;
 

@@ -12,6 +12,7 @@
 #include <systemd/sd-daemon.h>
 
 #include "manager/manager-private.h"
+#include "manager/network-watch.h"
 #include "manager/pins.h"
 #include "object/object.h"
 #include "util/clock.h"
@@ -421,10 +422,24 @@ static void return_memory_of_nodes(Manager *m) {
                 pool_submit(m->pool, &m->trim_task, TASK_BACKGROUND);
 }
 
+/* What could not be reached may be there now, and connections that were open may lead nowhere. */
+static void look_at_network(Manager *m) {
+        uint64_t slept;
+
+        if (!network_watch_changed(m->network, &slept))
+                return;
+        log_debug("the network changed%s: asking servers anew", slept > 0 ? " in a sleep" : "");
+        stat_add(STAT_NETWORK_CHANGES, 1);
+        host_gates_retry(m->gates, slept);
+        http_client_renew(m->http);
+        pins_retry(m->pins);
+}
+
 static int on_tick(sd_event_source *s, uint64_t usec, void *userdata) {
         Manager *m = userdata;
         uint64_t now = now_usec();
 
+        look_at_network(m);
         host_gates_tick(m->gates);
         mount_session_tick(m->session, now);
         manager_expire_jobs(m, now);
@@ -442,8 +457,15 @@ static int on_tick(sd_event_source *s, uint64_t usec, void *userdata) {
 
 static int start_loop(Manager *m) {
         manager_watch_orgs(m);
-        int r = sd_event_add_io(
-                m->event, &m->mailbox_source, mailbox_fd(m->mailbox), EPOLLIN, on_mailbox, m);
+        int r = network_watch_new(m->event, &m->network);
+        if (r >= 0)
+                r = sd_event_add_io(
+                        m->event,
+                        &m->mailbox_source,
+                        mailbox_fd(m->mailbox),
+                        EPOLLIN,
+                        on_mailbox,
+                        m);
         if (r >= 0)
                 r = sd_event_add_time_relative(
                         m->event, &m->tick_source, CLOCK_MONOTONIC, TICK_USEC, 0, on_tick, m);
@@ -498,6 +520,7 @@ Manager *manager_free(Manager *m) {
                 return NULL;
         m->observer = (ManagerObserver){0};
         m->tick_source = sd_event_source_disable_unref(m->tick_source);
+        m->network = network_watch_free(m->network);
         if (m->left) {
                 /* First: what fails from here on fails for nobody. */
                 mount_session_leave(m->session);

@@ -436,6 +436,14 @@ void pins_check(Pins *p) {
                         pin->due_usec = 0;
 }
 
+void pins_retry(Pins *p) {
+        Pin *pin;
+
+        TAILQ_FOREACH (pin, &p->list, entry)
+                if (pin->state == PIN_INCOMPLETE)
+                        pin->due_usec = 0;
+}
+
 void pins_tick(Pins *p, uint64_t now) {
         uint64_t trouble =
                 (uint64_t) (stat_get(STAT_STORE_CORRUPT) + stat_get(STAT_STORE_PINNED_LOST) + stat_get(STAT_STORE_FLUSHES));

@@ -22,8 +22,10 @@ Pins *pins_free(Pins *p);
 
 /* About once a second. */
 void pins_tick(Pins *p, uint64_t now);
-/* Orgs, the cache or the network changed: all pins are looked at again, at once. */
+/* Orgs or the cache changed: all pins are looked at again, at once. */
 void pins_check(Pins *p);
+/* What failed is tried at once. */
+void pins_retry(Pins *p);
 /* The list may have been edited. */
 void pins_reload(Pins *p);
 

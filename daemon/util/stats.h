@@ -102,6 +102,7 @@
         X(NEGATIVE_HIT, "negative-hit")                                                            \
         X(RECALLED, "recalled")                                                                    \
         X(BREAKER_OPEN, "breaker-open")                                                            \
+        X(NETWORK_CHANGES, "network-changes")                                                      \
         X(CREDENTIAL_FILLS, "credential-fills")
 
 typedef enum Stat {

@@ -4,15 +4,21 @@
 Nothing here waits for a time to pass; the one figure of time is that of the deadline, with room for a busy machine.
 """
 
+import ctypes
 import errno
 import os
+import subprocess
 import sys
+import threading
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 import harness  # noqa: E402
 import proxy  # noqa: E402
 import repo  # noqa: E402
 import walk  # noqa: E402
+
+CLONE_NEWNET = 0x40000000
+_libc = ctypes.CDLL(None, use_errno=True)
 
 DEADLINE = 4
 SLACK = 8
@@ -92,6 +98,124 @@ def what_moved_meanwhile_is_followed(t):
     between.fault = lambda r: None
     between.release()
     harness.wait_until(lambda: t.read("o/r/d0/f0") == b"new\n", "the move")
+
+
+@harness.case()
+def a_name_that_no_dns_knows(t):
+    """EHOSTDOWN, in time; other orgs do not notice."""
+    start(t)
+    t.org("far", "git", "https://gitfs-test.invalid/far")
+    t.ctl("reload")
+    assert fails(t, os.stat, t.at("far/r")) == errno.EHOSTDOWN
+    assert same_as_clone(t) == []
+    assert t.read("o/r/d1/f1") == FILES["d1/f1"]
+
+
+def portal(body):
+    """A server that says the same to everything: what stands between a traveller and the Internet."""
+    p = proxy.Proxy("http://127.0.0.1:1").start()
+    p.fault = lambda r: body
+    return p
+
+
+LOGIN = b"<!DOCTYPE html><html><body>Welcome to the hotel. Please sign in.</body></html>"
+FAR = "http://localhost"
+
+
+def portal_case(answer):
+    """What a portal says is no news of a repository: neither absence nor content, now and when it is gone."""
+
+    def run(t):
+        between = start(t)
+        assert same_as_clone(t) == []
+        page = portal(proxy.Status(200, LOGIN))
+        nothing = portal(proxy.Status(404, LOGIN))
+        # Another name of this machine is another host.
+        elsewhere = {"page": page, "nothing": nothing}
+        between.fault = lambda r: answer(
+            {name: p.url.replace("http://127.0.0.1", FAR) + "/sign-in" for name, p in elsewhere.items()}
+        )
+        for path in "o/r@other", "o/unknown", "o/unknown@v1":
+            got = fails(t, os.stat, t.at(path))
+            assert got in (errno.EIO, errno.EHOSTDOWN), (path, errno.errorcode[got])
+        assert same_as_clone(t) == []
+        t.restart()
+        assert same_as_clone(t) == []
+        assert t.stats()["recalled"] == 2
+        repo.simple_repo(os.path.join(t.path("repos"), "unknown.git"), {"f": "f\n"})
+        between.fault = lambda r: None
+        harness.wait_until(lambda: t.errno_of(t.read, "o/unknown/f") == 0, "the repository is found")
+        assert t.errno_of(os.stat, t.at("o/nothing")) == errno.ENOENT
+
+    return run
+
+
+for name, answer in {
+    "page": lambda urls: proxy.Status(200, LOGIN),
+    "sign_in_required": lambda urls: proxy.Status(511, LOGIN),
+    "redirect_to_a_page": lambda urls: proxy.Status(302, LOGIN, {"Location": urls["page"]}),
+    "redirect_to_nothing": lambda urls: proxy.Status(302, LOGIN, {"Location": urls["nothing"]}),
+}.items():
+    case = portal_case(answer)
+    case.__name__ = f"captive_portal_{name}"
+    harness.case()(case)
+
+
+@harness.case()
+def a_server_that_comes_and_goes(t):
+    """Twenty times, under readers: what is here is always right and at once, nothing hangs, nothing is taken for gone."""
+    between = start(t)
+    assert same_as_clone(t) == []
+    done = threading.Event()
+    wrong = []
+
+    def reader(n):
+        while not done.is_set():
+            for path, content in list(FILES.items())[n::4]:
+                if t.read(f"o/r/{path}") != content:
+                    wrong.append(path)
+            got = t.errno_of(os.stat, t.at(f"o/r@v{n}"))
+            if got not in (errno.EHOSTDOWN, errno.ENOENT, errno.EIO, errno.ETIMEDOUT):
+                wrong.append(errno.errorcode[got])
+
+    t.ctl("flush", "--kernel")
+    threads = [threading.Thread(target=reader, args=(n,)) for n in range(4)]
+    for thread in threads:
+        thread.start()
+    for _ in range(20):
+        between.kill()
+        t.ctl("refresh", "o/r", check=False)
+        between.start()
+        t.ctl("flush", "--kernel")
+    done.set()
+    for thread in threads:
+        thread.join(DEADLINE + SLACK)
+        assert not thread.is_alive(), "a reader hangs"
+    assert wrong == []
+    assert same_as_clone(t) == []
+    harness.wait_until(lambda: t.ctl("refresh", "o/r", check=False).returncode == 0, "the server is noticed")
+
+
+@harness.case()
+def another_network_is_noticed(t):
+    """An address that comes, or a route, ends the wait of a breaker: the next call asks."""
+    harness.need_root()
+    if _libc.unshare(CLONE_NEWNET) != 0:
+        raise harness.Skip("unshare(CLONE_NEWNET) is not permitted")
+    subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+    between = start(t)
+    assert same_as_clone(t) == []
+    before = t.stats()["network-changes"]
+    between.kill()
+    for n in range(4):
+        assert fails(t, os.stat, t.at(f"o/r@v{n}")) == errno.EHOSTDOWN
+    assert t.stats()["breaker-open"] == 1
+    between.start()
+    subprocess.run(["ip", "address", "add", "127.7.7.7/32", "dev", "lo"], check=True)
+    harness.wait_until(lambda: t.stats()["network-changes"] > before, "the address is noticed")
+    assert t.errno_of(os.stat, t.at("o/r@v1")) == errno.ENOENT
+    # And connections that were open then are left alone.
+    assert t.errno_of(os.stat, t.at("o/r@v2")) == errno.ENOENT
 
 
 if __name__ == "__main__":

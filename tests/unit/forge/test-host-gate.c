@@ -258,6 +258,39 @@ START_TEST(one_probe_closes_the_breaker) {
 }
 END_TEST
 
+/* Whatever the breaker has come to, another network gets a probe at once; what servers asked for
+ * goes by in a sleep, too. */
+START_TEST(another_network_is_tried_at_once) {
+        TestTicket probe, t;
+
+        gate_setup(4, 8);
+        fail_host(3);
+        for (unsigned i = 0; i < 6; i++) {
+                fake_now += 60 * USEC_PER_SEC;
+                enter(&probe, A, FETCH_WAITING);
+                settle();
+                leave_with(&probe, FAILURE_OFFLINE, 0);
+        }
+        enter(&t, A, FETCH_WAITING);
+        settle();
+        ck_assert_int_eq(t.result, -EHOSTDOWN);
+        host_gates_retry(fixture.gates, 0);
+        enter(&probe, A, FETCH_WAITING);
+        settle();
+        ck_assert_int_eq(probe.result, 0);
+        leave_with(&probe, FAILURE_RATE_LIMITED, fake_now + 600 * USEC_PER_SEC);
+        enter(&t, A, FETCH_WAITING);
+        settle();
+        ck_assert_int_eq(t.result, -EAGAIN);
+        host_gates_retry(fixture.gates, 601 * USEC_PER_SEC);
+        enter(&t, A, FETCH_WAITING);
+        settle();
+        ck_assert_int_eq(t.result, 0);
+        leave(&t);
+        gate_teardown();
+}
+END_TEST
+
 START_TEST(a_failed_probe_doubles_the_time) {
         TestTicket probe, t;
 
@@ -404,6 +437,7 @@ static void add_tests(TCase *tc) {
         tcase_add_test(tc, breaker_fails_fast_while_the_host_is_down);
         tcase_add_test(tc, an_answer_starts_the_count_of_failures_again);
         tcase_add_test(tc, one_probe_closes_the_breaker);
+        tcase_add_test(tc, another_network_is_tried_at_once);
         tcase_add_test(tc, a_failed_probe_doubles_the_time);
         tcase_add_test(tc, a_cancelled_probe_lets_the_next_one_try);
         tcase_add_test(tc, a_pause_is_waited_for_or_refused);
