@@ -57,6 +57,20 @@ static bool says_something(const struct nlmsghdr *m) {
         }
 }
 
+/* NLMSG_NEXT() by hand: its cast is none that clang accepts. */
+static void read_messages(NetworkWatch *w, const char *bytes, size_t left) {
+        while (left >= sizeof(struct nlmsghdr)) {
+                const struct nlmsghdr *m = (const void *) bytes;
+                size_t len = NLMSG_ALIGN((size_t) m->nlmsg_len);
+
+                if (m->nlmsg_len < sizeof(*m) || m->nlmsg_len > left)
+                        return;
+                w->changed = w->changed || says_something(m);
+                bytes += MIN(len, left);
+                left -= MIN(len, left);
+        }
+}
+
 static int on_message(sd_event_source *s, int fd, uint32_t revents, void *userdata) {
         NetworkWatch *w = userdata;
         union {
@@ -73,10 +87,7 @@ static int on_message(sd_event_source *s, int fd, uint32_t revents, void *userda
                                 continue;
                         return 0; /* EAGAIN: that was all */
                 }
-                size_t left = (size_t) n;
-                for (const struct nlmsghdr *m = &buffer.first; NLMSG_OK(m, left);
-                     m = NLMSG_NEXT(m, left))
-                        w->changed = w->changed || says_something(m);
+                read_messages(w, buffer.bytes, (size_t) n);
         }
 }
 
