@@ -118,7 +118,8 @@ static void operation_end(CheckoutOperation *op, int result, const Failure *fail
         Namespace *ns = op->ns;
         bool look_up = !op->checkout || op->stale_ok;
         bool disarmed = timers_disarm(ns->timers, &op->patience);
-        bool unanswered = !op->checkout && !op->early && remembered_will_do(result, failure);
+        bool unanswered =
+                failure && !op->checkout && !op->early && remembered_will_do(result, failure);
 
         if (op->checkout) {
                 stat_add(STAT_REFRESH_FAILED, result < 0);

@@ -166,7 +166,7 @@ name_found(ForgeLookup *lookup, int result, const ForgeFound *found, const Failu
         Namespace *ns = op->ns;
         _cleanup_(source_unrefp) Source *source = found ? found->source : NULL;
         bool disarmed = timers_disarm(ns->timers, &op->patience);
-        bool unanswered = !found && remembered_will_do(result, failure);
+        bool unanswered = failure && !found && remembered_will_do(result, failure);
         (void) source; /* only kept until the end */
 
         if (found)
