@@ -111,15 +111,19 @@ Herald *herald_free(Herald *h) {
         return NULL;
 }
 
-/* Has a message given to the kernel whose parts are this one and the two. */
+/* Puts together a message whose parts are this one and the two. */
 static int
-tell(Herald *h, int code, const void *head, size_t head_size, const void *data, size_t data_size) {
+compose(Herald *h,
+        int code,
+        const void *head,
+        size_t head_size,
+        const void *data,
+        size_t data_size) {
         struct fuse_out_header out = {
                 .len = (uint32_t) (sizeof(out) + head_size + data_size),
                 .error = code, /* of what comes unasked this says what it is */
         };
         uint8_t *p = h->memory->message;
-        char byte = 0;
 
         if (sizeof(HeraldMemory) + out.len > h->memory_size)
                 return -EMSGSIZE;
@@ -128,9 +132,22 @@ tell(Herald *h, int code, const void *head, size_t head_size, const void *data, 
         if (data_size > 0)
                 memcpy(p, data, data_size);
         h->memory->size = out.len;
+        return 0;
+}
+
+/* Has it given to the kernel. */
+static int deliver(Herald *h) {
+        char byte = 0;
+
         if (send(h->socket, &byte, 1, MSG_NOSIGNAL) != 1 || recv(h->socket, &byte, 1, 0) != 1)
                 return -ENOTCONN;
         return h->memory->result;
+}
+
+static int
+tell(Herald *h, int code, const void *head, size_t head_size, const void *data, size_t data_size) {
+        int r = compose(h, code, head, head_size, data, data_size);
+        return r < 0 ? r : deliver(h);
 }
 
 static int tell_entry(Herald *h, uint64_t parent, const char *name, uint32_t flags) {
@@ -158,8 +175,12 @@ int herald_drop_inode(Herald *h, uint64_t id) {
         return tell(h, FUSE_NOTIFY_INVAL_INODE, &inode, sizeof(inode), NULL, 0);
 }
 
-int herald_store(Herald *h, uint64_t id, const void *data, size_t size) {
+int herald_store(Herald *h, uint64_t id, const ObjectRef *content) {
+        const size_t size = (size_t) content->size;
         const struct fuse_notify_store_out store = {.nodeid = id, .size = (uint32_t) size};
 
-        return tell(h, FUSE_NOTIFY_STORE, &store, sizeof(store), data, size);
+        int r = compose(h, FUSE_NOTIFY_STORE, &store, sizeof(store), content->data, size);
+        if (r >= 0 && object_ref_is_torn(content))
+                r = -EIO;
+        return r < 0 ? r : deliver(h);
 }

@@ -5,6 +5,8 @@
 
 #include "gitfs/macro.h"
 
+#include "store/store.h"
+
 /* A process that gives the kernel our notifications: see herald.c. One thread uses it. */
 typedef struct Herald Herald;
 
@@ -25,5 +27,5 @@ int herald_drop_entry(Herald *h, uint64_t parent, const char *name);
 int herald_expire_entry(Herald *h, uint64_t parent, const char *name);
 /* Drops attributes and content, or a listing. */
 int herald_drop_inode(Herald *h, uint64_t id);
-/* Puts a whole file into the page cache. */
-int herald_store(Herald *h, uint64_t id, const void *data, size_t size);
+/* Puts a whole file into the page cache. -EIO where its bytes cannot be read. */
+int herald_store(Herald *h, uint64_t id, const ObjectRef *content);

@@ -35,7 +35,7 @@ static int run_read(const Op *op, const NsCall *call, Reply *reply) {
         }
         size_t n = (size_t) MIN((uint64_t) op->size, content.size - op->offset);
         stat_add(STAT_FUSE_READ_BYTES, (int64_t) n);
-        if (reply_data_checked(reply, content.data + op->offset, n) == -EFAULT)
+        if (reply_data_checked(reply, content.out + op->offset, n) == -EFAULT)
                 object_ref_give_up(&content); /* the kernel asks again, or the reader does */
         if (op->offset == 0)
                 pusher_read(reply->session->pusher, op->id, content.size);
@@ -64,7 +64,8 @@ static int run_readlink(const Op *op, const NsCall *call, Reply *reply) {
                 return r;
         if (target.size >= PATH_MAX)
                 return -ENAMETOOLONG;
-        reply_data(reply, target.data, (size_t) target.size);
+        if (reply_data_checked(reply, target.out, (size_t) target.size) == -EFAULT)
+                object_ref_give_up(&target);
         return 0;
 }
 

@@ -162,7 +162,7 @@ static bool push_file(uint64_t id, const ObjectRef *content, void *userdata) {
                 return true;
         if (!may_push(push, content->size))
                 return false;
-        int r = herald_store(push->pusher->herald, id, content->data, content->size);
+        int r = herald_store(push->pusher->herald, id, content);
         if (r == 0) {
                 stat_add(STAT_PUSH_FILES, 1);
                 stat_add(STAT_PUSH_BYTES, (int64_t) content->size);

@@ -136,6 +136,8 @@ int disk_tier_get(DiskTier *tier, StoreKind kind, const Oid *oid, bool may_verif
         *ret = (ObjectRef){
                 .type = place.record.type,
                 .data = place.record.size > 0 ? segment_bytes(segment, place.record.offset) : NULL,
+                .out = place.record.size > 0 ? segment_out_bytes(segment, place.record.offset)
+                                             : NULL,
                 .size = place.record.size,
                 .owner = &TAKE_PTR(segment)->owner,
         };

@@ -240,6 +240,7 @@ int memory_tier_get(MemoryTier *tier, StoreKind kind, const Oid *oid, ObjectRef 
         *ret = (ObjectRef){
                 .type = block->type,
                 .data = block->data,
+                .out = block->data,
                 .size = block->size,
                 .owner = &block->owner,
         };

@@ -134,21 +134,23 @@ static int segment_map(Segment *segment, size_t size, int prot) {
         void *map = mmap(NULL, size, prot, MAP_SHARED, segment->fd, 0);
         if (map == MAP_FAILED)
                 return -errno;
-        int r = map_guard_add(map, size, &segment->guard);
-        if (r < 0) {
-                (void) munmap(map, size); /* our own mapping: cannot fail */
-                return r;
-        }
         segment->map = map;
         segment->map_size = size;
-        return 0;
+        map = mmap(NULL, size, PROT_READ, MAP_SHARED, segment->fd, 0);
+        if (map == MAP_FAILED)
+                return -errno;
+        segment->out = map;
+        return map_guard_add(segment->map, size, &segment->guard);
 }
 
 static void segment_unmap(Segment *segment) {
         map_guard_remove(TAKE_PTR(segment->guard));
+        /* Our own mappings: cannot fail. */
         if (segment->map)
-                (void) munmap(segment->map, segment->map_size); /* our own mapping: cannot fail */
-        segment->map = NULL;
+                (void) munmap(segment->map, segment->map_size);
+        if (segment->out)
+                (void) munmap(segment->out, segment->map_size);
+        segment->map = segment->out = NULL;
         segment->map_size = 0;
 }
 

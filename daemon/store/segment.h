@@ -34,8 +34,9 @@ struct Segment {
         StoreOwner owner;
         uint64_t number; /* part of the file's name; never used twice */
         uint8_t *map;
+        uint8_t *out; /* a second mapping, which nobody but the kernel reads from: ObjectRef.out */
         size_t map_size;
-        MapGuard *guard; /* of the mapping */
+        MapGuard *guard; /* of the first */
         uint64_t salt;
         bool single;        /* made for one record */
         SegmentIndex index; /* once it is sealed */
@@ -111,4 +112,8 @@ static inline bool segment_is_torn(const Segment *segment) {
 
 static inline const uint8_t *segment_bytes(const Segment *segment, uint64_t offset) {
         return segment->map + offset;
+}
+
+static inline const uint8_t *segment_out_bytes(const Segment *segment, uint64_t offset) {
+        return segment->out + offset;
 }

@@ -45,6 +45,9 @@ typedef struct StoreConfig {
 typedef struct ObjectRef {
         ObjectType type;
         const uint8_t *data; /* NULL when size is 0 */
+        const uint8_t
+                *out; /* the same, to be handed to system calls and not touched otherwise: where
+                         the disk fails they say EFAULT, while data may be zeros by then */
         uint64_t size;
         void *owner; /* private */
 } ObjectRef;
@@ -149,8 +152,7 @@ void store_set_limits(Store *store, const StoreConfig *config);
  * after use, by whom that matters to. The object is not here any more then. */
 bool object_ref_is_torn(const ObjectRef *ref);
 /* For who was told that the bytes cannot be read (EFAULT), as the disk fails under them: the object
- * is not here any more. They are not touched for it, lest empty pages take their place, which
- * somebody else may be about to hand to the kernel. */
+ * is not here any more. */
 void object_ref_give_up(const ObjectRef *ref);
 void object_ref_done(ObjectRef *ref);
 #define _cleanup_object_ref_ _cleanup_(object_ref_done)

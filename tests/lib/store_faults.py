@@ -65,6 +65,16 @@ def cut(rng, cache):
     return f"{_name(path)} cut to {size}"
 
 
+def fail_to_read(rng, cache):
+    """Pages that cannot be read any more, as from a broken disk: a file that ends before them does the same."""
+    path = _choose(rng, [p for p in _segments(cache) if os.path.isfile(p)])
+    if not path:
+        return None
+    pages = rng.randrange(os.path.getsize(path) // PAGE + 1)
+    os.truncate(path, pages * PAGE)
+    return f"all but {pages} pages of {_name(path)}"
+
+
 def grow(rng, cache):
     path = _choose(rng, _files(cache))
     if not path:
@@ -192,7 +202,7 @@ STOPPED = [
     *[flip_bits] * 8, *[cut] * 4, *[lose_pages] * 4, *[misplace_a_page] * 3, *[swap] * 3, *[duplicate] * 3, grow, grow,
     rename, rename, lose_a_file, lose_a_file, *[put_something_else] * 4, lose_everything, replace_a_directory,
 ]  # fmt: skip
-RUNNING = [lose_everything, lose_a_file, lose_a_file, move_away, swap, rename, duplicate, put_something_else]
+RUNNING = [fail_to_read, fail_to_read, lose_everything, lose_a_file, lose_a_file, move_away, swap, rename, duplicate, put_something_else]
 
 
 def mend(cache):

@@ -2,6 +2,7 @@
  * a sector does that cannot be read. */
 
 #include <dirent.h>
+#include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -169,6 +170,30 @@ START_TEST(under_a_reader) {
 }
 END_TEST
 
+/* A page that somebody touched meanwhile is empty for him, and still missing for system calls. */
+START_TEST(what_the_kernel_gets_is_right_or_an_error) {
+        _cleanup_object_ref_ ObjectRef ref = {0};
+        Store *store = open_store();
+        const Sample *last = &samples[N_SAMPLES - 1];
+        int ends[2];
+
+        put_samples(store);
+        store_close(store);
+        store = open_store();
+        ck_assert_int_eq(store_get(store, STORE_OBJECT, &last->oid, &ref), 1);
+        ck_assert_int_eq(pipe(ends), 0);
+        ck_assert_int_eq(write(ends[1], ref.out, SIZE), SIZE);
+        cut(0, CUT);
+        ck_assert_uint_eq(*(const volatile uint8_t *) ref.data, 0);
+        ck_assert(object_ref_is_torn(&ref));
+        ck_assert_int_eq(write(ends[1], ref.out, SIZE), -1);
+        ck_assert_int_eq(errno, EFAULT);
+        ck_assert_int_eq(close(ends[0]) | close(ends[1]), 0);
+        object_ref_done(&ref);
+        store_close(store);
+}
+END_TEST
+
 /* An object that is written in place goes, and its writer goes on. */
 START_TEST(under_a_writer) {
         Store *store = open_store();
@@ -246,6 +271,7 @@ static void add_tests(TCase *tc) {
         tcase_add_test(tc, under_a_segment_that_is_finished_next);
         tcase_add_test(tc, under_a_verification);
         tcase_add_test(tc, under_a_reader);
+        tcase_add_test(tc, what_the_kernel_gets_is_right_or_an_error);
         tcase_add_test(tc, under_a_writer);
         tcase_add_test(tc, elsewhere_it_is_the_end);
         tcase_add_test(tc, many_guards);
