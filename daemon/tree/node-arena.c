@@ -38,11 +38,13 @@
 
 #define PAGE_BYTES 4096u
 #define SLOT_UNIT 8u
-#define SLOT_MIN 16u
+#define SLOT_MIN 48u /* the least that a node takes */
 
 /* Addresses, of which only those are memory that are in use. Numbers of slots reach to 32 GiB. */
 #define ARENA_MAX (UINT64_C(16) << 30)
 #define ARENA_MIN (UINT64_C(64) << 20)
+
+static_assert(SLOT_MIN > offsetof(Node, rest), "a slot has room for a node");
 
 typedef struct Page {
         uint8_t size; /* of a slot, in SLOT_UNIT */
@@ -102,7 +104,10 @@ static void punch(NodeArena *a, uint32_t page) {
 }
 
 /* Where the addresses are limited, less will do. */
-static int map_all(NodeArena *a) {
+static int map_new(NodeArena *a) {
+        a->fd = memfd_create("gitfs-nodes", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+        if (a->fd < 0)
+                return -errno;
         for (uint64_t size = ARENA_MAX; size >= ARENA_MIN; size /= 2) {
                 void *p = mmap(
                         NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, a->fd, 0);
@@ -147,10 +152,7 @@ int node_arena_new(NodeArena **ret) {
         _cleanup_(node_arena_freep) NodeArena *a = calloc(1, sizeof(*a));
         if (!a)
                 return -ENOMEM;
-        a->fd = memfd_create("gitfs-nodes", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-        if (a->fd < 0)
-                return -errno;
-        int r = map_all(a);
+        int r = map_new(a);
         if (r >= 0)
                 r = set_up(a);
         if (r < 0)

@@ -207,8 +207,8 @@ int node_table_recover(int fd, NodeTable **ret) {
                 pools[i] = &t->shards[i].pool;
         Filling f = {.table = t};
         if (root) {
-                node_arena_rebuild(t->arena, is_live, pools, N_SHARDS);
                 node_arena_each(t->arena, add_recovered, &f);
+                node_arena_rebuild(t->arena, is_live, pools, N_SHARDS);
         }
         if (!root || f.twice) {
                 node_arena_disown(t->arena);
