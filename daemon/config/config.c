@@ -153,7 +153,7 @@ static int parse_log_level(const OptionRow *row, const char *value, void *field,
           "How much of the disk the cache leaves free, whatever DiskLimit= allows.")               \
         X("Cache", "MemoryLimit", "256M", parse_bytes, memory_limit, MIB, INT64_MAX,               \
           "How much memory objects may take.")                                                     \
-        X("Cache", "ListingMemoryLimit", "64M", parse_bytes, listing_limit, MIB, INT64_MAX,        \
+        X("Cache", "ListingMemoryLimit", "16M", parse_bytes, listing_limit, MIB, INT64_MAX,        \
           "How much memory the listings of directories may take.")                                 \
         X("Network", "ConnectTimeoutSec", "10", parse_usec, connect_timeout_usec, MSEC, DAY,       \
           "How long connecting to a server may take.")                                             \

@@ -63,7 +63,7 @@ struct Manager {
         atomic_bool poll_queued; /* poll_task is on the pool */
         Task trim_task;          /* gives memory back to the system */
         atomic_bool trim_queued; /* trim_task is on the pool */
-        int64_t most_nodes;      /* since it last ran; main thread only */
+        size_t heap_free;        /* bytes, and given back; trim_task only */
         ManagerObserver observer;
 };
 

@@ -24,7 +24,7 @@
 
 #define TICK_USEC (250 * USEC_PER_MSEC)
 #define POLL_EVERY_N_TICKS 4
-#define TRIM_NODES 20000 /* that many fewer are worth it */
+#define TRIM_BYTES ((size_t) 8 << 20) /* that much is worth it */
 #define STOP_TIMEOUT_USEC (4 * USEC_PER_SEC)
 #define DOCUMENTS_MAX (UINT64_C(256) << 20)
 #define DOCUMENTS_SHARE 8 /* of DiskLimit=, where that is less */
@@ -403,23 +403,19 @@ static void poll_run(Task *task) {
         atomic_store(&m->poll_queued, false);
 }
 
+/* Walks and packs need a lot for a moment, of things that live for long between others that do not:
+ * then the heaps are full of holes, which stay with us unless we ask. What was given back counts as
+ * free still, so only what became free since is worth another try. */
 static void trim_run(Task *task) {
         Manager *m = container_of(task, Manager, trim_task);
+        size_t n = mallinfo2().fordblks;
 
-        (void) malloc_trim(0); /* whether anything was to be had does not matter */
+        if (n >= m->heap_free + TRIM_BYTES) {
+                (void) malloc_trim(0); /* whether anything was to be had does not matter */
+                m->heap_free = n;
+        } else
+                m->heap_free = MIN(n, m->heap_free);
         atomic_store(&m->trim_queued, false);
-}
-
-/* When the kernel has forgotten what a walk showed it, the heaps are full of holes. */
-static void return_memory_of_nodes(Manager *m) {
-        int64_t n = stat_get(STAT_NODES_NOW);
-
-        m->most_nodes = MAX(m->most_nodes, n);
-        if (m->most_nodes - n < TRIM_NODES || n > m->most_nodes / 2)
-                return;
-        m->most_nodes = n;
-        if (!atomic_exchange(&m->trim_queued, true))
-                pool_submit(m->pool, &m->trim_task, TASK_BACKGROUND);
 }
 
 /* What could not be reached may be there now, and connections that were open may lead nowhere. */
@@ -443,10 +439,11 @@ static int on_tick(sd_event_source *s, uint64_t usec, void *userdata) {
         host_gates_tick(m->gates);
         mount_session_tick(m->session, now);
         manager_expire_jobs(m, now);
-        return_memory_of_nodes(m);
         if (++m->n_ticks % POLL_EVERY_N_TICKS == 0) {
                 if (!atomic_exchange(&m->poll_queued, true))
                         pool_submit(m->pool, &m->poll_task, TASK_BACKGROUND);
+                if (!atomic_exchange(&m->trim_queued, true))
+                        pool_submit(m->pool, &m->trim_task, TASK_BACKGROUND);
                 if (m->ready)
                         pins_tick(m->pins, now);
         }

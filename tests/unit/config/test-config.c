@@ -115,7 +115,7 @@ static const struct OptionCase {
         {"Cache",
          "ListingMemoryLimit",
          FIELD(FIELD_U64, listing_limit),
-         64 * M,
+         16 * M,
          "2048K",
          2 * M,
          NULL,
