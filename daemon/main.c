@@ -162,6 +162,9 @@ static void keep_heaps_small(void) {
 static int start(sd_event *event, ManagerOptions *options, Manager **ret) {
         int r = manager_new(event, options, ret);
 
+        if (r < 0 && options->inherited.fuse < 0)
+                fd_store_clear(); /* what is left of a mount that is gone: who mounts for us looks
+                                   */
         options->inherited = MOUNT_FDS_NONE;
         if (r != -ESTALE)
                 return r;

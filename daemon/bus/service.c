@@ -73,10 +73,9 @@ static int n_kept(sd_bus *bus, const char *unit) {
         return r < 0 ? r : (int) MIN(n, (uint32_t) INT_MAX);
 }
 
-/* 1 if the job that the unit has will start it again. */
-static int job_restarts(sd_bus *bus, const char *unit) {
+/* 1 and the type of the job that the unit has, or 0. */
+static int job_of(sd_bus *bus, const char *unit, char **ret_type) {
         _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
-        _cleanup_free_ char *type = NULL;
         const char *job;
         uint32_t id;
 
@@ -86,26 +85,56 @@ static int job_restarts(sd_bus *bus, const char *unit) {
                 r = sd_bus_message_read(reply, "(uo)", &id, &job);
         if (r < 0 || id == 0)
                 return r < 0 ? r : 0;
-        r = sd_bus_get_property_string(bus, SYSTEMD, job, SYSTEMD ".Job", "JobType", NULL, &type);
-        return r < 0 ? r : strcmp(type, "restart") == 0;
+        r = sd_bus_get_property_string(
+                bus, SYSTEMD, job, SYSTEMD ".Job", "JobType", NULL, ret_type);
+        return r < 0 ? r : 1;
 }
 
-static int ask(void) {
+/* 0 or a negative errno; *ret_job is NULL where there is none. */
+static int ask(unsigned *ret_n_kept, char **ret_job) {
         _cleanup_(sd_bus_close_unrefp) sd_bus *bus = NULL;
         _cleanup_free_ char *unit = NULL;
+        int n = 0;
 
         int r = connect_to_manager(&bus);
         if (r >= 0)
                 r = own_unit(bus, &unit);
         if (r >= 0)
-                r = n_kept(bus, unit);
-        return r > 0 ? job_restarts(bus, unit) : r;
+                r = n = n_kept(bus, unit);
+        if (r >= 0)
+                r = job_of(bus, unit, ret_job);
+        if (r < 0) {
+                log_debug("The service manager does not say: %s", strerrordesc_np(-r));
+                return r;
+        }
+        *ret_n_kept = (unsigned) n;
+        return 0;
 }
 
 bool service_restarts(void) {
-        int r = ask();
+        _cleanup_free_ char *job = NULL;
+        unsigned n;
 
-        if (r < 0)
-                log_debug("The service manager does not say: %s", strerrordesc_np(-r));
-        return r > 0;
+        return ask(&n, &job) >= 0 && n > 0 && job && strcmp(job, "restart") == 0;
+}
+
+bool service_keeps_mount(void) {
+        _cleanup_free_ char *job = NULL;
+        unsigned n;
+
+        /* The connection alone, or all three of MountFds. A connection that has ended is dropped by
+         * the manager, which leaves two. */
+        return ask(&n, &job) >= 0 && (n == 1 || n == 3);
+}
+
+bool service_has_stopped(void) {
+        const char *result = getenv("SERVICE_RESULT"); // NOLINT(concurrency-mt-unsafe): no threads
+        _cleanup_free_ char *job = NULL;
+        unsigned n;
+
+        int r = ask(&n, &job);
+        if (r < 0 || job)
+                return r < 0 || strcmp(job, "stop") == 0;
+        /* Ended by itself: after a failure it is started again. */
+        return result && strcmp(result, "success") == 0;
 }

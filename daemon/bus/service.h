@@ -6,3 +6,10 @@
  * it, is about to start it again: then what is mounted stays. False where nobody knows. Blocks for
  * a moment; asks the manager itself, which needs no bus. */
 bool service_restarts(void);
+
+/* For who mounts before the daemon starts and unmounts when it has ended (gitfs-mount.c). */
+
+/* True when what is kept includes a connection: it was mounted, and may be served already. */
+bool service_keeps_mount(void);
+/* True when the service ends and nothing starts it again. */
+bool service_has_stopped(void);

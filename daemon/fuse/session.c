@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "fuse/lowlevel.h"
+#include "fuse/mount-open.h"
 #include "fuse/mount.h"
 #include "fuse/ops.h"
 #include "fuse/session-internal.h"
@@ -120,7 +121,7 @@ static struct fuse_session *new_fuse_session(MountSession *s) {
         char *argv[] = {
                 (char *) "gitfsd",
                 (char *) "-o",
-                (char *) "ro,nosuid,nodev,default_permissions,fsname=gitfs,subtype=gitfs",
+                (char *) MOUNT_OPTIONS,
                 NULL,
         };
         struct fuse_args args = FUSE_ARGS_INIT(3, argv);

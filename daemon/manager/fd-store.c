@@ -82,6 +82,8 @@ void fd_store_put(const MountFds *fds) {
 
         int r = forget();
         for (size_t i = 0; r > 0 && i < ELEMENTSOF(names); i++) {
+                if (*fd_of(&copy, i) < 0)
+                        continue;
                 (void) snprintf(text, sizeof(text), "FDSTORE=1\nFDNAME=%s", names[i]);
                 r = sd_pid_notify_with_fds(0, false, text, fd_of(&copy, i), 1);
         }

@@ -1,0 +1,34 @@
+#include "fuse/mount-open.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <unistd.h>
+
+#include "gitfs/macro.h"
+
+#include "fuse/lowlevel.h"
+#include "fuse/mount.h"
+
+int mount_open(const char *path, Failure *ret_failure) {
+        static const struct fuse_lowlevel_ops none;
+        _cleanup_free_ char *canonical = NULL;
+        char *argv[] = {(char *) "gitfsd", (char *) "-o", (char *) MOUNT_OPTIONS, NULL};
+        struct fuse_args args = FUSE_ARGS_INIT(3, argv);
+        int fd = -EIO;
+
+        int r = mount_prepare(path, &canonical, ret_failure);
+        if (r < 0)
+                return r;
+        struct fuse_session *se = fuse_session_new(&args, &none, sizeof(none), NULL);
+        fuse_opt_free_args(&args);
+        if (!se)
+                return -EINVAL;
+        if (fuse_session_mount(se, canonical) == 0) {
+                fd = fcntl(fuse_session_fd(se), F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
+                if (fd < 0)
+                        fd = -errno;
+        } else
+                (void) failure_set(ret_failure, FAILURE_LOCAL, "fusermount3 failed");
+        fuse_session_destroy(se); /* closes its own descriptor and unmounts nothing */
+        return fd;
+}
