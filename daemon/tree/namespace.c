@@ -266,12 +266,7 @@ child_of_owner(Namespace *ns, const NsCall *call, Node *dir, const char *name, N
  * directory's are. Who walks has his files on their way before he comes to them, and waits for
  * those: sizes that they bring are not asked for beside them. */
 static int demand_entry_size(
-        Namespace *ns,
-        const NsCall *call,
-        Checkout *c,
-        Node *dir,
-        Listing *l,
-        const ListingEntry *e) {
+        Namespace *ns, const NsCall *call, Checkout *c, Node *dir, Listing *l, ListingEntry *e) {
         if (!(call->flags & NS_MAY_BLOCK))
                 return NS_BLOCKS;
         mutex_lock(&c->lock);
@@ -279,7 +274,9 @@ static int demand_entry_size(
         mutex_unlock(&c->lock);
         if (c->repo->source->objects_in_memory)
                 return demand_sizes(ns, call, c, l);
-        if (many && !demand_blob_is_soon(c->repo, &e->oid)) {
+        /* What came just now is not on its way any more. */
+        if (many && !demand_blob_is_soon(c->repo, &e->oid) &&
+            ns_entry_size(ns, e) == SIZE_UNKNOWN) {
                 int r = walk_await_window(ns, call, c);
                 if (r > 0 && !atomic_load(&c->repo->sizes_refused))
                         return demand_sizes(ns, call, c, l);
