@@ -54,7 +54,7 @@ static void on_object(Fetch *fetch, const Oid *oid, ObjectType type, uint64_t si
 
         if (type == OBJECT_BLOB) {
                 MUTEX_GUARD(&b->repo->lock);
-                fetch_queue_count_locked(&b->repo->queue, b, size);
+                fetch_queue_count_locked(&b->repo->queue, b, oid, size);
                 feed = b->feed;
                 if (feed)
                         feed->n_calls++;

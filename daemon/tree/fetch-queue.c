@@ -248,7 +248,8 @@ void fetch_queue_drop_locked(FetchQueue *q, Want *want) {
         free_if_pointless(q, b);
 }
 
-void fetch_queue_count_locked(FetchQueue *q, FetchBatch *b, uint64_t size) {
+void fetch_queue_count_locked(FetchQueue *q, FetchBatch *b, const Oid *oid, uint64_t size) {
+        const Want *want = fetch_queue_find_locked(q, oid);
         uint64_t mean = q->mean_bytes, counted = MIN(size, MEAN_MAX_BYTES);
         uint64_t now = now_usec();
 
@@ -257,7 +258,8 @@ void fetch_queue_count_locked(FetchQueue *q, FetchBatch *b, uint64_t size) {
                 atomic_store_explicit(&q->ahead_usec, now, memory_order_relaxed);
         if (b->first_usec == 0)
                 b->first_usec = now;
-        b->bytes_in += size;
+        /* As it was counted when it was asked for: where sizes are guessed, their sum is, too. */
+        b->bytes_in += want ? blob_want_bytes(&want->blob) : size;
 }
 
 /* --- readers who wait --- */

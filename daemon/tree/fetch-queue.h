@@ -129,7 +129,7 @@ bool fetch_queue_promote_locked(FetchQueue *q, Want *want, uint64_t rtt_usec);
 /* It comes for a reader, or for one who is about to read, within a second or so. */
 bool fetch_queue_is_soon_locked(const Want *want, uint64_t rtt_usec);
 /* What a batch asked for, or brought besides, has come. */
-void fetch_queue_count_locked(FetchQueue *q, FetchBatch *b, uint64_t size);
+void fetch_queue_count_locked(FetchQueue *q, FetchBatch *b, const Oid *oid, uint64_t size);
 /* It is here. */
 void fetch_queue_drop_locked(FetchQueue *q, Want *want);
 /* The next request to send, which counts as on the wire from now on; or NULL, then *ret_when is

@@ -182,20 +182,37 @@ START_TEST(who_wants_a_size_waits_for_a_walk) {
 }
 END_TEST
 
+/* Files far smaller than was guessed do not make those that follow seem far. */
+START_TEST(what_follows_a_small_file_is_soon) {
+        const BlobWant first = blob(0, 0), last = blob(99, 0);
+        FetchQueue q;
+
+        fetch_queue_init(&q);
+        add(&q, LANE_READAHEAD, 0, 100, SIZE_UNKNOWN);
+        FetchBatch *b = expect(&q, LANE_READAHEAD, 100);
+        fetch_queue_count_locked(&q, b, &first.oid, 1);
+        b->first_usec -= 2 * USEC_PER_MSEC;
+        ck_assert(fetch_queue_is_soon_locked(fetch_queue_find_locked(&q, &last.oid), FAR_RTT));
+        end(&q, b);
+        end_all(&q);
+}
+END_TEST
+
 START_TEST(sizes_are_guessed_by_those_that_came) {
+        const Oid none = {0};
         FetchQueue q;
 
         fetch_queue_init(&q);
         add(&q, LANE_READAHEAD, 0, 1, 1);
         FetchBatch *b = expect(&q, LANE_READAHEAD, 1);
         for (unsigned i = 0; i < 1000; i++)
-                fetch_queue_count_locked(&q, b, 100000);
+                fetch_queue_count_locked(&q, b, &none, 100000);
         ck_assert_uint_ge(q.mean_bytes, 99000);
         ck_assert_uint_le(q.mean_bytes, 101000);
-        fetch_queue_count_locked(&q, b, UINT64_C(1) << 40);
+        fetch_queue_count_locked(&q, b, &none, UINT64_C(1) << 40);
         ck_assert_uint_le(q.mean_bytes, 120000); /* one does not stand for all */
         for (unsigned i = 0; i < 1000; i++)
-                fetch_queue_count_locked(&q, b, 100);
+                fetch_queue_count_locked(&q, b, &none, 100);
         ck_assert_uint_le(q.mean_bytes, 200);
         end(&q, b);
         end_all(&q);
@@ -447,6 +464,7 @@ static void add_tests(TCase *tc) {
         tcase_add_test(tc, read_ahead_is_collected);
         tcase_add_test(tc, batches_are_bounded_by_bytes);
         tcase_add_test(tc, who_wants_a_size_waits_for_a_walk);
+        tcase_add_test(tc, what_follows_a_small_file_is_soon);
         tcase_add_test(tc, sizes_are_guessed_by_those_that_came);
         tcase_add_test(tc, a_reader_catches_up);
         tcase_add_test(tc, a_reader_does_not_wait_for_other_repositories);
