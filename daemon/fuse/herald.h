@@ -5,7 +5,7 @@
 
 #include "gitfs/macro.h"
 
-#include "store/store.h"
+#include "tree/namespace.h"
 
 /* A process that gives the kernel our notifications: see herald.c. One thread uses it. */
 typedef struct Herald Herald;

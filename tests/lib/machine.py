@@ -57,5 +57,9 @@ class Machine:
             self._argv(USER, argv, 86400), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
 
+    def reboot(self):
+        """As after a power cut."""
+        subprocess.run([SANDBOX, self.directory, "reboot"], check=True)
+
     def property(self, name, unit="gitfsd.service"):
         return self.user("systemctl", "--user", "show", f"--property={name}", "--value", unit)
