@@ -77,7 +77,7 @@ static int n_kept(sd_bus *bus, const char *unit) {
 static int job_of(sd_bus *bus, const char *unit, char **ret_type) {
         _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
         const char *job;
-        uint32_t id;
+        uint32_t id = 0;
 
         int r = sd_bus_get_property(
                 bus, SYSTEMD, unit, SYSTEMD ".Unit", "Job", NULL, &reply, "(uo)");

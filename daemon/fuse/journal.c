@@ -136,6 +136,7 @@ int journal_new(const JournalMount *mount, unsigned n_parked, Journal **ret) {
         if (r < 0)
                 return r;
         TAKE_FD(fd);
+        assert(j->map);
 
         JournalHeader *h = header_of(j);
         memcpy(h->magic, MAGIC, sizeof(h->magic));

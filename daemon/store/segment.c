@@ -143,14 +143,16 @@ static int segment_map(Segment *segment, size_t size, int prot) {
         return map_guard_add(segment->map, size, &segment->guard);
 }
 
+/* Our own mapping: cannot fail. */
+static void unmap(uint8_t *map, size_t size) {
+        if (map)
+                (void) munmap(map, size);
+}
+
 static void segment_unmap(Segment *segment) {
         map_guard_remove(TAKE_PTR(segment->guard));
-        /* Our own mappings: cannot fail. */
-        if (segment->map)
-                (void) munmap(segment->map, segment->map_size);
-        if (segment->out)
-                (void) munmap(segment->out, segment->map_size);
-        segment->map = segment->out = NULL;
+        unmap(TAKE_PTR(segment->map), segment->map_size);
+        unmap(TAKE_PTR(segment->out), segment->map_size);
         segment->map_size = 0;
 }
 

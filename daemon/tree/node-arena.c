@@ -157,6 +157,7 @@ int node_arena_new(NodeArena **ret) {
                 r = set_up(a);
         if (r < 0)
                 return r;
+        assert(a->base);
         memcpy(a->base, &our_header, sizeof(our_header));
         *ret = TAKE_PTR(a);
         return 0;

@@ -102,7 +102,8 @@ static void init_dir(Node *node, const NodeSpec *spec) {
         else if (node->kind == NODE_CHECKOUT) {
                 const Checkout *c = node->checkout = checkout_ref(spec->checkout);
                 char *end = stpcpy(dir->name + spec->name_len + 1, c->resolved);
-                (void) strcpy(end + 1, url_of(spec));
+                const char *url = url_of(spec);
+                memcpy(end + 1, url, strlen(url) + 1);
                 dir->shown[0].commit = c->commit;
                 dir->follows = c->moves;
         } else
