@@ -5,9 +5,9 @@
  *                          -> incomplete    until the next try
  *
  * Once a job knows the trees it tells which objects it needs, before it fetches the files; that is
- * where a pin that does not fit is refused. The union of what all pins need goes to the store, and
- * into a document, so that the next process evicts none of it before it has found out by itself.
- * Until each pin has told, what that document said counts as well. */
+ * where a pin that does not fit is refused, and keeps nothing any more. The union of what all pins
+ * need goes to the store, and into a document, so that the next process evicts none of it before it
+ * has found out by itself. Until each pin has told, what that document said counts as well. */
 
 #include "manager/pins.h"
 
@@ -320,7 +320,11 @@ int pins_job_listed(Job *job, const Pinned *objects, uint64_t bytes, Failure *re
                 return -ECANCELED;
         TAILQ_FOREACH (other, &p->list, entry)
                 others += other == pin ? 0 : other->bytes;
-        if (bytes + others > limit)
+        pinned_done(&pin->objects);
+        pin->told = true; /* that it needs nothing is told as well */
+        publish_locked(p);
+        if (bytes + others > limit) {
+                pin->bytes = 0;
                 return failure_set(
                         ret_failure,
                         FAILURE_TOO_LARGE,
@@ -329,12 +333,10 @@ int pins_job_listed(Job *job, const Pinned *objects, uint64_t bytes, Failure *re
                         bytes >> 20,
                         others >> 20,
                         limit >> 20);
-        pinned_done(&pin->objects);
+        }
         pin->objects = copy;
         copy = (Pinned){0};
         pin->bytes = bytes;
-        pin->told = true;
-        publish_locked(p);
         return 0;
 }
 

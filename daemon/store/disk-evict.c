@@ -20,12 +20,19 @@
  * that: it stays while it is so. What that wastes is a third of what is pinned at most, and that is
  * half of the limit at most (store_pin_limit()), so there are always others. How much of a segment
  * is pinned is counted when it is about to go, once for each set. Segments whose pinned records
- * find room in the active one go before those that would lose them. */
+ * find room in the active one go before those that would lose them.
+ *
+ * More than that is pinned after the limit was lowered, and where nobody knew how large it is. Then
+ * segments that stay would leave no room for anything: the oldest goes, and with it what is pinned.
+ * None of that is carried over, or they would do nothing but fill each other. */
 
 #define CARRY_FRACTION 4 /* of a segment that hot objects may carry over */
 /* From this share on that is pinned, a segment stays: 3/4. */
 #define KEEP_NUMERATOR 3
 #define KEEP_DENOMINATOR 4
+/* Of the limit, what may stay: more than two thirds. */
+#define STAY_NUMERATOR 3
+#define STAY_DENOMINATOR 4
 
 void disk_tier_discharge(DiskTier *tier, uint64_t bytes) {
         (void) atomic_fetch_sub(&tier->bytes, bytes);
@@ -71,6 +78,8 @@ int disk_tier_set_pinned(DiskTier *tier, Pinned *pinned) {
         tier->pinned_round++;
         mutex_unlock(&tier->lock);
         pinned_set_unref(before);
+        /* What stayed above a lowered limit may go now. */
+        disk_tier_keep_free(tier, 0);
         return 0;
 }
 
@@ -124,19 +133,32 @@ static bool finds_room(const DiskTier *tier, const Segment *segment) {
 
 /* --- victims --- */
 
-static Segment *take_victim_locked(DiskTier *tier) {
-        Segment *segment, *victim = NULL;
+/* *ret_kept: it is one that would stay, but they are too many. */
+static Segment *take_victim_locked(DiskTier *tier, bool *ret_kept) {
+        Segment *segment, *victim = NULL, *kept = NULL;
+        uint64_t staying = 0;
 
         TAILQ_FOREACH (segment, &tier->segments, entry) {
-                if (segment->state != SEGMENT_SEALED || atomic_load(&segment->owner.ref.n) > 1 ||
-                    is_kept(tier, segment))
+                bool stays = is_kept(tier, segment);
+                if (stays)
+                        staying += segment->charged;
+                if (segment->state != SEGMENT_SEALED || atomic_load(&segment->owner.ref.n) > 1)
                         continue;
+                if (stays) {
+                        if (!kept || worse(segment, kept))
+                                kept = segment;
+                        continue;
+                }
                 bool better = !victim || worse(segment, victim);
                 if (victim && finds_room(tier, segment) != finds_room(tier, victim))
                         better = finds_room(tier, segment);
                 if (better)
                         victim = segment;
         }
+        *ret_kept = !victim && tier->n_evicting == 0 &&
+                    staying > tier->limit / STAY_DENOMINATOR * STAY_NUMERATOR;
+        if (*ret_kept)
+                victim = kept;
         if (victim)
                 disk_tier_take_segment_locked(tier, victim);
         return victim;
@@ -305,17 +327,22 @@ void disk_tier_give_up(DiskTier *tier, Segment *wanted) {
 }
 
 bool disk_tier_evict_one(DiskTier *tier) {
+        bool kept;
+
         mutex_lock(&tier->lock);
-        Segment *victim = take_victim_locked(tier);
+        Segment *victim = take_victim_locked(tier, &kept);
         bool wait = !victim && tier->n_evicting > 0;
         if (wait)
                 mutex_wait(&tier->lock, &tier->changed);
         mutex_unlock(&tier->lock);
         if (!victim)
                 return wait;
-        if (!confirm_victim(tier, victim))
+        if (kept)
+                stat_add(STAT_STORE_PINNED_LOST, 1);
+        else if (!confirm_victim(tier, victim))
                 return true;
-        (void) disk_tier_drop_segment(tier, victim, /* keep_hot= */ true); /* accounted for there */
+        (void) disk_tier_drop_segment(
+                tier, victim, /* keep_hot= */ !kept); /* accounted for there */
         return true;
 }
 

@@ -132,8 +132,9 @@ void store_verify_start(Store *store, StoreVerification *v);
 int store_verify_step(Store *store, StoreVerification *v);
 
 /* Eviction keeps these objects, of either kind, until another set is given; the sealed set is taken
- * over. It must leave room: see store_pin_limit(). Where everything that is not pinned is in use at
- * once, pinned objects go after all, and are counted as store-pinned-lost. */
+ * over. It should leave room: see store_pin_limit(). Where it does not, or everything that is not
+ * pinned is in use at once, pinned objects go after all, and something is counted as
+ * store-pinned-lost. May evict: workers, or before there is traffic. */
 int store_set_pinned(Store *store, Pinned *pinned);
 /* How many bytes of objects may be pinned at most: half of what is on disk at most. */
 uint64_t store_pin_limit(Store *store);

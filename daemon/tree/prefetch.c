@@ -252,7 +252,7 @@ static int add_walk(Prefetch *p, const Walk *walk, Pinned *objects) {
         return r;
 }
 
-/* bytes: of the files. */
+/* bytes: of the files; a guess where sizes come with the content, after which it is told again. */
 static int tell_listed(Prefetch *p, const Walk *walk, uint64_t bytes) {
         _cleanup_pinned_ Pinned objects = {0};
 
@@ -283,7 +283,7 @@ static int tell_listed(Prefetch *p, const Walk *walk, uint64_t bytes) {
 static int list_walk(Prefetch *p, const Walk *walk) {
         Store *store = p->ns->context->store;
         OidSet seen = {0};
-        uint64_t bytes = 0, all = 0, missing = 0;
+        uint64_t known = 0, all = 0, missing = 0;
         size_t n_here = 0, n = 0;
         int r = 0;
 
@@ -299,7 +299,7 @@ static int list_walk(Prefetch *p, const Walk *walk) {
                 r = oid_set_add(&seen, &e->oid);
                 if (r <= 0)
                         continue;
-                bytes += size == SIZE_UNKNOWN ? 0 : size;
+                known += size == SIZE_UNKNOWN ? 0 : size;
                 p->wants[n] = (BlobWant){.oid = e->oid, .size = size};
                 all += blob_want_bytes(&p->wants[n]);
                 missing += here ? 0 : blob_want_bytes(&p->wants[n]);
@@ -314,8 +314,8 @@ static int list_walk(Prefetch *p, const Walk *walk) {
         /* Wanting one tree is cheaper for the server, and packs better, than wanting its files one
          * by one. */
         p->feed.tree = FETCH_NEARLY_ALL(missing, all) ? p->target.oid : (Oid){0};
-        r = check_room(p, bytes);
-        return r < 0 ? r : tell_listed(p, walk, bytes);
+        r = check_room(p, known);
+        return r < 0 ? r : tell_listed(p, walk, all);
 }
 
 static int list_missing(Prefetch *p, Listing *l) {

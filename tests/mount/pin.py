@@ -159,6 +159,29 @@ def what_does_not_fit_is_refused(t):
 
 
 @harness.case()
+def a_lowered_limit_refuses_what_was_pinned(t):
+    """A reload with a DiskLimit= below what is pinned: the pin is told so, and new files find room on disk."""
+    lowered = 8
+    between = start(t)
+    t.ctl("pin", "o/r", "--wait")
+    assert pins(t)[0]["bytes"] > lowered * MIB
+    t.configure(CONFIG.replace(f"DiskLimit={LIMIT}M", f"DiskLimit={lowered}M"))
+    t.ctl("reload")
+    harness.wait_until(lambda: pins(t)[0]["state"] == "incomplete", "the pin is refused")
+    [pin] = pins(t)
+    assert (pin["error_name"], pin["bytes"]) == ("org.gitfs1.Error.TooLarge", 0), pin
+    harness.wait_until(lambda: t.stats()["store-disk-bytes"] <= lowered * MIB, "the limit holds")
+    new = {f"f{n}": noise(n, 100000) for n in range(10)}
+    repo.simple_repo(os.path.join(t.path("repos"), "new.git"), new)
+    for path, content in new.items():
+        assert t.read(f"o/new/{path}") == content
+    t.ctl("flush", "--kernel", "--memory")
+    between.kill()
+    for path, content in new.items():
+        assert t.read(f"o/new/{path}") == content, "it found no room on disk"
+
+
+@harness.case()
 def the_list_is_a_file(t):
     """One path a line in the configuration; edited, it counts after a reload."""
     start(t)

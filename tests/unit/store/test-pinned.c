@@ -162,6 +162,35 @@ START_TEST(too_much_wedges_nothing) {
 }
 END_TEST
 
+/* The limit comes first, and new objects find room below it. */
+START_TEST(a_lowered_limit_holds_for_what_is_pinned) {
+        _cleanup_(store_closep) Store *store = open_store();
+
+        pin(store, N_PINNED);
+        for (uint64_t i = 0; i < N_PINNED; i++) {
+                _cleanup_sample_ Sample s = {0};
+                sample_make(&s, i, SIZE);
+                ck_assert_int_eq(sample_put(store, STORE_DISK, &s), 0);
+        }
+        fill(store, 200000, 3); /* from here on its segments stay */
+        config.disk_limit = 4 * MIB;
+        ck_assert_uint_gt(N_PINNED * SIZE, config.disk_limit);
+        store_set_limits(store, &config);
+        ck_assert_uint_le(scratch_usage(directory), config.disk_limit);
+
+        int64_t refused = stat_get(STAT_STORE_DISK_REFUSED);
+        for (uint64_t i = 0; i < 2000; i++) {
+                _cleanup_sample_ Sample s = {0};
+                sample_make(&s, 300000 + i, 5000);
+                ck_assert_int_eq(sample_put(store, STORE_DISK, &s), 0);
+        }
+        ck_assert_int_eq(stat_get(STAT_STORE_DISK_REFUSED), refused);
+        ck_assert_uint_le(scratch_usage(directory), config.disk_limit);
+        pin(store, 0);
+        fill(store, 400000, 1);
+}
+END_TEST
+
 static void add_tests(TCase *tc) {
         tcase_set_timeout(tc, 300);
         tcase_add_checked_fixture(tc, set_up, tear_down);
@@ -169,6 +198,7 @@ static void add_tests(TCase *tc) {
         tcase_add_test(tc, what_is_pinned_is_never_evicted);
         tcase_add_test(tc, what_is_pinned_no_longer_is_evicted);
         tcase_add_test(tc, too_much_wedges_nothing);
+        tcase_add_test(tc, a_lowered_limit_holds_for_what_is_pinned);
 }
 
 CHECK_MAIN("store/pinned", add_tests)
