@@ -19,6 +19,7 @@
 
 #include "manager/manager-private.h"
 #include "tree/checkout.h"
+#include "tree/repo.h"
 #include "util/buf.h"
 #include "util/clock.h"
 #include "util/fd.h"
@@ -421,11 +422,18 @@ void pins_job_ended(Job *job, Checkout *checkout, const Oid *commit) {
         pin->fresh = false;
 }
 
+/* Of one that is complete: the others wait for their next try. */
 static bool has_moved(const Pin *pin) {
         CheckoutState state;
 
-        if (!pin->checkout)
+        if (!pin->checkout || pin->state != PIN_COMPLETE)
                 return false;
+        /* A repository that was gone for a while is another one now, and nobody polls the branch of
+         * this one. */
+        _cleanup_(checkout_unrefp) Checkout *now =
+                repo_find_checkout(pin->checkout->repo, pin->checkout->refspec);
+        if (now != pin->checkout)
+                return true;
         checkout_get_state(pin->checkout, &state);
         return !oid_equal(&state.commit, &pin->commit);
 }
@@ -446,6 +454,23 @@ void pins_retry(Pins *p) {
                         pin->due_usec = 0;
 }
 
+/* Who waits for it the longest, lest those that fail keep the others from their turn. */
+static Pin *next_due(Pins *p, uint64_t now) {
+        uint64_t next = USEC_INFINITY;
+        Pin *pin, *found = NULL;
+
+        TAILQ_FOREACH (pin, &p->list, entry) {
+                if (pin->state == PIN_FETCHING)
+                        continue;
+                uint64_t due = has_moved(pin) ? 0 : pin->due_usec;
+                if (due <= now && due < next) {
+                        next = due;
+                        found = pin;
+                }
+        }
+        return found;
+}
+
 void pins_tick(Pins *p, uint64_t now) {
         uint64_t trouble =
                 (uint64_t) (stat_get(STAT_STORE_CORRUPT) + stat_get(STAT_STORE_PINNED_LOST) + stat_get(STAT_STORE_FLUSHES));
@@ -454,15 +479,10 @@ void pins_tick(Pins *p, uint64_t now) {
         if (trouble != p->trouble)
                 pins_check(p);
         p->trouble = trouble;
-        TAILQ_FOREACH (pin, &p->list, entry) {
-                if (p->n_running >= MAX_RUNNING)
-                        return;
-                if (pin->state == PIN_FETCHING || (pin->due_usec > now && !has_moved(pin)))
-                        continue;
-                /* Too many jobs: at the next tick, or the one after. */
+        /* Too many jobs: at the next tick, or the one after. */
+        while (p->n_running < MAX_RUNNING && (pin = next_due(p, now)))
                 if (start_job(p, pin, /* background= */ true, NULL, NULL) < 0)
                         return;
-        }
 }
 
 /* --- what the bus asks --- */

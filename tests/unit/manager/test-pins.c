@@ -1,0 +1,225 @@
+#include <errno.h>
+#include <string.h>
+
+#include "lib/check-main.h"
+#include "lib/temp-dir.h"
+#include "manager/job.h"
+#include "manager/manager-private.h"
+#include "manager/pins.h"
+#include "tree/checkout.h"
+#include "tree/org.h"
+#include "tree/repo.h"
+#include "util/buf.h"
+#include "util/path.h"
+
+/* When a pin is tried, and what it keeps. Its jobs do nothing: they say what the test wants. Time
+ * is what the test tells: at NOW only those are due that do not wait, LATER all of them. */
+
+#define MIB (UINT64_C(1) << 20)
+#define NOW 0
+#define LATER (UINT64_MAX / 2)
+#define MAX_STARTED 16
+
+static TempDir dir;
+static Manager manager;
+static Org *org;
+static Repo *repo;
+static struct {
+        uint32_t id;
+        char path[32];
+} started[MAX_STARTED];
+static unsigned n_started;
+
+int __wrap_manager_start_pin_job(
+        Manager *m, const char *path, bool background, uint32_t *ret_job, Failure *ret_failure);
+int __wrap_manager_cancel_job(Manager *m, uint32_t id);
+
+int __wrap_manager_start_pin_job(
+        Manager *m, const char *path, bool background, uint32_t *ret_job, Failure *ret_failure) {
+        ck_assert_uint_lt(n_started, MAX_STARTED);
+        started[n_started].id = *ret_job = ++m->next_job_id;
+        ck_assert_uint_lt(strlen(path), sizeof(started->path));
+        memcpy(started[n_started++].path, path, strlen(path) + 1);
+        return 0;
+}
+
+int __wrap_manager_cancel_job(Manager *m, uint32_t id) {
+        return -ENOENT;
+}
+
+static void source_free(Source *source) {
+        free(source);
+}
+
+static Repo *add_repo(void) {
+        static const SourceOps nothing = {.free = source_free};
+        Source *source = calloc(1, sizeof(*source));
+        Repo *r;
+
+        ck_assert_ptr_nonnull(source);
+        source->ops = &nothing;
+        source->ref = REF_INIT;
+        ck_assert_int_ge(owner_add_repo(&org->root, "r", source, &r), 0);
+        source_unref(source);
+        return r;
+}
+
+static void set_up(void) {
+        static const ForgeContext context;
+        _cleanup_(org_config_freep) OrgConfig *oc = NULL;
+        _cleanup_free_ char *documents = NULL, *cache = NULL;
+        StoreConfig sc = {.disk_limit = 16 * MIB, .memory_limit = MIB};
+        Failure failure;
+
+        ck_assert_int_eq(object_library_init(), 0);
+        temp_dir_init(&dir);
+        cache = path_join(dir.path, "cache", NULL);
+        sc.directory = cache;
+        n_started = 0;
+        manager = (Manager){.config_home = dir.path};
+        TAILQ_INIT(&manager.jobs);
+        documents = path_join(dir.path, "documents", NULL);
+        ck_assert_int_eq(documents_open(documents, MIB, &manager.documents), 0);
+        ck_assert_int_eq(store_open(&sc, &manager.store), 0);
+        ck_assert_int_eq(pool_new(1, &manager.pool), 0);
+        ck_assert_int_eq(org_config_new("o", ORG_LOCAL, dir.path, &oc), 0);
+        ck_assert_int_eq(org_new(oc, &context, &org, &failure), 0);
+        repo = add_repo();
+}
+
+/* All that was published is in the store and in the document. */
+static void drain(void) {
+        manager.pool = pool_free(manager.pool);
+}
+
+static void tear_down(void) {
+        drain();
+        pins_free(manager.pins);
+        repo_unref(repo);
+        org_close(org);
+        org_unref(org);
+        store_close(manager.store);
+        documents_close(manager.documents);
+        temp_dir_done(&dir);
+        object_library_done();
+}
+
+static void load(const char *list) {
+        temp_dir_write(&dir, "pins", list, strlen(list));
+        ck_assert_int_eq(pins_new(&manager, &manager.pins), 0);
+}
+
+static Checkout *add_checkout(uint8_t commit) {
+        const CheckoutState state = {.commit = {.id = {commit}}};
+        Checkout *c;
+
+        ck_assert_int_eq(checkout_new(repo, "", "refs/heads/main", true, &state, &c), 0);
+        Checkout *kept = repo_add_checkout(repo, c);
+        checkout_unref(c);
+        return kept;
+}
+
+static void move(Checkout *c, uint8_t commit) {
+        MUTEX_GUARD(&c->lock);
+        c->commit = (Oid){.id = {commit}};
+}
+
+static Job job_of(const char *path) {
+        static const JobOps ops = {.kind = "pin"};
+        Job job = {.ops = &ops, .manager = &manager};
+
+        for (unsigned i = 0; i < n_started; i++)
+                if (strcmp(started[i].path, path) == 0)
+                        job.id = started[i].id;
+        ck_assert_uint_ne(job.id, 0);
+        mutex_init(&job.lock, LOCK_RANK_JOB);
+        return job;
+}
+
+static void end(const char *path, int result, Checkout *c) {
+        Job job = job_of(path);
+        CheckoutState state = {0};
+
+        job.state = result < 0 ? JOB_FAILED : JOB_DONE;
+        job.result = result;
+        if (c)
+                checkout_get_state(c, &state);
+        pins_job_ended(&job, c, &state.commit);
+        mutex_destroy(&job.lock);
+}
+
+static void assert_started(unsigned n, const char *last) {
+        ck_assert_uint_eq(n_started, n);
+        ck_assert_str_eq(started[n - 1].path, last);
+}
+
+START_TEST(a_failure_after_a_move_is_not_tried_at_once) {
+        _cleanup_(checkout_unrefp) Checkout *c = add_checkout(1);
+
+        load("o/r\n");
+        pins_tick(manager.pins, NOW);
+        assert_started(1, "o/r");
+        end("o/r", 0, c);
+        pins_tick(manager.pins, NOW);
+        ck_assert_uint_eq(n_started, 1);
+        move(c, 2);
+        pins_tick(manager.pins, NOW);
+        assert_started(2, "o/r");
+        end("o/r", -EHOSTDOWN, c);
+        pins_tick(manager.pins, NOW);
+        ck_assert_uint_eq(n_started, 2);
+        pins_tick(manager.pins, LATER);
+        assert_started(3, "o/r");
+}
+END_TEST
+
+START_TEST(who_waits_longest_is_next) {
+        load("o/a\no/b\no/c\n");
+        pins_tick(manager.pins, NOW);
+        assert_started(2, "o/b");
+        end("o/a", -EHOSTDOWN, NULL);
+        end("o/b", -EHOSTDOWN, NULL);
+        pins_tick(manager.pins, LATER);
+        ck_assert_uint_eq(n_started, 4);
+        ck_assert_str_eq(started[2].path, "o/c");
+        ck_assert_str_eq(started[3].path, "o/a");
+}
+END_TEST
+
+/* A repository that was gone for a while is another one, whose branch moves on without the old one.
+ */
+START_TEST(who_lost_its_repository_asks_again) {
+        _cleanup_(checkout_unrefp) Checkout *c = add_checkout(1);
+
+        load("o/r\n");
+        pins_tick(manager.pins, NOW);
+        end("o/r", 0, c);
+        pins_tick(manager.pins, NOW);
+        ck_assert_uint_eq(n_started, 1);
+        atomic_store(&repo->doubtful, true);
+        owner_forget_repo(&org->root, "r");
+        pins_tick(manager.pins, NOW);
+        assert_started(2, "o/r");
+        end("o/r", -ENOENT, NULL);
+        pins_tick(manager.pins, NOW);
+        ck_assert_uint_eq(n_started, 2);
+
+        repo_unref(repo);
+        repo = add_repo();
+        _cleanup_(checkout_unrefp) Checkout *again = add_checkout(1);
+        pins_tick(manager.pins, LATER);
+        assert_started(3, "o/r");
+        end("o/r", 0, again);
+        pins_tick(manager.pins, NOW);
+        ck_assert_uint_eq(n_started, 3);
+}
+END_TEST
+
+static void add_tests(TCase *tc) {
+        tcase_add_checked_fixture(tc, set_up, tear_down);
+        tcase_add_test(tc, a_failure_after_a_move_is_not_tried_at_once);
+        tcase_add_test(tc, who_waits_longest_is_next);
+        tcase_add_test(tc, who_lost_its_repository_asks_again);
+}
+
+CHECK_MAIN("pins", add_tests)
