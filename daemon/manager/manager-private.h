@@ -63,6 +63,8 @@ struct Manager {
         atomic_bool poll_queued; /* poll_task is on the pool */
         Task trim_task;          /* gives memory back to the system */
         atomic_bool trim_queued; /* trim_task is on the pool */
+        Task room_task;          /* evicts what is over a lowered limit */
+        atomic_uint room_wanted; /* how often since it was last done; 0: it is not on the pool */
         size_t heap_free;        /* bytes, and given back; trim_task only */
         ManagerObserver observer;
 };

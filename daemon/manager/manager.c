@@ -418,6 +418,17 @@ static void trim_run(Task *task) {
         atomic_store(&m->trim_queued, false);
 }
 
+/* What is evicted may have to be read and hashed first. */
+static void room_run(Task *task) {
+        Manager *m = container_of(task, Manager, room_task);
+        unsigned n;
+
+        do {
+                n = atomic_load(&m->room_wanted);
+                store_make_room(m->store);
+        } while (atomic_fetch_sub(&m->room_wanted, n) != n);
+}
+
 /* What could not be reached may be there now, and connections that were open may lead nowhere. */
 static void look_at_network(Manager *m) {
         uint64_t slept;
@@ -479,6 +490,7 @@ int manager_new(sd_event *event, const ManagerOptions *options, Manager **ret) {
         alloc->library_task.run = start_library;
         alloc->poll_task.run = poll_run;
         alloc->trim_task.run = trim_run;
+        alloc->room_task.run = room_run;
         _cleanup_(manager_freep) Manager *m = alloc;
 
         int r = load_config(m, options);
@@ -607,6 +619,8 @@ int manager_reload(Manager *m, Failure *ret_failure) {
         ns_set_config(m->ns, &nsc);
         const StoreConfig sc = store_config(c);
         store_set_limits(m->store, &sc);
+        if (atomic_fetch_add(&m->room_wanted, 1) == 0)
+                pool_submit(m->pool, &m->room_task, TASK_BACKGROUND);
         r = manager_reload_orgs(m);
         pins_reload(m->pins);
         log_info("Configuration reloaded");

@@ -416,6 +416,11 @@ int disk_tier_flush(DiskTier *tier) {
 void disk_tier_set_limits(DiskTier *tier, const StoreConfig *config) {
         mutex_lock(&tier->lock);
         apply_limits(tier, config);
+        mutex_unlock(&tier->lock);
+}
+
+void disk_tier_make_room(DiskTier *tier) {
+        mutex_lock(&tier->lock);
         bool over = atomic_load(&tier->bytes) > tier->limit;
         mutex_unlock(&tier->lock);
 

@@ -56,7 +56,9 @@ int disk_tier_verify_step(DiskTier *tier, StoreVerification *v);
 void disk_tier_forget(DiskTier *tier, StoreKind kind, const Oid *oid);
 /* 0, or the first errno where a file could not be removed. */
 int disk_tier_flush(DiskTier *tier);
+/* As store_set_limits() and store_make_room(). */
 void disk_tier_set_limits(DiskTier *tier, const StoreConfig *config);
+void disk_tier_make_room(DiskTier *tier);
 /* As store_set_pinned(). */
 int disk_tier_set_pinned(DiskTier *tier, Pinned *pinned);
 void disk_tier_usage(DiskTier *tier, StoreUsage *ret);

@@ -341,6 +341,11 @@ void store_set_limits(Store *store, const StoreConfig *config) {
                 disk_tier_set_limits(store->disk, config);
 }
 
+void store_make_room(Store *store) {
+        if (store->disk)
+                disk_tier_make_room(store->disk);
+}
+
 bool object_ref_is_torn(const ObjectRef *ref) {
         const StoreOwner *owner = ref->owner;
         return owner && owner->is_torn && owner->is_torn(owner);

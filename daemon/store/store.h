@@ -147,7 +147,10 @@ typedef struct StoreUsage {
         int disk_error; /* negative errno where the disk did not take the last object; or 0 */
 } StoreUsage;
 void store_usage(Store *store, StoreUsage *ret);
+/* For what is added from now on; does not wait for the disk. */
 void store_set_limits(Store *store, const StoreConfig *config);
+/* Evicts what is over the limit on disk, which may read and hash what is pinned: workers only. */
+void store_make_room(Store *store);
 
 /* True where the disk failed under the bytes and some of them may have been read as zeros: asked
  * after use, by whom that matters to. The object is not here any more then. */

@@ -176,6 +176,7 @@ START_TEST(a_lowered_limit_holds_for_what_is_pinned) {
         config.disk_limit = 4 * MIB;
         ck_assert_uint_gt(N_PINNED * SIZE, config.disk_limit);
         store_set_limits(store, &config);
+        store_make_room(store);
         ck_assert_uint_le(scratch_usage(directory), config.disk_limit);
 
         int64_t refused = stat_get(STAT_STORE_DISK_REFUSED);
