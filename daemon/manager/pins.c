@@ -403,7 +403,11 @@ void pins_job_ended(Job *job, Checkout *checkout, const Oid *commit) {
         Pin *pin = find_job_locked(p, job);
         if (pin) {
                 pin->job = 0;
-                pin->told = pin->told || info.result >= 0;
+                /* What is not there needs nothing. */
+                if (!pin->told && (info.result >= 0 || is_final(info.result))) {
+                        pin->told = true;
+                        publish_locked(p);
+                }
         }
         mutex_unlock(&p->lock);
         p->n_running--;

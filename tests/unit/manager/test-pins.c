@@ -1,3 +1,4 @@
+#include <endian.h>
 #include <errno.h>
 #include <string.h>
 
@@ -148,6 +149,18 @@ static void end(const char *path, int result, Checkout *c) {
         mutex_destroy(&job.lock);
 }
 
+static int list(const char *path, uint8_t object, uint64_t bytes) {
+        Job job = job_of(path);
+        _cleanup_pinned_ Pinned objects = {0};
+        Failure failure;
+
+        ck_assert_int_eq(pinned_add(&objects, &(Oid){.id = {object}}), 0);
+        pinned_seal(&objects);
+        int r = pins_job_listed(&job, &objects, bytes, &failure);
+        mutex_destroy(&job.lock);
+        return r;
+}
+
 static void assert_started(unsigned n, const char *last) {
         ck_assert_uint_eq(n_started, n);
         ck_assert_str_eq(started[n - 1].path, last);
@@ -215,11 +228,63 @@ START_TEST(who_lost_its_repository_asks_again) {
 }
 END_TEST
 
+static void assert_kept(uint8_t first, uint8_t last) {
+        _cleanup_buf_ Buf kept = {0};
+        Pinned all;
+
+        drain();
+        ck_assert_int_eq(documents_get(manager.documents, "pinned", &kept), 1);
+        all = (Pinned){.keys = (uint64_t *) (void *) kept.data, .n = kept.len / sizeof(uint64_t)};
+        for (unsigned i = 0; i < 10; i++)
+                ck_assert(pinned_has(&all, &(Oid){.id = {i}}) == (i >= first && i <= last));
+}
+
+/* What the last process kept. */
+static void keep(uint8_t object) {
+        const uint64_t key = htole64(object);
+
+        ck_assert_int_eq(documents_put(manager.documents, "pinned", &key, sizeof(key)), 0);
+}
+
+START_TEST(what_was_kept_stays_until_each_has_told) {
+        keep(1);
+        load("o/a\no/b\n");
+        pins_tick(manager.pins, NOW);
+        ck_assert_int_eq(list("o/a", 2, MIB), 0);
+        end("o/b", -EHOSTDOWN, NULL);
+        assert_kept(1, 2);
+}
+END_TEST
+
+/* Else it would be kept by each process for the next. */
+START_TEST(what_is_not_there_needs_nothing) {
+        keep(1);
+        load("o/a\no/b\n");
+        pins_tick(manager.pins, NOW);
+        ck_assert_int_eq(list("o/a", 2, MIB), 0);
+        end("o/b", -ENOENT, NULL);
+        assert_kept(2, 2);
+}
+END_TEST
+
+START_TEST(what_does_not_fit_keeps_nothing) {
+        load("o/a\no/b\n");
+        pins_tick(manager.pins, NOW);
+        ck_assert_int_eq(list("o/a", 1, 5 * MIB), 0);
+        ck_assert_int_eq(list("o/b", 2, 3 * MIB), 0);
+        ck_assert_int_eq(list("o/a", 1, 6 * MIB), -EFBIG);
+        assert_kept(2, 2);
+}
+END_TEST
+
 static void add_tests(TCase *tc) {
         tcase_add_checked_fixture(tc, set_up, tear_down);
         tcase_add_test(tc, a_failure_after_a_move_is_not_tried_at_once);
         tcase_add_test(tc, who_waits_longest_is_next);
         tcase_add_test(tc, who_lost_its_repository_asks_again);
+        tcase_add_test(tc, what_was_kept_stays_until_each_has_told);
+        tcase_add_test(tc, what_is_not_there_needs_nothing);
+        tcase_add_test(tc, what_does_not_fit_keeps_nothing);
 }
 
 CHECK_MAIN("pins", add_tests)
