@@ -243,7 +243,11 @@ static void on_early_refs(void *userdata) {
 static void take_for_granted(LookupOp *op) {
         const ForgeContext *context = op->forge->context;
         const char *url = op->lookup->found_at, *org = op->forge->org->url;
-        Secrets *secrets = strncmp(url, org, strlen(org)) == 0 ? op->forge->secrets : NULL;
+        size_t n = strlen(org);
+        while (n > 0 && org[n - 1] == '/')
+                n--;
+        bool below = strncmp(url, org, n) == 0 && url[n] == '/';
+        Secrets *secrets = below ? op->forge->secrets : NULL;
         const GitCapabilities nothing = {0};
         Failure failure = {0};
         Source *source = NULL;

@@ -82,14 +82,16 @@ static int judge_status(const GitExchange *x, const HttpResponse *response, Fail
 }
 
 /* False where a redirect led to another host and to something else than what was asked for, as the
- * sign-in page of a network does: what that refuses, the server has not refused. Who passes the
- * question on speaks for the host that was asked. */
+ * sign-in page of a network does, also one that has the question among its arguments: what that
+ * refuses, the server has not refused. Who passes the question on speaks for the host that was
+ * asked. */
 static bool is_about_question(const GitExchange *x) {
         const char *asked = x->advertisement ? ADVERTISEMENT_PATH : REQUEST_PATH;
         size_t len = strlen(x->effective_url), n = strlen(asked);
 
         return git_http_answered_by_origin(x) ||
-               (len >= n && strcmp(x->effective_url + len - n, asked) == 0);
+               (len >= n && !memchr(x->effective_url, '?', len - n) &&
+                strcmp(x->effective_url + len - n, asked) == 0);
 }
 
 static int judge(const GitExchange *x, const HttpResponse *response, Failure *f) {

@@ -248,7 +248,7 @@ static void keep_pinned_objects(Carry *carry, const PinnedSet *set) {
                 if (!good || carry_over(carry, &record) < 0)
                         stat_add(STAT_STORE_PINNED_LOST, 1);
                 else
-                        (void) segment_index_mark(&segment->index, i, MARK_DEAD, -1);
+                        disk_tier_moved(carry->tier, segment, i);
         }
 }
 

@@ -79,6 +79,11 @@ static bool find(DiskTier *tier, StoreKind kind, const Oid *oid, uint64_t now, P
         return false;
 }
 
+void disk_tier_moved(DiskTier *tier, Segment *segment, uint32_t number) {
+        (void) atomic_fetch_add(&tier->catalog.n_removed, 1);
+        (void) segment_index_mark(&segment->index, number, MARK_DEAD, -1);
+}
+
 int disk_record_verify(const Segment *segment, const SegmentRecord *record) {
         Oid actual;
 

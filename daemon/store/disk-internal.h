@@ -62,6 +62,9 @@ int disk_tier_publish(
 void disk_tier_retire_active(DiskTier *tier);
 
 /* disk-find.c */
+/* A record of a sealed segment is in another segment by now: who did not find it there just before
+ * looks again. */
+void disk_tier_moved(DiskTier *tier, Segment *segment, uint32_t number);
 /* 1 if the bytes are what the record says, 0 if they are damaged, -ENOMEM. */
 int disk_record_verify(const Segment *segment, const SegmentRecord *record);
 /* Seals a segment nobody writes to any more, and lets the catalog find its records in the place of

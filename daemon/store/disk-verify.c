@@ -59,7 +59,7 @@ static int move_record(DiskTier *tier, Segment *segment, uint32_t number) {
                 return r;
         r = disk_tier_copy_record(tier, segment, &record, &to);
         if (r >= 0)
-                (void) segment_index_mark(&segment->index, number, MARK_DEAD, -1);
+                disk_tier_moved(tier, segment, number);
         return r;
 }
 

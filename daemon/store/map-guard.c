@@ -44,7 +44,9 @@ static MapGuard *find_guard(uintptr_t address) {
                 for (size_t i = 0; i < CHUNK_GUARDS; i++) {
                         MapGuard *guard = &chunk->guards[i];
                         uintptr_t start = atomic_load(&guard->start);
-                        if (start != 0 && address >= start && address < atomic_load(&guard->end))
+                        /* It may be taken for another mapping in between. */
+                        if (start != 0 && address >= start && address < atomic_load(&guard->end) &&
+                            atomic_load(&guard->start) == start)
                                 return guard;
                 }
         return NULL;

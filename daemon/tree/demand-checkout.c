@@ -35,6 +35,7 @@ typedef struct CheckoutOperation {
         Timer patience;       /* not of a refresh */
         atomic_bool answered; /* the server says what the ref is: it is worth waiting for */
         atomic_bool recalled; /* what is remembered was shown */
+        atomic_bool denied;   /* the server says that there is no such ref */
         int result;           /* what to land with in the end, unless that was shown */
         Failure failure;
         Namespace *ns;
@@ -104,14 +105,21 @@ static void remember(CheckoutOperation *op, int result) {
         remember_ref(op->ns, op->repo, op->refspec, &ref);
 }
 
-/* Ends the waiting by what is remembered, if anything is. Takes the reference of `patience`. */
+/* Ends the waiting by what is remembered, if anything is. Takes a reference. */
 static void recall(CheckoutOperation *op);
 
-/* The name does not exist: nobody was shown that it does. */
+/* The name does not exist, though what is remembered of it may have been shown. */
 static void deny(CheckoutOperation *op) {
+        _cleanup_(checkout_unrefp) Checkout *c =
+                op->checkout ? checkout_ref(op->checkout)
+                             : repo_find_checkout(op->repo, op->refspec);
+
+        atomic_store(&op->denied, true);
         remember_negative(op);
-        if (op->checkout)
-                repo_remove_checkout(op->repo, op->checkout);
+        if (c)
+                repo_remove_checkout(op->repo, c);
+        if (atomic_load(&op->recalled))
+                ns_ref_changed(op->ns, op->repo, op->refspec);
 }
 
 static void operation_end(CheckoutOperation *op, int result, const Failure *failure) {
@@ -127,18 +135,23 @@ static void operation_end(CheckoutOperation *op, int result, const Failure *fail
                  * and until then the last known commit is served. */
                 checkout_set_checked(op->checkout, now_usec());
         }
-        if (result == -ENOENT && !op->early && look_up && !atomic_load(&op->recalled))
+        if (result == -ENOENT && !op->early && look_up)
                 deny(op);
         ns_report(ns, op->repo->org, result, failure);
         if (unanswered) {
                 op->result = result;
                 op->failure = *failure;
-        } else if (!op->early) /* else it has landed, and there may be another one of that name */
+        } else if (!op->early && !atomic_load(&op->recalled))
+                /* Else it has landed, and there may be another one of that name. */
                 flight_land(ns->flights, &op->key, op->stale_ok ? 0 : result, failure);
         remember(op, result);
         if (result >= 0 && !op->checkout)
                 follow_recalled(op);
-        if (disarmed && unanswered)
+        /* The server may have been worth waiting for, and failed after all. */
+        if (unanswered && !disarmed && atomic_load(&op->answered) && !atomic_load(&op->recalled)) {
+                ref_get(&op->ref);
+                recall(op);
+        } else if (disarmed && unanswered)
                 recall(op);
         else if (disarmed)
                 operation_unref(op);
@@ -187,6 +200,9 @@ static void show_remembered(CheckoutOperation *op) {
         stat_add(STAT_RECALLED, 1);
         atomic_store(&op->recalled, true);
         flight_land(ns->flights, &op->key, 0, NULL);
+        /* The server said so meanwhile. Either of us sees what the other one did. */
+        if (atomic_load(&op->denied))
+                deny(op);
 }
 
 static void recall(CheckoutOperation *op) {

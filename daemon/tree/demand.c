@@ -221,6 +221,18 @@ static void tell_name(const char *name, void *userdata) {
                 ns_entry_changed(tell->ns, tell->id, shown);
 }
 
+void ns_ref_changed(Namespace *ns, Repo *repo, const char *refspec) {
+        _cleanup_free_ char *name = NULL;
+        Node *node = owner_node(ns, repo->owner);
+        TellName tell = {.ns = ns, .id = node ? node->id : 0};
+
+        if (asprintf(&name, "%s@%s", repo->name, refspec) < 0)
+                name = NULL; /* the kernel is not told: it asks again when it has forgotten */
+        else
+                tell_name(name, &tell);
+        node_table_put(ns->nodes, node);
+}
+
 void ns_drop_negatives(Namespace *ns, Owner *owner, bool only_listed) {
         Node *node = owner_node(ns, owner);
         TellName tell = {.ns = ns, .id = node ? node->id : 0};

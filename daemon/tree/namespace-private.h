@@ -81,6 +81,8 @@ void ns_report_listing(Namespace *ns, Owner *owner, int result, const Failure *f
 void ns_owner_changed(Namespace *ns, Owner *owner);
 /* This name in it is not what it was: likewise. */
 void ns_name_changed(Namespace *ns, Owner *owner, const char *name);
+/* The same of a ref that the repository was shown at. */
+void ns_ref_changed(Namespace *ns, Repo *repo, const char *refspec);
 NsObserver ns_observer(Namespace *ns);
 void ns_entry_changed(Namespace *ns, uint64_t parent, const char *name);
 void ns_inode_changed(Namespace *ns, uint64_t id);

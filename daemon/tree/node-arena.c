@@ -127,6 +127,8 @@ static int set_up(NodeArena *a) {
         a->taken = calloc(a->n_pages / 64, sizeof(*a->taken));
         if (!a->taken)
                 return -ENOMEM;
+        /* A core dump would hold gigabytes of holes. Where this fails it does. */
+        (void) madvise(a->base, (size_t) a->n_pages * PAGE_BYTES, MADV_DONTDUMP);
         atomic_init(&a->taken[0], 1);
         return 0;
 }

@@ -209,7 +209,7 @@ def another_network_is_noticed(t):
     between.kill()
     for n in range(4):
         assert fails(t, os.stat, t.at(f"o/r@v{n}")) == errno.EHOSTDOWN
-    assert t.stats()["breaker-open"] == 1
+    assert t.stats()["breaker-open"] >= 1
     between.start()
     subprocess.run(["ip", "address", "add", "127.7.7.7/32", "dev", "lo"], check=True)
     harness.wait_until(lambda: t.stats()["network-changes"] > before, "the address is noticed")

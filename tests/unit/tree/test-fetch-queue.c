@@ -184,12 +184,12 @@ END_TEST
 
 /* Files far smaller than was guessed do not make those that follow seem far. */
 START_TEST(what_follows_a_small_file_is_soon) {
-        const BlobWant first = blob(0, 0), last = blob(99, 0);
+        const BlobWant first = blob(0, 0), last = blob(9, 0);
         FetchQueue q;
 
         fetch_queue_init(&q);
-        add(&q, LANE_READAHEAD, 0, 100, SIZE_UNKNOWN);
-        FetchBatch *b = expect(&q, LANE_READAHEAD, 100);
+        add(&q, LANE_READAHEAD, 0, 10, SIZE_UNKNOWN);
+        FetchBatch *b = expect(&q, LANE_READAHEAD, 10);
         fetch_queue_count_locked(&q, b, &first.oid, 1);
         b->first_usec -= 2 * USEC_PER_MSEC;
         ck_assert(fetch_queue_is_soon_locked(fetch_queue_find_locked(&q, &last.oid), FAR_RTT));
