@@ -38,8 +38,12 @@ static int mount_unless_kept(const char *path) {
         unsigned connection;
         Failure failure = {0};
 
-        if (service_keeps_mount() && mount_connection(path, &connection) >= 0)
-                return 0;
+        int r = service_keeps_mount();
+        if (r != 0 && mount_connection(path, &connection) >= 0) {
+                if (r < 0) /* it may be served again in a moment: to be tried again */
+                        log_error("Cannot ask for what is kept: %s", strerrordesc_np(-r));
+                return MIN(r, 0);
+        }
         fd_store_clear();
         _cleanup_close_ int fd = mount_open(path, &failure);
         if (fd < 0) {
@@ -56,7 +60,11 @@ static int unmount_unless_kept(const char *path) {
 
         if (!service_has_stopped() || mount_connection(path, &connection) < 0)
                 return 0;
-        int r = mount_remove(path, connection);
+        /* The daemon is gone. Whoever waits for it, its heralds among them, ends with this. */
+        int r = mount_abort(path, connection);
+        if (r < 0)
+                log_debug("Cannot abort the connection: %s", strerrordesc_np(-r));
+        r = mount_remove(path, connection);
         if (r < 0)
                 log_error("Cannot unmount \"%s\": %s", path, strerrordesc_np(-r));
         return r;

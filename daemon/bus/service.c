@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <limits.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,6 +17,9 @@
 
 #define SYSTEMD "org.freedesktop.systemd1"
 #define TIMEOUT_USEC (2 * USEC_PER_SEC)
+/* A manager that executes itself again cannot be asked for a moment. */
+#define TRIES 30
+#define PAUSE_MSEC 100
 
 static int connect_to_manager(sd_bus **ret) {
         _cleanup_free_ char *socket = NULL;
@@ -91,7 +95,7 @@ static int job_of(sd_bus *bus, const char *unit, char **ret_type) {
 }
 
 /* 0 or a negative errno; *ret_job is NULL where there is none. */
-static int ask(unsigned *ret_n_kept, char **ret_job) {
+static int ask_once(unsigned *ret_n_kept, char **ret_job) {
         _cleanup_(sd_bus_close_unrefp) sd_bus *bus = NULL;
         _cleanup_free_ char *unit = NULL;
         int n = 0;
@@ -111,6 +115,18 @@ static int ask(unsigned *ret_n_kept, char **ret_job) {
         return 0;
 }
 
+/* What depends on the answer cannot be undone: who was started by a service manager insists. */
+static int ask(unsigned *ret_n_kept, char **ret_job) {
+        bool service = getenv("INVOCATION_ID"); // NOLINT(concurrency-mt-unsafe): nobody sets it
+        int r = ask_once(ret_n_kept, ret_job);
+
+        for (unsigned i = 1; r < 0 && service && i < TRIES; i++) {
+                (void) poll(NULL, 0, PAUSE_MSEC);
+                r = ask_once(ret_n_kept, ret_job);
+        }
+        return r;
+}
+
 bool service_restarts(void) {
         _cleanup_free_ char *job = NULL;
         unsigned n;
@@ -118,13 +134,14 @@ bool service_restarts(void) {
         return ask(&n, &job) >= 0 && n > 0 && job && strcmp(job, "restart") == 0;
 }
 
-bool service_keeps_mount(void) {
+int service_keeps_mount(void) {
         _cleanup_free_ char *job = NULL;
         unsigned n;
 
+        int r = ask(&n, &job);
         /* The connection alone, or all three of MountFds. A connection that has ended is dropped by
          * the manager, which leaves two. */
-        return ask(&n, &job) >= 0 && (n == 1 || n == 3);
+        return r < 0 ? r : n == 1 || n == 3;
 }
 
 bool service_has_stopped(void) {
@@ -133,8 +150,8 @@ bool service_has_stopped(void) {
         unsigned n;
 
         int r = ask(&n, &job);
-        if (r < 0 || job)
-                return r < 0 || strcmp(job, "stop") == 0;
+        if (r >= 0 && job)
+                return strcmp(job, "stop") == 0;
         /* Ended by itself: after a failure it is started again. */
         return result && strcmp(result, "success") == 0;
 }

@@ -9,7 +9,8 @@ bool service_restarts(void);
 
 /* For who mounts before the daemon starts and unmounts when it has ended (gitfs-mount.c). */
 
-/* True when what is kept includes a connection: it was mounted, and may be served already. */
-bool service_keeps_mount(void);
+/* 1 when what is kept includes a connection: it was mounted, and may be served already; 0; < 0
+ * where nobody knows. */
+int service_keeps_mount(void);
 /* True when the service ends and nothing starts it again. */
 bool service_has_stopped(void);

@@ -136,6 +136,9 @@ static int add_options(const SshUrl *url, bool v2, char **argv, size_t *n) {
         char port[16];
 
         int r = add(argv, n, "-oBatchMode=yes");
+        /* A master of ours could not make its socket where the service may not write. */
+        if (r >= 0)
+                r = add(argv, n, "-oControlMaster=no");
         if (r >= 0 && v2)
                 r = add(argv, n, "-oSendEnv=GIT_PROTOCOL");
         if (r >= 0 && url->port > 0) {

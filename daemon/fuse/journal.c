@@ -336,8 +336,10 @@ void journal_give(Journal *j, JournalSlot *slot) {
 static void collect(Journal *j, JournalSlot *slot, JournalSlot **list, size_t *n) {
         uint32_t size = journal_slot_size(slot);
 
-        if (size == 0)
+        if (size == 0) {
+                journal_slot_clear(slot); /* it may have been cleared by half */
                 return;
+        }
         if (size >= sizeof(struct fuse_in_header) && size <= capacity(j, slot)) {
                 list[(*n)++] = slot;
                 return;

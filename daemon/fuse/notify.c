@@ -182,7 +182,9 @@ static void send_known(uint64_t id, uint64_t parent, const char *name, void *use
         send_inode(n, id);
 }
 
-static void send_everything(Notifier *n) {
+typedef void (*SendName)(Notifier *n, uint64_t parent, const char *name);
+
+static void send_root_names(Notifier *n, SendName send) {
         const NsCall call = {.flags = NS_MAY_BLOCK};
         _cleanup_buf_ Buf names = {0};
 
@@ -193,10 +195,14 @@ static void send_everything(Notifier *n) {
                 const char *name = (const char *) names.data + at;
                 at += strlen(name) + 1;
                 if (strcmp(name, ".") != 0 && strcmp(name, "..") != 0)
-                        send_entry(n, NS_ROOT_ID, name);
+                        send(n, NS_ROOT_ID, name);
         }
+}
+
+static void send_everything(Notifier *n) {
+        send_root_names(n, send_entry);
         send_inode(n, NS_ROOT_ID);
-        r = ns_each_known(n->ns, NULL, send_known, n);
+        int r = ns_each_known(n->ns, NULL, send_known, n);
         if (r < 0)
                 log_debug("Not everything was invalidated: %s", strerrordesc_np(-r));
 }
@@ -218,6 +224,8 @@ static void recheck_known(uint64_t id, uint64_t parent, const char *name, void *
 }
 
 static void send_recheck(Notifier *n) {
+        /* Also of orgs that came in between: the kernel may know that there are none. */
+        send_root_names(n, send_expired);
         int r = ns_each_known(n->ns, NULL, recheck_known, n);
         if (r < 0)
                 log_warning(

@@ -531,9 +531,10 @@ Manager *manager_free(Manager *m) {
         m->tick_source = sd_event_source_disable_unref(m->tick_source);
         m->network = network_watch_free(m->network);
         if (m->left) {
-                /* First: what fails from here on fails for nobody. */
-                mount_session_leave(m->session);
+                /* First: what fails from here on fails for nobody, and what the kernel was not told
+                 * by then a successor tells it. */
                 ns_keep_nodes(m->ns);
+                mount_session_leave(m->session);
         }
         if (m->ns) {
                 ns_set_org_observer(m->ns, NULL);

@@ -178,14 +178,19 @@ static void root_changed(Namespace *ns, const char *name) {
         ns_inode_changed(ns, NS_ROOT_ID);
 }
 
-static uint64_t unused_generation(Namespace *ns, const char *name) {
+/* Nodes of a predecessor are taken over by the same org, and that is one with the same
+ * configuration: another server's repositories of those names are others. */
+static uint64_t unused_generation(Namespace *ns, const OrgConfig *config) {
+        _cleanup_buf_ Buf text = {0};
         NodeSpec spec = {
                 .kind = NODE_ORG,
                 .parent = node_table_root(ns->nodes),
-                .name = name,
-                .name_len = strlen(name),
+                .name = config->name,
+                .name_len = strlen(config->name),
         };
 
+        if (org_config_format(config, &text) >= 0) /* else another one: what is recovered stays */
+                spec.generation = hash_bytes_stable(text.data, text.len, 0);
         for (;; spec.generation++) {
                 Node *node = node_table_find(ns->nodes, &spec);
                 bool recovered = node && !node_is_attached(node);
@@ -196,7 +201,7 @@ static uint64_t unused_generation(Namespace *ns, const char *name) {
 }
 
 int ns_show_org(Namespace *ns, Org *org) {
-        org->generation = unused_generation(ns, org->config->name);
+        org->generation = unused_generation(ns, org->config);
         int r = insert_org(ns, org);
         if (r < 0)
                 return r;

@@ -273,6 +273,14 @@ static int find_tree(const Readdir *rd, Shown *ret) {
                         ret->tree = past->trees[i];
                         return 0;
                 }
+        /* Past trees are not handed to a successor; the one before this is. */
+        const NodeDir *dir = node_dir(rd->dir);
+        const Oid *before =
+                &dir->shown[!atomic_load_explicit(&dir->current, memory_order_relaxed)].tree;
+        if (!oid_is_none(before) && tree_tag(before) == tag) {
+                ret->tree = *before;
+                return 0;
+        }
         if (tag == 0) { /* it was empty when the listing began: it ends there */
                 ret->tree = (Oid){0};
                 return 0;

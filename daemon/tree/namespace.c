@@ -97,7 +97,9 @@ typedef struct Told {
 static void told(void *userdata) {
         Told *told = userdata;
 
-        node_told(told->root, told->move);
+        /* Where the process ends for a successor, what was queued was dropped. */
+        if (!node_table_is_kept(told->ns->nodes))
+                node_told(told->root, told->move);
         node_table_put(told->ns->nodes, told->root);
         free(told);
 }

@@ -30,7 +30,7 @@ typedef struct Shard {
 struct NodeTable {
         NodeArena *arena;
         Node *root; /* a reference */
-        bool keep;
+        atomic_bool keep;
         Shard shards[N_SHARDS];
 };
 
@@ -226,7 +226,11 @@ int node_table_fd(const NodeTable *t) {
 }
 
 void node_table_keep(NodeTable *t) {
-        t->keep = true;
+        atomic_store(&t->keep, true);
+}
+
+bool node_table_is_kept(const NodeTable *t) {
+        return atomic_load(&t->keep);
 }
 
 size_t node_table_size(NodeTable *t) {

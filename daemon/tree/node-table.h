@@ -23,6 +23,7 @@ int node_table_recover(int fd, NodeTable **ret);
 int node_table_fd(const NodeTable *t);
 /* From now on node_table_free() leaves all as it is, for a successor. */
 void node_table_keep(NodeTable *t);
+bool node_table_is_kept(const NodeTable *t);
 size_t node_table_size(NodeTable *t);
 /* Drops what the kernel still holds (it is gone), then frees. All our own references must be gone.
  */

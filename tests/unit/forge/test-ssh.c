@@ -35,15 +35,19 @@ START_TEST(what_is_run) {
                 &plain,
                 "ssh://git@host:2222/srv/r",
                 true,
-                "ssh|-oBatchMode=yes|-oSendEnv=GIT_PROTOCOL|-p2222|git@host|"
+                "ssh|-oBatchMode=yes|-oControlMaster=no|-oSendEnv=GIT_PROTOCOL|-p2222|git@host|"
                 "git-upload-pack '/srv/r'|");
         assert_argv(
-                &plain, "ssh://[::1]/r", false, "ssh|-oBatchMode=yes|::1|git-upload-pack '/r'|");
+                &plain,
+                "ssh://[::1]/r",
+                false,
+                "ssh|-oBatchMode=yes|-oControlMaster=no|::1|git-upload-pack '/r'|");
         assert_argv(
                 &shell,
                 "host:r",
                 false,
-                "/bin/sh|-c|ssh -v -i 'a key' \"$@\"|ssh -v -i 'a key'|-oBatchMode=yes|host|"
+                "/bin/sh|-c|ssh -v -i 'a key' \"$@\"|ssh -v -i 'a "
+                "key'|-oBatchMode=yes|-oControlMaster=no|host|"
                 "git-upload-pack 'r'|");
         assert_argv(&simple, "host:r", true, "wrap|host|git-upload-pack 'r'|");
         ck_assert_int_eq(ssh_url_parse("ssh://host:22/r", &u), 0);
