@@ -328,6 +328,10 @@ static int verify_document(const char *path, const Documents *d) {
         return lseek(fd, 0, SEEK_SET) < 0 ? -errno : read_document(fd, key, &content);
 }
 
+static bool is_damage(int r) {
+        return r == -ENODATA || r == -EIO || r == -ELOOP;
+}
+
 int documents_verify(Documents *d, uint64_t *ret_checked, uint64_t *ret_damaged) {
         DocumentFiles files = {0};
         uint64_t checked = 0, damaged = 0;
@@ -339,8 +343,9 @@ int documents_verify(Documents *d, uint64_t *ret_checked, uint64_t *ret_damaged)
                 int good = path ? verify_document(path, d) : -ENOMEM;
                 if (good == -ENOMEM)
                         r = good;
-                if (good == -ENOMEM || good == -ENOENT)
-                        continue; /* the latter was replaced or removed meanwhile */
+                /* Gone meanwhile, or nobody can tell now, as without descriptors. */
+                if (good < 0 && !is_damage(good))
+                        continue;
                 checked++;
                 if (good < 0) {
                         damaged++;
@@ -415,6 +420,14 @@ int documents_put(Documents *d, const char *key, const void *data, size_t len) {
         if (r < 0)
                 (void) atomic_fetch_sub(&d->total, space);
         return r;
+}
+
+void documents_touch(Documents *d, const char *key) {
+        _cleanup_free_ char *path = document_path(d, key);
+
+        if (path)
+                /* Or it is as old as it is. */
+                (void) utimensat(AT_FDCWD, path, NULL, AT_SYMLINK_NOFOLLOW);
 }
 
 void documents_remove(Documents *d, const char *key) {

@@ -10,7 +10,7 @@
 /* Small documents kept by key across restarts: the listings of forges, what a server was found to
  * be able to do. One file each in a directory of the cache, replaced as a whole; safe to delete at
  * any time, also while running. What is damaged, or belongs to another key, is not there. Least
- * recently written ones make room.
+ * recently written or touched ones make room.
  *
  * Calls read and write the disk: workers only. Any number of threads. */
 typedef struct Documents Documents;
@@ -28,8 +28,11 @@ int documents_get(Documents *d, const char *key, Buf *ret);
 /* 0; -EFBIG over DOCUMENT_MAX_SIZE or all that there is room for; -ENAMETOOLONG for a key over 4
  * KiB; else an errno: the old one, or none, stays. */
 int documents_put(Documents *d, const char *key, const void *data, size_t len);
+/* As if it had been put again. */
+void documents_touch(Documents *d, const char *key);
 void documents_remove(Documents *d, const char *key);
-/* Reads all of them, and removes those that are damaged. 0, or an errno of the directory. */
+/* Reads all of them, and removes those that are damaged; what cannot be read for another reason is
+ * not counted. 0, or an errno of the directory. */
 int documents_verify(Documents *d, uint64_t *ret_checked, uint64_t *ret_damaged);
 /* All of them. */
 void documents_clear(Documents *d);

@@ -40,10 +40,12 @@ static Documents *documents_of(Namespace *ns) {
 static void put(Namespace *ns, int r, const char *key, const Buf *text) {
         _cleanup_buf_ Buf before = {0};
 
-        /* Mostly it is there already: reading is cheaper, and leaves its age. */
+        /* Mostly it is there already, and reading is cheaper. What is used stays young. */
         if (r >= 0 && documents_get(documents_of(ns), key, &before) > 0 &&
-            before.len == text->len && memcmp(before.data, text->data, text->len) == 0)
+            before.len == text->len && memcmp(before.data, text->data, text->len) == 0) {
+                documents_touch(documents_of(ns), key);
                 return;
+        }
         if (r >= 0)
                 r = documents_put(documents_of(ns), key, text->data, text->len);
         if (r < 0)
