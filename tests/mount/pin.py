@@ -167,8 +167,8 @@ def a_lowered_limit_refuses_what_was_pinned(t):
     assert pins(t)[0]["bytes"] > lowered * MIB
     t.configure(CONFIG.replace(f"DiskLimit={LIMIT}M", f"DiskLimit={lowered}M"))
     t.ctl("reload")
-    harness.wait_until(lambda: pins(t)[0]["state"] == "incomplete", "the pin is refused")
-    [pin] = pins(t)
+    # One look: it is tried again, and is fetching then.
+    [pin] = harness.wait_until(lambda: [p for p in pins(t) if p["state"] == "incomplete"], "the pin is refused")
     assert (pin["error_name"], pin["bytes"]) == ("org.gitfs1.Error.TooLarge", 0), pin
     harness.wait_until(lambda: t.stats()["store-disk-bytes"] <= lowered * MIB, "the limit holds")
     new = {f"f{n}": noise(n, 100000) for n in range(10)}
