@@ -278,6 +278,8 @@ START_TEST(a_transfer_is_cancelled_on_its_way) {
 
         /* And before it is sent. */
         unsigned before = forge_fixture_count(&f, false, "\n");
+        fetch_run_init(&run, FETCH_CLOSURE, &tree, 1);
+        run.fetch.cancelled = &cancelled;
         ck_assert_int_eq(fetch_run(&f, source, &run, NULL), -ECANCELED);
         ck_assert_uint_eq(forge_fixture_count(&f, false, "\n"), before);
 }
