@@ -36,6 +36,15 @@ int demand_join(Namespace *ns, const NsCall *call, const FlightKey *key) {
         return r == 0 ? NS_PARKED : r;
 }
 
+int demand_wait(Namespace *ns, const NsCall *call, const FlightKey *key) {
+        if (!flight_exists(ns->flights, key))
+                return 0;
+        int r = flight_join(ns->flights, key, call->waiter);
+        if (r > 0) /* it has landed just now */
+                flight_land(ns->flights, key, 0, NULL);
+        return r < 0 ? r : 1;
+}
+
 int ns_operation_begin(Namespace *ns) {
         MUTEX_GUARD(&ns->lock);
         if (ns->stopping)

@@ -61,6 +61,9 @@ FlightKey demand_key_oid(const void *scope, DemandKind kind, const Oid *oid);
  * the flight (its waiter is joined too), or < 0 errno. Without a waiter: NS_PARKED, nothing
  * started. */
 int demand_join(Namespace *ns, const NsCall *call, const FlightKey *key);
+/* Waits with the call's waiter for a flight of somebody else, and starts none. 1: the call waits
+ * for it; 0: there is none; < 0. */
+int demand_wait(Namespace *ns, const NsCall *call, const FlightKey *key);
 
 /* Every operation that a forge will call back for is bracketed by these; ns_stop() waits for the
  * last. begin fails with -ECANCELED once the name space stops. */

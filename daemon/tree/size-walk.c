@@ -284,12 +284,7 @@ static SizeFetch *size_fetch_new(Namespace *ns, const Node *dir, Listing *l) {
 static int wait_for_window(Namespace *ns, const NsCall *call, Checkout *c) {
         const FlightKey key = window_key(c);
 
-        if (!flight_exists(ns->flights, &key))
-                return 0;
-        int r = flight_join(ns->flights, &key, call->waiter);
-        if (r > 0) /* it has landed just now */
-                flight_land(ns->flights, &key, 0, NULL);
-        return r < 0 ? r : 1;
+        return demand_wait(ns, call, &key);
 }
 
 int size_walk_missed(

@@ -480,12 +480,7 @@ static void start_plan(const WalkPlan *plan) {
 static int wait_for_slot(Namespace *ns, const NsCall *call, Checkout *c, unsigned slot) {
         const FlightKey key = plan_key(c, slot);
 
-        if (!flight_exists(ns->flights, &key))
-                return 0;
-        int r = flight_join(ns->flights, &key, call->waiter);
-        if (r > 0) /* it has landed just now */
-                flight_land(ns->flights, &key, 0, NULL);
-        return r < 0 ? r : 1;
+        return demand_wait(ns, call, &key);
 }
 
 /* A window is being gathered that the file is likely to be in: asking for it alone would cost a
