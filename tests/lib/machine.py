@@ -5,12 +5,19 @@
 """
 
 import os
+import re
+import shlex
 import subprocess
 import sys
+
+import patience
 
 SANDBOX = os.path.join(os.path.dirname(os.path.abspath(__file__)), "systemd-sandbox")
 USER = "alice"
 SKIPPED = 77
+# How the tools of tests/sanitize/run are told what to do, and where their reports go inside.
+TOOL_SETTINGS = ("ASAN_OPTIONS", "UBSAN_OPTIONS", "TSAN_OPTIONS")
+REPORTS = "/var/tmp/reports"
 
 
 class Machine:
@@ -60,6 +67,26 @@ class Machine:
     def reboot(self):
         """As after a power cut."""
         subprocess.run([SANDBOX, self.directory, "reboot"], check=True)
+
+    def watch(self, unit="gitfsd.service"):
+        """Where a tool watches the daemon, lets it do so in the service, which is shut in. To be called before the
+        manager is told to look at its units."""
+        if not patience.TOOL:
+            return
+        settings = {name: os.environ[name] for name in TOOL_SETTINGS if name in os.environ}
+        inside = {name: re.sub(r"(?<=log_path=)[^:]*/", REPORTS + "/", value) for name, value in settings.items()}
+        # It looks for leaks by way of ptrace().
+        lines = ["[Service]", f"ReadWritePaths={REPORTS}", "SystemCallFilter=ptrace"]
+        lines += [f"Environment={name}={value}" for name, value in inside.items()]
+        text = "\n".join(lines) + "\n"
+        directory = f".config/systemd/user/{unit}.d"
+        self.root("install", "-d", "-m", "1777", REPORTS)
+        self.user("sh", "-c", f"mkdir -p {directory} && printf %s {shlex.quote(text)} >{directory}/tool.conf")
+
+    def print_reports(self):
+        """What it had to say."""
+        if patience.TOOL:
+            print(self.root("sh", "-c", f"cat {REPORTS}/* 2>/dev/null || :"))
 
     def property(self, name, unit="gitfsd.service"):
         return self.user("systemctl", "--user", "show", f"--property={name}", "--value", unit)

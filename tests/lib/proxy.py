@@ -17,6 +17,8 @@ import time
 import urllib.parse
 from dataclasses import dataclass, field
 
+import patience
+
 
 @dataclass
 class Status:
@@ -162,7 +164,7 @@ class Proxy:
     def wait(self, condition, what, seconds=30):
         """Waits for something that a request changes; condition() is called with the lock held."""
         with self._changed:
-            if not self._changed.wait_for(condition, seconds):
+            if not self._changed.wait_for(condition, seconds * patience.TIMES):
                 raise AssertionError(f"{what}: not within {seconds} seconds; saw {self.kinds()}")
 
     def wait_stalled(self, n=1):
@@ -295,10 +297,10 @@ def free_port():
 
 
 def elapsed(function, *arguments):
-    """(seconds, result or OSError) of a call."""
+    """(seconds, result or OSError) of a call. Seconds as they are without a tool that slows the daemon down."""
     started = time.monotonic()
     try:
         result = function(*arguments)
     except OSError as e:
         result = e
-    return time.monotonic() - started, result
+    return (time.monotonic() - started) / patience.TIMES, result

@@ -14,6 +14,7 @@ import shutil
 import threading
 import time
 
+import patience
 import repo
 
 # From what shares a segment of the store with others to what gets one of its own.
@@ -49,7 +50,8 @@ def private_memory(pid):
 
 
 class Watcher:
-    """Looks at a cache directory again and again, in a thread of its own. A context manager."""
+    """Looks at a cache directory again and again, in a thread of its own, and at the memory of the process: none
+    where that is not its own. A context manager."""
 
     def __init__(self, directory, pid):
         self.directory, self.pid = directory, pid
@@ -70,7 +72,7 @@ class Watcher:
         while not self._stop.is_set():
             self.disk = max(self.disk, disk_use(self.directory))
             self.samples += 1
-            if time.monotonic() >= memory_at:  # costs a walk over all mappings
+            if patience.memory_is_ours() and time.monotonic() >= memory_at:  # costs a walk over all mappings
                 memory_at = time.monotonic() + 0.1
                 self.memory = max(self.memory, private_memory(self.pid))
             self._stop.wait(0.002)

@@ -14,6 +14,7 @@ import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 import harness  # noqa: E402
+import patience  # noqa: E402
 import proxy  # noqa: E402
 import repo  # noqa: E402
 import walk  # noqa: E402
@@ -257,7 +258,7 @@ def memory_limits(t):
     assert walk.compare(reference, walk.scan(t.at("o/wide"))) == []
     stats = t.stats()
     assert stats["store-memory-bytes"] <= 1 << 20, stats
-    assert memory(t.pid) < 200 << 20, memory(t.pid)
+    assert memory(t.pid) < 200 << 20 or not patience.memory_is_ours(), memory(t.pid)
 
 
 @harness.case()
