@@ -6,5 +6,6 @@
 #define MOUNT_OPTIONS "ro,nosuid,nodev,default_permissions,fsname=gitfs,subtype=gitfs"
 
 /* Prepares the mount point (mount_prepare()) and mounts, for another process: the descriptor of
- * /dev/fuse, from which nothing was read, or a negative errno with the reason. */
+ * /dev/fuse, from which nothing was read, or a negative errno with the reason. Once in a process,
+ * which has a descriptor of its own, too, until it ends. */
 int mount_open(const char *path, Failure *ret_failure);

@@ -37,6 +37,7 @@ class Machine:
     def __exit__(self, kind, value, trace):
         if kind is not None:
             subprocess.run([SANDBOX, self.directory, "journal", "--lines", "80"], check=False)
+            self.print_reports()
         subprocess.run([SANDBOX, self.directory, "stop"], check=False)
 
     def _argv(self, user, argv, seconds=120):
