@@ -103,7 +103,7 @@ static int attach_owner(Namespace *ns, const Node *node) {
         _cleanup_(owner_unrefp) Owner *owner = NULL;
         NodeSpec spec = spec_of(node);
 
-        int r = owner_add_owner(node_parent(node)->owner, node_name(node), &owner);
+        int r = owner_add_owner(node_owner(node_parent(node)), node_name(node), &owner);
         if (r < 0)
                 return r == -ENOENT ? -ESTALE : r;
         spec.owner = owner;
@@ -160,7 +160,7 @@ static int attach_to_repo(Namespace *ns, Node *node, Repo *repo, const char *ref
 
 static int attach_checkout(Namespace *ns, FlightWaiter *waiter, Node *node) {
         char repo_name[NAME_MAX + 1], refspec[NAME_MAX + 1];
-        Owner *owner = node_parent(node)->owner;
+        Owner *owner = node_owner(node_parent(node));
 
         if (atomic_load(&owner->closed) || ns_split_name(node_name(node), repo_name, refspec) < 0)
                 return -ESTALE;
@@ -182,7 +182,7 @@ static int attach_one(Namespace *ns, FlightWaiter *waiter, Node *node) {
                 return attach_checkout(ns, waiter, node);
         default:
                 spec = spec_of(node);
-                spec.checkout = node_parent(node)->checkout;
+                spec.checkout = node_checkout(node_parent(node));
                 return attach_as(ns, node, &spec);
         }
 }

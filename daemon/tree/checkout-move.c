@@ -234,7 +234,7 @@ typedef struct FindRoot {
 static void find_root(Node *node, void *userdata) {
         FindRoot *f = userdata;
 
-        if (node->kind != NODE_CHECKOUT || node->checkout != f->checkout || f->error < 0)
+        if (node->kind != NODE_CHECKOUT || node_checkout(node) != f->checkout || f->error < 0)
                 return;
         if (f->n == f->cap) {
                 size_t cap = f->cap ? f->cap * 2 : 4;
@@ -271,7 +271,7 @@ static void forget_everything(Node *node, void *userdata) {
 static void note_roots_told(Node *node, void *userdata) {
         const Difference *d = userdata;
 
-        if (node->kind == NODE_CHECKOUT && node->checkout == d->checkout)
+        if (node->kind == NODE_CHECKOUT && node_checkout(node) == d->checkout)
                 ns_note_told(d->ns, node);
 }
 

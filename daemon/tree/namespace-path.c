@@ -34,11 +34,11 @@ static void path_end(NsPath *p, int result, const Failure *failure) {
                 target = (NsTarget){
                         .node = node, .id = node->id, .mode = attr.mode, .size = attr.size};
                 if (node_is_owner(node))
-                        target.owner = node->owner;
+                        target.owner = node_owner(node);
                 else if (node->kind != NODE_ROOT) {
                         target.checkout = node_checkout(node);
                         target.owner = target.checkout->repo->owner;
-                        target.oid = node_is_dir(node) ? checkout_dir_tree(node->checkout, node)
+                        target.oid = node_is_dir(node) ? checkout_dir_tree(target.checkout, node)
                                                        : node_oid(node);
                 }
         }

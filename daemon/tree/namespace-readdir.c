@@ -170,7 +170,7 @@ static int fill_found(const Readdir *rd, NameList *list) {
         FoundName *found;
         size_t n;
 
-        int r = owner_get_found(rd->dir->owner, list, &found, &n);
+        int r = owner_get_found(node_owner(rd->dir), list, &found, &n);
         if (r < 0)
                 return r;
         r = fill_found_names(rd, list, found, n);
@@ -200,7 +200,7 @@ static int fill_list(const Readdir *rd, NameList *list, uint64_t now) {
                 state = name_list_state(list);
         } while (i < state.n_shown);
         if (!state.ended)
-                return filled ? 0 : demand_news(rd->ns, rd->call, rd->dir->owner, list, i, now);
+                return filled ? 0 : demand_news(rd->ns, rd->call, node_owner(rd->dir), list, i, now);
         if (state.error < 0)
                 return filled ? 0 : state.error;
         return fill_found(rd, list);
@@ -209,7 +209,7 @@ static int fill_list(const Readdir *rd, NameList *list, uint64_t now) {
 /* The list that this reading began on; if nobody remembers it, the same place in the one that is
  * shown. */
 static NameList *find_list(const Readdir *rd) {
-        Owner *owner = rd->dir->owner;
+        Owner *owner = node_owner(rd->dir);
 
         NameList *list = owner_list_of(owner, (uint32_t) (rd->offset >> 32) & NAME_LIST_TAG_MAX);
         return list ? list : owner_list(owner);
@@ -217,7 +217,7 @@ static NameList *find_list(const Readdir *rd) {
 
 /* A reading begins: what to read, or NULL where there is nothing that is as new as *ret_since. */
 static NameList *begin_list(const Readdir *rd, uint64_t now, uint64_t *ret_since) {
-        Owner *owner = rd->dir->owner;
+        Owner *owner = node_owner(rd->dir);
         uint64_t interval = ns_poll_interval(rd->ns, owner->org);
         uint64_t age = MAX(interval, USEC_PER_SEC);
         uint64_t since = now < age ? 1 : now - age;
@@ -233,7 +233,7 @@ static NameList *begin_list(const Readdir *rd, uint64_t now, uint64_t *ret_since
 
 static int readdir_owner(const Readdir *rd) {
         _cleanup_(name_list_unrefp) NameList *list = NULL;
-        Owner *owner = rd->dir->owner;
+        Owner *owner = node_owner(rd->dir);
         uint64_t now = now_usec(), since = 1;
 
         if (atomic_load(&owner->closed))
@@ -259,7 +259,7 @@ typedef struct Shown {
 
 /* The tree that this listing started on: the one shown now, or one shown before. */
 static int find_tree(const Readdir *rd, Shown *ret) {
-        Checkout *c = rd->dir->checkout;
+        Checkout *c = node_checkout(rd->dir);
         uint64_t tag = rd->offset & ~(uint64_t) UINT32_MAX;
 
         MUTEX_GUARD(&c->lock);
@@ -292,7 +292,7 @@ static int find_tree(const Readdir *rd, Shown *ret) {
  * when the directory that is read shows another tree by now. */
 static int
 give_dir(const Readdir *rd, const Shown *shown, const Listing *l, ListingEntry *e, Node **ret) {
-        Checkout *c = rd->dir->checkout;
+        Checkout *c = node_checkout(rd->dir);
         bool switched = false;
         int r = 0;
 
@@ -360,7 +360,7 @@ static void
 tell_if_moved(const Readdir *rd, const Shown *shown, const Listing *l, uint64_t from, uint64_t to) {
         if (!rd->plus || !shown->now)
                 return;
-        Oid tree = checkout_dir_tree(rd->dir->checkout, rd->dir);
+        Oid tree = checkout_dir_tree(node_checkout(rd->dir), rd->dir);
         if (oid_equal(&tree, &shown->tree))
                 return;
         for (uint64_t i = from; i < to; i++)
@@ -387,7 +387,7 @@ static int fill_entries(const Readdir *rd, const Shown *shown, Listing *l) {
 /* Names do not wait for sizes, unless those are on this machine: they are asked for, and who wants
  * one (`ls -l`) waits for it in his first look-up. 0, NS_PARKED, NS_BLOCKS or < 0. */
 static int list_sizes(const Readdir *rd, Listing *l) {
-        Checkout *c = rd->dir->checkout;
+        Checkout *c = node_checkout(rd->dir);
 
         if (ns_sizes_known(rd->ns, l)) {
                 size_walk_used(rd->ns, rd->dir, l);
@@ -407,7 +407,7 @@ static int list_sizes(const Readdir *rd, Listing *l) {
 }
 
 static int readdir_tree(const Readdir *rd) {
-        Checkout *c = rd->dir->checkout;
+        Checkout *c = node_checkout(rd->dir);
         _cleanup_(listing_unrefp) Listing *l = NULL;
         Shown shown;
 

@@ -18,11 +18,11 @@ static int show_entry(Namespace *ns, Node *node, uint64_t max_size, NsFileFn fn,
         const NsCall call = {.flags = NS_MAY_BLOCK};
         _cleanup_object_ref_ ObjectRef content = {0};
 
-        if (node->size > max_size)
+        if (node_size(node) > max_size)
                 return fn(node->id, NULL, userdata);
         const Oid oid = node_oid(node);
         int r = ns_object(ns, &call, STORE_OBJECT, &oid, &content);
-        if (r <= 0 || content.size != node->size || content.type != OBJECT_BLOB)
+        if (r <= 0 || content.size != node_size(node) || content.type != OBJECT_BLOB)
                 return MIN(r, 0);
         walk_read(ns, node);
         return fn(node->id, &content, userdata);
@@ -47,7 +47,7 @@ static int resident_files(
 
         if (dir->kind != NODE_CHECKOUT && dir->kind != NODE_DIR)
                 return 0;
-        Oid tree = checkout_dir_tree(dir->checkout, dir);
+        Oid tree = checkout_dir_tree(node_checkout(dir), dir);
         l = listing_cache_get(ns->listings, &tree);
         if (!l)
                 return 0;

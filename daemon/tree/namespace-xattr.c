@@ -76,10 +76,10 @@ static int node_value(const Node *node, XattrId id, Buf *ret) {
                 return -ENODATA;
         case NODE_ORG:
                 if (id == XATTR_URL)
-                        return buf_append_str(ret, node->owner->org->config->url);
-                return owner_value(node->owner, id, ret);
+                        return buf_append_str(ret, node_owner(node)->org->config->url);
+                return owner_value(node_owner(node), id, ret);
         case NODE_OWNER:
-                return owner_value(node->owner, id, ret);
+                return owner_value(node_owner(node), id, ret);
         default:
                 return checkout_value(node_checkout(node), node, id, ret);
         }

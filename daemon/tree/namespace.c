@@ -42,7 +42,7 @@ NodeSpec ns_entry_spec(Node *dir, const Listing *l, const ListingEntry *e, int64
                 .oid = e->oid,
                 .size = listing_size(e),
                 .mtime = mtime,
-                .checkout = dir->checkout,
+                .checkout = node_checkout(dir),
         };
 }
 
@@ -64,7 +64,7 @@ int ns_entry_node_locked(
         const ListingEntry *e,
         Node **ret,
         bool *ret_switched) {
-        const NodeSpec spec = ns_entry_spec(dir, l, e, dir->checkout->time);
+        const NodeSpec spec = ns_entry_spec(dir, l, e, node_checkout(dir)->time);
 
         int r = node_table_get_or_add(ns->nodes, &spec, ret);
         if (r < 0)
@@ -179,7 +179,7 @@ static int find_owner(Owner *owner, const char *name, Owner **ret) {
 static int known_owner(Namespace *ns, Node *dir, const char *name, Node **ret) {
         _cleanup_(owner_unrefp) Owner *owner = NULL;
 
-        int r = find_owner(dir->owner, name, &owner);
+        int r = find_owner(node_owner(dir), name, &owner);
         if (r <= 0)
                 return r;
         const NodeSpec spec = {
@@ -208,7 +208,7 @@ static void wait_for_repo(Namespace *ns, const NsCall *call, Owner *owner, const
 static int
 child_of_owner(Namespace *ns, const NsCall *call, Node *dir, const char *name, Node **ret) {
         char repo_name[NAME_MAX + 1], refspec[NAME_MAX + 1];
-        Owner *owner = dir->owner;
+        Owner *owner = node_owner(dir);
 
         if (atomic_load(&owner->closed) || ns_is_probe(name) ||
             ns_split_name(name, repo_name, refspec) < 0)
@@ -297,7 +297,7 @@ static int demand_entry_size(
 
 static int
 child_of_dir(Namespace *ns, const NsCall *call, Node *dir, const char *name, Node **ret) {
-        Checkout *c = dir->checkout;
+        Checkout *c = node_checkout(dir);
 
         for (;;) {
                 _cleanup_(listing_unrefp) Listing *l = NULL;
@@ -359,7 +359,7 @@ void ns_node_attr(Namespace *ns, const Node *node, NsAttr *ret) {
                 .attr_timeout_usec = USEC_INFINITY,
         };
         if (!node_is_dir(node)) {
-                ret->size = node->size;
+                ret->size = node_size(node);
                 ret->mtime = node_mtime(node);
                 return;
         }
@@ -369,12 +369,12 @@ void ns_node_attr(Namespace *ns, const Node *node, NsAttr *ret) {
         /* Of what is not attached nothing changes. */
         bool attached = node_is_attached(node);
         if (attached && (node->kind == NODE_CHECKOUT || node->kind == NODE_DIR)) {
-                MUTEX_GUARD(&node->checkout->lock);
+                MUTEX_GUARD(&node_checkout(node)->lock);
                 ret->mtime = node_mtime(node);
         } else
                 ret->mtime = node_mtime(node);
         if (attached && node->kind == NODE_OWNER &&
-            atomic_load(&node->owner->doubted_until_usec) != 0)
+            atomic_load(&node_owner(node)->doubted_until_usec) != 0)
                 ret->entry_timeout_usec = ns_negative_timeout(ns, NULL);
 }
 
@@ -449,7 +449,7 @@ static int content_of(Namespace *ns, const NsCall *call, Node *node, ObjectRef *
         }
         if (r < 0)
                 return r;
-        if (object.type != OBJECT_BLOB || object.size != node->size) {
+        if (object.type != OBJECT_BLOB || object.size != node_size(node)) {
                 /* The server told another size than its object has. The kernel knows the file by
                  * that size, so it cannot be served; what was remembered goes, and the name is
                  * looked up anew. */

@@ -165,7 +165,7 @@ static void clear(void *slot, size_t size, unsigned pool, void *userdata) {
         atomic_store_explicit(&node->ref.n, 0, memory_order_relaxed);
         if (!node_is_dir(node))
                 return;
-        node->checkout = NULL;
+        node->has.checkout = NULL;
         node_dir(node)->past = NULL;
         node_dir(node)->flags = 0;
         undo_move(node);

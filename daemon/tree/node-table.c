@@ -111,8 +111,8 @@ static int add_locked(NodeTable *t, Shard *s, const NodeSpec *spec, uint64_t id,
 static Node *destroy(NodeTable *t, Node *node) {
         Shard *s = shard_of(t, node->id);
         Node *parent = node_parent(node);
-        Owner *owner = node_is_owner(node) ? node->owner : NULL;
-        Checkout *checkout = node->kind == NODE_CHECKOUT ? node->checkout : NULL;
+        Owner *owner = node_is_owner(node) ? node->has.owner : NULL;
+        Checkout *checkout = node->kind == NODE_CHECKOUT ? node->has.checkout : NULL;
         NodePast *past = node_is_dir(node) ? node_dir(node)->past : NULL;
 
         mutex_lock(&s->lock);
@@ -264,9 +264,9 @@ static void drop_known(Node *node, void *userdata) {
 /* What nodes have of this process. */
 static void let_go(Node *node) {
         if (node_is_owner(node))
-                owner_unref(node->owner);
+                owner_unref(node->has.owner);
         else if (node->kind == NODE_CHECKOUT)
-                checkout_unref(node->checkout);
+                checkout_unref(node->has.checkout);
         if (node_is_dir(node))
                 free(node_dir(node)->past);
 }
@@ -316,15 +316,15 @@ Node *node_table_get(NodeTable *t, uint64_t id) {
 
 /* A node that was recovered belongs to what the spec says. */
 static void attach_locked(Node *node, const NodeSpec *spec) {
-        if (!node_is_dir(node) || node->checkout)
+        if (!node_is_dir(node) || node->has.checkout)
                 return;
         if (node_is_owner(node)) {
                 if (spec->owner)
-                        __atomic_store_n(&node->owner, owner_ref(spec->owner), __ATOMIC_RELEASE);
+                        __atomic_store_n(&node->has.owner, owner_ref(spec->owner), __ATOMIC_RELEASE);
         } else if (spec->checkout) {
                 if (node->kind == NODE_CHECKOUT)
                         checkout_ref(spec->checkout);
-                __atomic_store_n(&node->checkout, spec->checkout, __ATOMIC_RELEASE);
+                __atomic_store_n(&node->has.checkout, spec->checkout, __ATOMIC_RELEASE);
         }
 }
 

@@ -98,23 +98,23 @@ static void init_dir(Node *node, const NodeSpec *spec) {
 
         dir->shown[0] = (NodeShown){.tree = spec->oid, .mtime = spec->mtime};
         if (node_is_owner(node))
-                node->owner = owner_ref(spec->owner);
+                node->has.owner = owner_ref(spec->owner);
         else if (node->kind == NODE_CHECKOUT) {
-                const Checkout *c = node->checkout = checkout_ref(spec->checkout);
+                const Checkout *c = node->has.checkout = checkout_ref(spec->checkout);
                 char *end = stpcpy(dir->name + spec->name_len + 1, c->resolved);
                 const char *url = url_of(spec);
                 memcpy(end + 1, url, strlen(url) + 1);
                 dir->shown[0].commit = c->commit;
                 dir->follows = c->moves;
         } else
-                node->checkout = spec->checkout;
+                node->has.checkout = spec->checkout;
 }
 
 static void init_file(Node *node, const NodeSpec *spec) {
         int64_t mtime = MIN(spec->mtime, MTIME_MAX);
 
         mtime = MAX(mtime, -MTIME_MAX);
-        node->size = spec->size;
+        node->has.size = spec->size;
         node->mtime_low = (uint32_t) mtime;
         node->mtime_high = (int8_t) (mtime >> 32);
         node->algo = spec->oid.algo & 0xf;
@@ -145,10 +145,10 @@ bool node_matches(const Node *node, const NodeSpec *spec) {
         return node->kind == spec->kind && node_parent(node) == spec->parent &&
                node->name_len == spec->name_len &&
                memcmp(node_name(node), spec->name, spec->name_len) == 0 &&
-               (node->kind != NODE_CHECKOUT || !spec->checkout || !node->checkout ||
-                node->checkout == spec->checkout) &&
-               (!node_is_owner(node) || !spec->owner || !node->owner ||
-                node->owner == spec->owner) &&
+               (node->kind != NODE_CHECKOUT || !spec->checkout || !node->has.checkout ||
+                node->has.checkout == spec->checkout) &&
+               (!node_is_owner(node) || !spec->owner || !node->has.owner ||
+                node->has.owner == spec->owner) &&
                (node_is_dir(node) || same_oid(node, &spec->oid));
 }
 

@@ -64,12 +64,13 @@ typedef struct NodeShown {
 
 struct Node {
         uint64_t id;
+        /* By kind: node_size(), node_owner() and node_checkout() know which. */
         union {
                 uint64_t size;      /* files and symlinks; constant */
                 Owner *owner;       /* NODE_ORG (its own directory), NODE_OWNER: a reference */
                 Checkout *checkout; /* NODE_CHECKOUT: a reference; directories below it: borrowed
-                                       from that ancestor. See node_checkout() */
-        };
+                                       from that ancestor */
+        } has;
         uint32_t n_lookup; /* guarded by the shard; sticks to NODE_N_LOOKUP_MAX */
         Ref ref;
         uint32_t next;      /* in a shard of the table: a slot of the arena, 0 at the end */
@@ -127,6 +128,7 @@ static inline Node *node_parent(const Node *node) {
 }
 
 static inline NodeDir *node_dir(Node *dir) {
+        assert(node_is_dir(dir));
         return (NodeDir *) (void *) dir->rest;
 }
 
@@ -136,22 +138,38 @@ static inline const char *node_name(const Node *node) {
                (node_is_dir(node) ? offsetof(NodeDir, name) : oid_raw_size(node->algo));
 }
 
-/* The checkout that this is, or is below: borrowed. */
+/* Of a file or symlink. */
+static inline uint64_t node_size(const Node *file) {
+        assert(!node_is_dir(file));
+        return file->has.size;
+}
+
+/* What a directory above repositories shows: borrowed; NULL until it is attached. */
+static inline Owner *node_owner(const Node *dir) {
+        assert(node_is_owner(dir));
+        return dir->has.owner;
+}
+
+/* The checkout that this is, or is below, file or directory: borrowed; NULL until it is attached. */
 static inline Checkout *node_checkout(const Node *node) {
-        return node_is_dir(node) ? node->checkout : node_parent(node)->checkout;
+        const Node *dir = node_is_dir(node) ? node : node_parent(node);
+
+        assert(dir->kind >= NODE_CHECKOUT && node_is_dir(dir));
+        return dir->has.checkout;
 }
 
 /* False for what was recovered, and has no owner or checkout yet. */
 static inline bool node_is_attached(const Node *node) {
         const Node *dir = node_is_dir(node) ? node : node_parent(node);
 
-        return dir->kind == NODE_ROOT || __atomic_load_n(&dir->checkout, __ATOMIC_ACQUIRE);
+        return dir->kind == NODE_ROOT || __atomic_load_n(&dir->has.checkout, __ATOMIC_ACQUIRE);
 }
 
 /* The blob of a file or symlink. */
 static inline Oid node_oid(const Node *file) {
         Oid oid = {.algo = file->algo};
 
+        assert(!node_is_dir(file));
         memcpy(oid.id, file->rest, oid_raw_size(file->algo));
         return oid;
 }

@@ -267,11 +267,11 @@ static void start(SizeFetch *f, uint64_t dir, bool missed) {
 static SizeFetch *size_fetch_new(Namespace *ns, const Node *dir, Listing *l) {
         void *memory;
 
-        if (!size_walk_of(dir->checkout) || demand_begin(ns, sizeof(SizeFetch), &memory) < 0)
+        if (!size_walk_of(node_checkout(dir)) || demand_begin(ns, sizeof(SizeFetch), &memory) < 0)
                 return NULL;
         SizeFetch *f = memory;
         f->ns = ns;
-        f->checkout = checkout_ref(dir->checkout);
+        f->checkout = checkout_ref(node_checkout(dir));
         f->listing = listing_ref(l);
         f->waiter.landed = file_landed;
         f->task.run = run;
@@ -289,11 +289,11 @@ static int wait_for_window(Namespace *ns, const NsCall *call, Checkout *c) {
 
 int size_walk_missed(
         Namespace *ns, const NsCall *call, Node *dir, Listing *l, const ListingEntry *missed) {
-        Repo *repo = dir->checkout->repo;
+        Repo *repo = node_checkout(dir)->repo;
 
         if (demand_blob_is_coming(repo, &missed->oid))
                 return 0;
-        int r = wait_for_window(ns, call, dir->checkout);
+        int r = wait_for_window(ns, call, node_checkout(dir));
         if (r != 0)
                 return r > 0 ? NS_PARKED : r;
         SizeFetch *f = size_fetch_new(ns, dir, l);
@@ -311,7 +311,7 @@ void size_walk_used(Namespace *ns, Node *dir, Listing *l) {
 
         if (!ahead_take(&l->oid, &policy, &tag) || policy != AHEAD_CHILDREN)
                 return;
-        SizeWalk *w = atomic_load(&dir->checkout->size_walk);
+        SizeWalk *w = atomic_load(&node_checkout(dir)->size_walk);
         if (!w)
                 return; /* the server tells sizes */
         if (tag != TAG_DUE) {

@@ -41,7 +41,7 @@ static Listing *tree_listing(Namespace *ns, const Oid *tree) {
 
 /* What the directory shows now. */
 static Listing *dir_listing(Namespace *ns, const Node *dir, bool *ret_listed) {
-        Checkout *c = dir->checkout;
+        Checkout *c = node_checkout(dir);
 
         mutex_lock(&c->lock);
         Oid tree = node_shown(dir)->tree;

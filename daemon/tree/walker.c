@@ -325,9 +325,9 @@ static void fetch_siblings(const WalkPlan *plan) {
         };
         WalkPlace dir = plan->place;
 
-        g.max_cost += walk_cost(plan->file->size);
+        g.max_cost += walk_cost(node_size(plan->file));
         const Oid oid = node_oid(plan->file);
-        int r = walk_gather_add(&g, &oid, plan->file->size);
+        int r = walk_gather_add(&g, &oid, node_size(plan->file));
         if (r >= 0 && plan->first)
                 r = gather_from(plan, &g, &plan->place, plan->scope, false, plan->backward);
         else if (r >= 0) {
@@ -505,7 +505,7 @@ static void fetch_links(Namespace *ns, Node *link, const WalkPlace *place) {
         };
 
         const Oid oid = node_oid(link);
-        int r = walk_gather_add(&g, &oid, link->size);
+        int r = walk_gather_add(&g, &oid, node_size(link));
         if (r >= 0)
                 r = gather_from(&plan, &g, place, 1, false, false);
         if (r > 0)

@@ -96,7 +96,7 @@ static void make(Maker *m, unsigned i) {
 
         Node *by_id = node_table_get(m->table, id);
         Node *by_name = node_table_find(m->table, &spec);
-        m->n_wrong += !by_id || by_id != by_name || by_id->id != id || by_id->size != i;
+        m->n_wrong += !by_id || by_id != by_name || by_id->id != id || node_size(by_id) != i;
         if (by_id)
                 node_table_put(m->table, by_id);
         if (by_name)

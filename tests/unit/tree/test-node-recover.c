@@ -129,11 +129,11 @@ START_TEST(what_the_kernel_knows_is_there_again) {
         Oid oid = node_oid(node);
         ck_assert_uint_eq(oid.id[0], 7);
         ck_assert_int_eq(node->kind, NODE_EXEC);
-        ck_assert_uint_eq(node->size, 7);
+        ck_assert_uint_eq(node_size(node), 7);
         ck_assert_int_eq(node_mtime(node), 7);
         ck_assert_str_eq(node_name(node), "a file");
         ck_assert_uint_eq(node_parent(node)->id, dir_id);
-        ck_assert_ptr_null(node_parent(node)->checkout);
+        ck_assert_ptr_null(node_checkout(node_parent(node)));
         node_table_put(t, node);
 
         Node *top = node_table_get(t, top_id);
@@ -146,9 +146,9 @@ START_TEST(what_the_kernel_knows_is_there_again) {
 
         /* It belongs to what the next look-up finds. */
         Node *org = add(&w, NODE_ORG, node_table_root(t), "org", 0);
-        ck_assert_ptr_eq(org->owner, &w.org.root);
+        ck_assert_ptr_eq(node_owner(org), &w.org.root);
         ck_assert_ptr_eq(add(&w, NODE_CHECKOUT, org, "repo@x", 2), top);
-        ck_assert_ptr_eq(top->checkout, w.checkout);
+        ck_assert_ptr_eq(node_checkout(top), w.checkout);
         node_table_put(t, top);
         node_table_put(t, top);
         node_table_put(t, org);
@@ -278,7 +278,7 @@ static void check_survivor(NodeTable *t, uint64_t kept_file) {
         Node *file = node_table_get(t, kept_file);
 
         ck_assert_ptr_nonnull(file);
-        ck_assert_uint_eq(file->size, 9);
+        ck_assert_uint_eq(node_size(file), 9);
         Node *kept = node_parent(file), *top = node_parent(kept);
         ck_assert_str_eq(node_name(kept), "kept");
         /* Both of one move. */

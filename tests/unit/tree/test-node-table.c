@@ -45,8 +45,8 @@ START_TEST(test_ids_are_stable_and_name_the_content) {
         /* Other content under the same name is another node, and both live side by side. */
         ck_assert_int_eq(node_table_get_or_add(t, &two, &b), 1);
         ck_assert_uint_ne(b->id, id);
-        ck_assert_uint_eq(a->size, 1);
-        ck_assert_uint_eq(b->size, 2);
+        ck_assert_uint_eq(node_size(a), 1);
+        ck_assert_uint_eq(node_size(b), 2);
         node_table_put(t, a);
         node_table_put(t, b);
         node_table_free(t);
@@ -77,7 +77,7 @@ START_TEST(test_a_node_is_what_it_was_made_of) {
                 Oid oid = node_oid(node);
                 ck_assert(oid_equal(&oid, &spec.oid));
                 ck_assert_int_eq(node->kind, spec.kind);
-                ck_assert_uint_eq(node->size, spec.size);
+                ck_assert_uint_eq(node_size(node), spec.size);
                 ck_assert_int_eq(node_mtime(node), shown[len % ELEMENTSOF(times)]);
                 ck_assert_str_eq(node_name(node), name);
                 ck_assert_ptr_eq(node_parent(node), dir);
