@@ -9,10 +9,10 @@
 
 #include "gitfs/bus-names.h"
 
+#include "bus/bus-check.h"
 #include "bus/bus-error.h"
 #include "bus/bus-internal.h"
 #include "config/config.h"
-#include "util/text.h"
 
 int bus_refuse(sd_bus_error *error, const char *fmt, ...) {
         char text[sizeof((Failure){0}.text)];
@@ -28,16 +28,37 @@ int bus_refuse(sd_bus_error *error, const char *fmt, ...) {
 
 int bus_read_bytes(sd_bus_message *m, char **ret, sd_bus_error *error) {
         const char *text;
+        Failure f = {0};
 
         int r = sd_bus_message_read_basic(m, 's', &text);
         if (r < 0)
                 return r;
-        _cleanup_free_ char *bytes = strdup(text);
-        if (!bytes)
-                return -ENOMEM;
-        if (text_unescape(bytes) < 0)
-                return bus_refuse(error, "\"%s\" stands for a NUL byte", text);
-        *ret = TAKE_PTR(bytes);
+        r = bus_check_bytes(text, ret, &f);
+        return r < 0 ? bus_error_set(error, r, &f) : 0;
+}
+
+int bus_read_path(Bus *b, sd_bus_message *m, char **ret, sd_bus_error *error) {
+        const char *text;
+        Failure f = {0};
+
+        int r = sd_bus_message_read_basic(m, 's', &text);
+        if (r < 0)
+                return r;
+        r = bus_check_path(text, manager_mount_point(b->manager), ret, &f);
+        return r < 0 ? bus_error_set(error, r, &f) : 0;
+}
+
+int bus_read_flags(sd_bus_message *m, uint64_t known, uint64_t *ret, sd_bus_error *error) {
+        uint64_t flags;
+        Failure f;
+
+        int r = sd_bus_message_read_basic(m, 't', &flags);
+        if (r < 0)
+                return r;
+        r = bus_check_flags(flags, known, &f);
+        if (r < 0)
+                return bus_error_set(error, r, &f);
+        *ret = flags;
         return 0;
 }
 

@@ -98,8 +98,5 @@ static int append_entry(const GateInfo *info, void *userdata) {
 int bus_hosts_append(sd_bus_message *reply, Manager *manager) {
         HostList list = {.reply = reply};
 
-        int r = sd_bus_message_open_container(reply, 'a', "a{sv}");
-        if (r >= 0)
-                r = manager_each_host(manager, append_entry, &list);
-        return r < 0 ? r : sd_bus_message_close_container(reply);
+        return manager_each_host(manager, append_entry, &list);
 }

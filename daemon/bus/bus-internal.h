@@ -94,16 +94,27 @@ int bus_job_append(sd_bus_message *m, const JobInfo *info);
 
 /* Appends bytes as a D-Bus string in their reversible spelling; "" for NULL. */
 int bus_append_bytes(sd_bus_message *m, const char *bytes);
+/* Appends the name and the message of the error that this stands for, or "" for r >= 0. */
+int bus_append_error_name(sd_bus_message *m, int r, const Failure *f);
+int bus_append_error_message(sd_bus_message *m, int r, const Failure *f);
 /* Appends a sentence, with what D-Bus would refuse replaced. */
 int bus_append_sentence(sd_bus_message *m, const char *text);
 
 /* Reads the next string, in its reversible spelling; *ret is allocated. */
 int bus_read_bytes(sd_bus_message *m, char **ret, sd_bus_error *error);
-/* Reads the next string as a path: allocated in *ret, relative to the mount. bus-manager.c. */
+/* Reads the next string as a path: allocated in *ret, relative to the mount. */
 int bus_read_path(Bus *b, sd_bus_message *m, char **ret, sd_bus_error *error);
+/* Reads the next number as flags, of which these are known. */
+int bus_read_flags(sd_bus_message *m, uint64_t known, uint64_t *ret, sd_bus_error *error);
 /* The caller's arguments make no sense, and why. Returns what a handler returns then. */
 int bus_refuse(sd_bus_error *error, const char *fmt, ...) _printf_(2, 3);
 /* Reads the arguments of AddOrg(); not checked beyond their types and numbers. */
 int bus_read_org_config(sd_bus_message *m, OrgConfig **ret, sd_bus_error *error);
-/* bus-host.c: appends an array aa{sv} of what is known of the servers. */
+/* bus-host.c: appends one array element a{sv} for each of what is known of the servers. */
 int bus_hosts_append(sd_bus_message *reply, Manager *manager);
+
+/* Answers with an array aa{sv}, whose elements fill() appends. */
+int bus_reply_list(
+        Bus *b, sd_bus_message *call, int (*fill)(sd_bus_message *reply, Manager *manager));
+/* Answers with a job: its id and its object. */
+int bus_reply_job(sd_bus_message *call, uint32_t id);

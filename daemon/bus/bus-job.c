@@ -4,10 +4,10 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "gitfs/bus-names.h"
 
+#include "bus/bus-check.h"
 #include "bus/bus-error.h"
 #include "bus/bus-internal.h"
 #include "bus/bus-object.h"
@@ -44,21 +44,21 @@ static int append_damaged(sd_bus_message *m, const void *info) {
         return sd_bus_message_append(m, "t", ((const JobInfo *) info)->damaged);
 }
 
+/* That it was cancelled is no error. */
+static int error_of(const JobInfo *job) {
+        return job->state == JOB_FAILED ? job->result : 0;
+}
+
 static int append_error_name(sd_bus_message *m, const void *info) {
         const JobInfo *job = info;
 
-        return sd_bus_message_append(
-                m, "s", job->state == JOB_FAILED ? bus_error_name(job->result, &job->failure) : "");
+        return bus_append_error_name(m, error_of(job), &job->failure);
 }
 
 static int append_error_message(sd_bus_message *m, const void *info) {
         const JobInfo *job = info;
-        _cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
 
-        if (job->state != JOB_FAILED)
-                return sd_bus_message_append(m, "s", "");
-        (void) bus_error_set(&error, job->result, &job->failure); /* its errno is for handlers */
-        return sd_bus_message_append(m, "s", error.message);
+        return bus_append_error_message(m, error_of(job), &job->failure);
 }
 
 static const BusProperty properties[] = {
@@ -84,26 +84,10 @@ char *bus_job_path(uint32_t id) {
         return asprintf(&path, GITFS_BUS_JOB_PREFIX "/%" PRIu32, id) < 0 ? NULL : path;
 }
 
-/* 1 with the id, or 0 for a path that cannot be a job's. */
-static int parse_path(const char *path, uint32_t *ret) {
-        const size_t prefix = strlen(GITFS_BUS_JOB_PREFIX "/");
-        char *end;
-
-        if (strncmp(path, GITFS_BUS_JOB_PREFIX "/", prefix) != 0 || path[prefix] < '1' ||
-            path[prefix] > '9')
-                return 0; /* also refuses other spellings of the same number: one path per job */
-        errno = 0;
-        unsigned long long id = strtoull(path + prefix, &end, 10);
-        if (errno != 0 || *end != '\0' || id > UINT32_MAX)
-                return 0;
-        *ret = (uint32_t) id;
-        return 1;
-}
-
 static int get_job(Bus *b, const char *path, JobInfo *ret) {
         uint32_t id;
 
-        int r = parse_path(path, &id);
+        int r = bus_job_id(path, &id);
         return r <= 0 ? r : manager_get_job(b->manager, id, ret);
 }
 
@@ -143,7 +127,7 @@ static int method_cancel(sd_bus_message *m, void *userdata, sd_bus_error *error)
         Bus *b = userdata;
         uint32_t id;
 
-        int r = parse_path(sd_bus_message_get_path(m), &id);
+        int r = bus_job_id(sd_bus_message_get_path(m), &id);
         if (r >= 0)
                 r = r == 0 ? -ENOENT : manager_cancel_job(b->manager, id);
         return r < 0 ? bus_error_set(error, r, NULL) : sd_bus_reply_method_return(m, NULL);

@@ -21,38 +21,18 @@ static_assert(
         "the flags go over the bus as they are");
 #define FLUSH_ALL (GITFS_BUS_FLUSH_KERNEL | GITFS_BUS_FLUSH_MEMORY | GITFS_BUS_FLUSH_DISK)
 
-/* --- arguments --- */
-
-int bus_read_path(Bus *b, sd_bus_message *m, char **ret, sd_bus_error *error) {
-        _cleanup_free_ char *typed = NULL;
-        Failure f = {0};
-
-        int r = bus_read_bytes(m, &typed, error);
-        if (r < 0)
-                return r;
-        r = manager_normalize_path(b->manager, typed, ret, &f);
-        /* What cannot be normalized lies outside of the mount. */
-        return r < 0 ? bus_error_set(error, r == -EINVAL ? -EXDEV : r, &f) : 0;
-}
-
 /* --- orgs --- */
 
 static int append_org(const OrgInfo *info, void *userdata) {
         return bus_org_append(userdata, info);
 }
 
-static int method_list_orgs(sd_bus_message *m, void *userdata, sd_bus_error *error) {
-        _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
-        Bus *b = userdata;
+static int append_orgs(sd_bus_message *reply, Manager *manager) {
+        return manager_each_org(manager, append_org, reply);
+}
 
-        int r = sd_bus_message_new_method_return(m, &reply);
-        if (r >= 0)
-                r = sd_bus_message_open_container(reply, 'a', "a{sv}");
-        if (r >= 0)
-                r = manager_each_org(b->manager, append_org, reply);
-        if (r >= 0)
-                r = sd_bus_message_close_container(reply);
-        return r < 0 ? r : sd_bus_send(NULL, reply, NULL);
+static int method_list_orgs(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+        return bus_reply_list(userdata, m, append_orgs);
 }
 
 static int reply_path(sd_bus_message *m, char *owned_path) {
@@ -133,13 +113,7 @@ static int method_remove_org(sd_bus_message *m, void *userdata, sd_bus_error *er
 }
 
 static int method_list_hosts(sd_bus_message *m, void *userdata, sd_bus_error *error) {
-        _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
-        Bus *b = userdata;
-
-        int r = sd_bus_message_new_method_return(m, &reply);
-        if (r >= 0)
-                r = bus_hosts_append(reply, b->manager);
-        return r < 0 ? r : sd_bus_send(NULL, reply, NULL);
+        return bus_reply_list(userdata, m, bus_hosts_append);
 }
 
 /* --- jobs --- */
@@ -148,18 +122,12 @@ static int append_job(const JobInfo *info, void *userdata) {
         return bus_job_append(userdata, info);
 }
 
-static int method_list_jobs(sd_bus_message *m, void *userdata, sd_bus_error *error) {
-        _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
-        Bus *b = userdata;
+static int append_jobs(sd_bus_message *reply, Manager *manager) {
+        return manager_each_job(manager, append_job, reply);
+}
 
-        int r = sd_bus_message_new_method_return(m, &reply);
-        if (r >= 0)
-                r = sd_bus_message_open_container(reply, 'a', "a{sv}");
-        if (r >= 0)
-                r = manager_each_job(b->manager, append_job, reply);
-        if (r >= 0)
-                r = sd_bus_message_close_container(reply);
-        return r < 0 ? r : sd_bus_send(NULL, reply, NULL);
+static int method_list_jobs(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+        return bus_reply_list(userdata, m, append_jobs);
 }
 
 static int method_get_job(sd_bus_message *m, void *userdata, sd_bus_error *error) {
@@ -182,7 +150,7 @@ static int method_get_job(sd_bus_message *m, void *userdata, sd_bus_error *error
 }
 
 static int method_prefetch(sd_bus_message *m, void *userdata, sd_bus_error *error) {
-        _cleanup_free_ char *path = NULL, *object = NULL;
+        _cleanup_free_ char *path = NULL;
         Bus *b = userdata;
         Failure f = {0};
         uint64_t flags;
@@ -190,30 +158,20 @@ static int method_prefetch(sd_bus_message *m, void *userdata, sd_bus_error *erro
 
         int r = bus_read_path(b, m, &path, error);
         if (r >= 0)
-                r = sd_bus_message_read(m, "t", &flags);
+                r = bus_read_flags(m, GITFS_BUS_PREFETCH_CONTENTS, &flags, error);
         if (r < 0)
                 return r;
-        if (flags & ~(uint64_t) GITFS_BUS_PREFETCH_CONTENTS)
-                return bus_refuse(error, "Unknown flags 0x%llx", (unsigned long long) flags);
-
         r = manager_prefetch(b->manager, path, (flags & GITFS_BUS_PREFETCH_CONTENTS) != 0, &id, &f);
-        if (r < 0)
-                return bus_error_set(error, r, &f);
-        object = bus_job_path(id);
-        return object ? sd_bus_reply_method_return(m, "uo", id, object) : -ENOMEM;
+        return r < 0 ? bus_error_set(error, r, &f) : bus_reply_job(m, id);
 }
 
 static int method_verify(sd_bus_message *m, void *userdata, sd_bus_error *error) {
-        _cleanup_free_ char *object = NULL;
         Bus *b = userdata;
         Failure f = {0};
         uint32_t id;
 
         int r = manager_verify(b->manager, &id, &f);
-        if (r < 0)
-                return bus_error_set(error, r, &f);
-        object = bus_job_path(id);
-        return object ? sd_bus_reply_method_return(m, "uo", id, object) : -ENOMEM;
+        return r < 0 ? bus_error_set(error, r, &f) : bus_reply_job(m, id);
 }
 
 /* --- paths --- */
@@ -224,14 +182,13 @@ static int method_flush(sd_bus_message *m, void *userdata, sd_bus_error *error) 
         Bus *b = userdata;
         uint64_t flags;
 
-        int r = sd_bus_message_read(m, "t", &flags);
+        int r = bus_read_flags(m, FLUSH_ALL, &flags, error);
         if (r >= 0)
                 r = bus_read_path(b, m, &path, error);
         if (r < 0)
                 return r;
-        if (flags == 0 || flags & ~(uint64_t) FLUSH_ALL)
-                return bus_refuse(error, "Unknown flags 0x%llx", (unsigned long long) flags);
-
+        if (flags == 0)
+                return bus_refuse(error, "No flags: nothing to drop");
         r = request_new(b, m, &req);
         if (r >= 0)
                 r = manager_flush(b->manager, (unsigned) flags, path, request_done, req);

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "bus/bus-error.h"
 #include "bus/bus-internal.h"
 #include "util/text.h"
 
@@ -51,6 +52,38 @@ int bus_append_sentence(sd_bus_message *m, const char *text) {
                 return -ENOMEM;
         text_sanitize(copy);
         return sd_bus_message_append_basic(m, 's', copy);
+}
+
+int bus_append_error_name(sd_bus_message *m, int r, const Failure *f) {
+        return sd_bus_message_append(m, "s", r < 0 ? bus_error_name(r, f) : "");
+}
+
+int bus_append_error_message(sd_bus_message *m, int r, const Failure *f) {
+        _cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
+
+        if (r < 0)
+                (void) bus_error_set(&error, r, f); /* its errno is for handlers */
+        return sd_bus_message_append(m, "s", r < 0 ? error.message : "");
+}
+
+int bus_reply_list(
+        Bus *b, sd_bus_message *call, int (*fill)(sd_bus_message *reply, Manager *manager)) {
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
+
+        int r = sd_bus_message_new_method_return(call, &reply);
+        if (r >= 0)
+                r = sd_bus_message_open_container(reply, 'a', "a{sv}");
+        if (r >= 0)
+                r = fill(reply, b->manager);
+        if (r >= 0)
+                r = sd_bus_message_close_container(reply);
+        return r < 0 ? r : sd_bus_send(NULL, reply, NULL);
+}
+
+int bus_reply_job(sd_bus_message *call, uint32_t id) {
+        _cleanup_free_ char *object = bus_job_path(id);
+
+        return object ? sd_bus_reply_method_return(call, "uo", id, object) : -ENOMEM;
 }
 
 int bus_paths_add(BusPaths *l, char *owned_path) {

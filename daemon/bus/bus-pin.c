@@ -31,20 +31,14 @@ static int append_bytes(sd_bus_message *m, const void *info) {
 
 static int append_error_name(sd_bus_message *m, const void *info) {
         const PinInfo *pin = info;
-        bool failed = pin->state == PIN_INCOMPLETE;
 
-        return sd_bus_message_append(
-                m, "s", failed ? bus_error_name(pin->result, &pin->failure) : "");
+        return bus_append_error_name(m, pin->result, &pin->failure);
 }
 
 static int append_error_message(sd_bus_message *m, const void *info) {
         const PinInfo *pin = info;
-        _cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
 
-        if (pin->state != PIN_INCOMPLETE)
-                return sd_bus_message_append(m, "s", "");
-        (void) bus_error_set(&error, pin->result, &pin->failure); /* its errno is for handlers */
-        return sd_bus_message_append(m, "s", error.message);
+        return bus_append_error_message(m, pin->result, &pin->failure);
 }
 
 static const BusProperty properties[] = {
@@ -61,22 +55,16 @@ static int append_pin(const PinInfo *info, void *userdata) {
         return bus_properties_append(userdata, properties, ELEMENTSOF(properties), info);
 }
 
-static int method_list_pins(sd_bus_message *m, void *userdata, sd_bus_error *error) {
-        _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
-        Bus *b = userdata;
+static int append_pins(sd_bus_message *reply, Manager *manager) {
+        return manager_each_pin(manager, append_pin, reply);
+}
 
-        int r = sd_bus_message_new_method_return(m, &reply);
-        if (r >= 0)
-                r = sd_bus_message_open_container(reply, 'a', "a{sv}");
-        if (r >= 0)
-                r = manager_each_pin(b->manager, append_pin, reply);
-        if (r >= 0)
-                r = sd_bus_message_close_container(reply);
-        return r < 0 ? r : sd_bus_send(NULL, reply, NULL);
+static int method_list_pins(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+        return bus_reply_list(userdata, m, append_pins);
 }
 
 static int method_pin(sd_bus_message *m, void *userdata, sd_bus_error *error) {
-        _cleanup_free_ char *path = NULL, *object = NULL;
+        _cleanup_free_ char *path = NULL;
         Bus *b = userdata;
         Failure f = {0};
         uint32_t id;
@@ -85,10 +73,7 @@ static int method_pin(sd_bus_message *m, void *userdata, sd_bus_error *error) {
         if (r < 0)
                 return r;
         r = manager_pin(b->manager, path, &id, &f);
-        if (r < 0)
-                return bus_error_set(error, r, &f);
-        object = bus_job_path(id);
-        return object ? sd_bus_reply_method_return(m, "uo", id, object) : -ENOMEM;
+        return r < 0 ? bus_error_set(error, r, &f) : bus_reply_job(m, id);
 }
 
 static int method_unpin(sd_bus_message *m, void *userdata, sd_bus_error *error) {

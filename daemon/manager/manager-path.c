@@ -14,55 +14,6 @@
 #include "util/ref.h"
 #include "util/stats.h"
 
-static bool has_dotdot(const char *path) {
-        for (const char *p = path; (p = strstr(p, "..")); p += 2) {
-                bool starts = p == path || p[-1] == '/';
-                if (starts && (p[2] == '/' || p[2] == '\0'))
-                        return true;
-        }
-        return false;
-}
-
-int manager_normalize_path(Manager *m, const char *path, char **ret, Failure *ret_failure) {
-        _cleanup_free_ char *copy = strdup(path);
-        if (!copy)
-                return -ENOMEM;
-        path_simplify(copy);
-        if (has_dotdot(copy)) {
-                (void) failure_set(/* the errno is this one's */
-                                   ret_failure,
-                                   FAILURE_LOCAL,
-                                   "\"%s\" holds \"..\": give the path itself",
-                                   path);
-                return -EINVAL;
-        }
-        const char *rest = copy;
-        if (copy[0] == '/') {
-                size_t len = strlen(m->mount_point);
-                if (strncmp(copy, m->mount_point, len) != 0 ||
-                    (copy[len] != '/' && copy[len] != '\0')) {
-                        (void) failure_set(
-                                ret_failure,
-                                FAILURE_LOCAL,
-                                "\"%s\" is outside of the mount \"%s\"",
-                                path,
-                                m->mount_point);
-                        return -EINVAL;
-                }
-                rest = copy + len;
-        }
-        while (*rest == '/')
-                rest++;
-        size_t len = strlen(rest);
-        while (len > 0 && rest[len - 1] == '/')
-                len--;
-        char *out = strndup(strcmp(rest, ".") == 0 ? "" : rest, len);
-        if (!out)
-                return -ENOMEM;
-        *ret = out;
-        return 0;
-}
-
 /* --- which --- */
 
 typedef struct WhichCall {

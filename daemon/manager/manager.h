@@ -75,13 +75,9 @@ int manager_add_org(Manager *m, const OrgConfig *config, Failure *ret_failure);
  * gone at once; open descriptors keep working. */
 int manager_remove_org(Manager *m, const char *name, Failure *ret_failure);
 
-/* --- paths; absolute, inside the mount, or relative to its root ("org/repo/dir") --- */
+/* --- paths; relative to the mount, as of path_below(): "org/repo/dir" --- */
 
 typedef void (*ManagerDone)(int result, const Failure *failure, void *userdata);
-
-/* Turns what a user typed into a path relative to the mount: allocated in *ret. -EINVAL with the
- * reason when it lies outside. */
-int manager_normalize_path(Manager *m, const char *path, char **ret, Failure *ret_failure);
 
 typedef struct WhichInfo {
         /* "" where it does not apply; owner: between org and repo */
@@ -156,7 +152,7 @@ typedef struct PinInfo {
         PinState state;
         uint64_t done, total; /* files; total is 0 while unknown */
         uint64_t bytes;       /* of the cache that are kept for it; 0 while unknown */
-        int result;           /* while PIN_INCOMPLETE */
+        int result;           /* negative while PIN_INCOMPLETE */
         Failure failure;
 } PinInfo;
 

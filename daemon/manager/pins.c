@@ -247,7 +247,7 @@ static int load_line(Pins *p, const char *line, size_t len) {
                 return -ENOMEM;
         if (len == 0 || line[0] == '#')
                 return 0;
-        int r = manager_normalize_path(p->manager, typed, &path, &failure);
+        int r = path_below(p->manager->mount_point, typed, &path, &failure);
         if (r == -ENOMEM)
                 return r;
         if (r < 0 || path[0] == '\0' || p->n >= MAX_PINS) {

@@ -200,7 +200,8 @@ static int fill_list(const Readdir *rd, NameList *list, uint64_t now) {
                 state = name_list_state(list);
         } while (i < state.n_shown);
         if (!state.ended)
-                return filled ? 0 : demand_news(rd->ns, rd->call, node_owner(rd->dir), list, i, now);
+                return filled ? 0
+                              : demand_news(rd->ns, rd->call, node_owner(rd->dir), list, i, now);
         if (state.error < 0)
                 return filled ? 0 : state.error;
         return fill_found(rd, list);

@@ -320,7 +320,8 @@ static void attach_locked(Node *node, const NodeSpec *spec) {
                 return;
         if (node_is_owner(node)) {
                 if (spec->owner)
-                        __atomic_store_n(&node->has.owner, owner_ref(spec->owner), __ATOMIC_RELEASE);
+                        __atomic_store_n(
+                                &node->has.owner, owner_ref(spec->owner), __ATOMIC_RELEASE);
         } else if (spec->checkout) {
                 if (node->kind == NODE_CHECKOUT)
                         checkout_ref(spec->checkout);

@@ -150,7 +150,8 @@ static inline Owner *node_owner(const Node *dir) {
         return dir->has.owner;
 }
 
-/* The checkout that this is, or is below, file or directory: borrowed; NULL until it is attached. */
+/* The checkout that this is, or is below, file or directory: borrowed; NULL until it is attached.
+ */
 static inline Checkout *node_checkout(const Node *node) {
         const Node *dir = node_is_dir(node) ? node : node_parent(node);
 

@@ -54,6 +54,56 @@ void path_simplify(char *path) {
         *out = '\0';
 }
 
+static bool has_dotdot(const char *path) {
+        for (const char *p = path; (p = strstr(p, "..")); p += 2) {
+                bool starts = p == path || p[-1] == '/';
+                if (starts && (p[2] == '/' || p[2] == '\0'))
+                        return true;
+        }
+        return false;
+}
+
+/* Behind the root, if the path begins with it; NULL: it is another directory's. */
+static const char *behind(const char *root, const char *path) {
+        size_t len = strlen(root);
+
+        if (strncmp(path, root, len) != 0 || (path[len] != '/' && path[len] != '\0'))
+                return NULL;
+        return path + len;
+}
+
+int path_below(const char *root, const char *path, char **ret, Failure *ret_failure) {
+        _cleanup_free_ char *copy = strdup(path);
+        if (!copy)
+                return -ENOMEM;
+        path_simplify(copy);
+        const char *rest = copy[0] == '/' ? behind(root, copy) : copy;
+        if (has_dotdot(copy)) {
+                (void) failure_set(/* the errno is this one's */
+                                   ret_failure,
+                                   FAILURE_LOCAL,
+                                   "\"%s\" holds \"..\": give the path itself",
+                                   path);
+                return -EINVAL;
+        }
+        if (!rest) {
+                (void) failure_set(/* likewise */
+                                   ret_failure,
+                                   FAILURE_LOCAL,
+                                   "\"%s\" is outside of the mount \"%s\"",
+                                   path,
+                                   root);
+                return -EINVAL;
+        }
+        while (rest[0] == '/' || (rest[0] == '.' && (rest[1] == '/' || rest[1] == '\0')))
+                rest++;
+        char *out = strdup(rest); /* it ends with no slash, as it is simple */
+        if (!out)
+                return -ENOMEM;
+        *ret = out;
+        return 0;
+}
+
 bool name_is_valid(const char *name) {
         size_t len = strlen(name);
 

@@ -5,12 +5,17 @@
 
 #include "gitfs/macro.h"
 
+#include "util/failure.h"
+
 /* Names and paths as text. */
 
 /* Formats "%s/%s/..." parts into a new string, NULL-terminated list; NULL when out of memory. */
 char *path_join(const char *first, ...) __attribute__((sentinel));
 /* "/a//b/./c/" becomes "/a/b/c", in place; ".." is kept, so that the caller can refuse it. */
 void path_simplify(char *path);
+/* Turns what a user typed into a path relative to `root`, which is absolute and simple: allocated.
+ * -EINVAL with the reason when it lies outside. */
+int path_below(const char *root, const char *path, char **ret, Failure *ret_failure);
 /* True for the last component of an org or repository: not empty, not ".", ".." or ".git", no '/',
  * no control bytes, at most 255 bytes. */
 bool name_is_valid(const char *name);

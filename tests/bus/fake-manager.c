@@ -481,25 +481,6 @@ int manager_each_host(Manager *m, int (*fn)(const GateInfo *info, void *userdata
 
 /* --- paths --- */
 
-int manager_normalize_path(Manager *m, const char *path, char **ret, Failure *ret_failure) {
-        size_t len = strlen(m->mount_point);
-
-        if (path[0] == '/') {
-                if (strncmp(path, m->mount_point, len) != 0 || (path[len] && path[len] != '/')) {
-                        (void) failure_set(
-                                ret_failure,
-                                FAILURE_LOCAL,
-                                "\"%s\" is outside of the mount, \"%s\"",
-                                path,
-                                m->mount_point);
-                        return -EINVAL;
-                }
-                path += len + (path[len] == '/');
-        }
-        *ret = strdup(path);
-        return 0;
-}
-
 int manager_which(Manager *m, const char *path, ManagerWhichDone done, void *userdata) {
         Pending *p = pending_new(m, path, userdata);
 
