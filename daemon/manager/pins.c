@@ -1,41 +1,32 @@
-/* The list of pins is a file of the user's configuration, one path a line, written as a whole. Each
- * pin is completed by one job at a time, and few of them run at once:
+/* Each pin is completed by one job at a time, and few of them run at once:
  *
  *      waiting -> fetching -> complete      until the branch moves or something is lost
  *                          -> incomplete    until the next try
  *
  * Once a job knows the trees it tells which objects it needs, before it fetches the files; that is
- * where a pin that does not fit is refused, and keeps nothing any more. The union of what all pins
- * need goes to the store, and into a document, so that the next process evicts none of it before it
- * has found out by itself. Until each pin has told, what that document said counts as well. */
+ * where a pin that does not fit is refused, and keeps nothing any more (pin-sets.h). Until it has
+ * told, what it needed in the last process counts. */
 
 #include "manager/pins.h"
 
 #include <errno.h>
-#include <inttypes.h>
-#include <limits.h>
-#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "manager/manager-private.h"
+#include "manager/pin-list.h"
+#include "manager/pin-sets.h"
 #include "tree/checkout.h"
 #include "tree/repo.h"
 #include "util/buf.h"
 #include "util/clock.h"
-#include "util/fd.h"
 #include "util/log.h"
 #include "util/path.h"
 #include "util/stats.h"
 
-#define MAX_PINS 1000
-#define MAX_FILE (MAX_PINS * (size_t) PATH_MAX)
 #define MAX_RUNNING 2
 #define RETRY_MIN_USEC (1 * USEC_PER_SEC)
 #define RETRY_MAX_USEC (30 * USEC_PER_SEC)
-#define DOCUMENT_KEY "pinned"
-#define HEADER                                                                                     \
-        "# What gitfs keeps complete in its cache, one path a line: see gitfsctl pin.\n"           \
-        "# After an edit: gitfsctl reload.\n"
 
 typedef struct Pin {
         TAILQ_ENTRY(Pin) entry;
@@ -50,12 +41,8 @@ typedef struct Pin {
         uint64_t n_files;
         int result; /* of the last try */
         Failure failure;
-
-        /* guarded by Pins.lock, as is the list where it is changed */
-        uint32_t job;   /* under way; 0: none */
-        bool told;      /* what follows is known */
-        Pinned objects; /* sealed */
-        uint64_t bytes;
+        uint32_t job; /* under way; 0: none */
+        PinSet *set;  /* what it needs */
 } Pin;
 
 struct Pins {
@@ -63,14 +50,9 @@ struct Pins {
         char *file;
         uint64_t trouble; /* what was lost or damaged when the pins were last due */
         unsigned n_running;
-        Task publish_task;
-
-        Mutex lock;
         TAILQ_HEAD(PinList, Pin) list;
         unsigned n;
-        Pinned before;   /* what the last process kept; until each pin has told */
-        bool publishing; /* the task is on the pool */
-        bool changed;    /* since it last began */
+        PinSets sets;
 };
 
 const char *pin_state_name(PinState state) {
@@ -86,94 +68,12 @@ const char *pin_state_name(PinState state) {
         }
 }
 
-/* --- what the store is told --- */
-
-/* Takes the union of what they need. */
-static int gather(Pins *p, Pinned *ret) {
-        bool all_told = true;
-        Pin *pin;
-        int r = 0;
-
-        MUTEX_GUARD(&p->lock);
-        p->changed = false;
-        TAILQ_FOREACH (pin, &p->list, entry) {
-                all_told = all_told && pin->told;
-                if (r >= 0)
-                        r = pinned_add_all(ret, &pin->objects);
-        }
-        if (all_told)
-                pinned_done(&p->before);
-        return r < 0 ? r : pinned_add_all(ret, &p->before);
-}
-
-static int publish_once(Pins *p) {
-        Documents *documents = p->manager->documents;
-        _cleanup_pinned_ Pinned all = {0};
-
-        int r = gather(p, &all);
-        if (r < 0)
-                return r;
-        pinned_seal(&all);
-        if (documents && all.n == 0)
-                documents_remove(documents, DOCUMENT_KEY);
-        else if (documents)
-                r = documents_put(documents, DOCUMENT_KEY, all.keys, all.n * sizeof(*all.keys));
-        if (r < 0)
-                log_debug(
-                        "what is pinned is not noted for the next start: %s, ignoring",
-                        strerrorname_np(-r));
-        return store_set_pinned(p->manager->store, &all);
-}
-
-static void publish_run(Task *task) {
-        Pins *p = container_of(task, Pins, publish_task);
-
-        for (;;) {
-                int r = publish_once(p);
-                if (r < 0)
-                        log_debug("the pinned objects stay as they were: %s", strerrorname_np(-r));
-                MUTEX_GUARD(&p->lock);
-                p->publishing = p->changed;
-                if (!p->publishing)
-                        return;
-        }
-}
-
-static void publish_locked(Pins *p) {
-        p->changed = true;
-        if (p->publishing)
-                return;
-        p->publishing = true;
-        pool_submit(p->manager->pool, &p->publish_task, TASK_NORMAL);
-}
-
-/* What the last process kept. */
-static void load_objects(Pins *p) {
-        Documents *documents = p->manager->documents;
-        _cleanup_buf_ Buf kept = {0};
-        _cleanup_pinned_ Pinned now = {0};
-
-        if (TAILQ_EMPTY(&p->list) || !documents ||
-            documents_get(documents, DOCUMENT_KEY, &kept) <= 0)
-                return;
-        size_t n = kept.len / sizeof(uint64_t);
-        p->before.keys = calloc(n + 1, sizeof(uint64_t));
-        if (!p->before.keys)
-                return; /* found out anew */
-        memcpy(p->before.keys, kept.data, n * sizeof(uint64_t));
-        p->before.n = p->before.n_allocated = n;
-        pinned_seal(&p->before);
-        if (pinned_add_all(&now, &p->before) >= 0)
-                (void) store_set_pinned(p->manager->store, &now); /* likewise */
-}
-
 /* --- the list --- */
 
 static Pin *pin_free(Pin *pin) {
         if (!pin)
                 return NULL;
         checkout_unref(pin->checkout);
-        pinned_done(&pin->objects);
         free(pin->path);
         free(pin);
         return NULL;
@@ -188,16 +88,16 @@ static Pin *find_pin(Pins *p, const char *path) {
         return NULL;
 }
 
-static int add_pin(Pins *p, const char *path, size_t len, Pin **ret) {
+static int add_pin(Pins *p, const char *path, Pin **ret) {
         Pin *pin = calloc(1, sizeof(*pin));
         if (!pin)
                 return -ENOMEM;
-        pin->path = strndup(path, len);
-        if (!pin->path) {
-                free(pin);
-                return -ENOMEM;
+        pin->path = strdup(path);
+        int r = pin->path ? pin_set_new(&p->sets, path, &pin->set) : -ENOMEM;
+        if (r < 0) {
+                pin_free(pin);
+                return r;
         }
-        MUTEX_GUARD(&p->lock);
         TAILQ_INSERT_TAIL(&p->list, pin, entry);
         p->n++;
         *ret = pin;
@@ -205,79 +105,39 @@ static int add_pin(Pins *p, const char *path, size_t len, Pin **ret) {
 }
 
 static void drop_pin(Pins *p, Pin *pin) {
-        mutex_lock(&p->lock);
         TAILQ_REMOVE(&p->list, pin, entry);
         p->n--;
-        uint32_t job = pin->job;
-        publish_locked(p);
-        mutex_unlock(&p->lock);
-        if (job != 0)
-                (void) manager_cancel_job(p->manager, job); /* unless it is over */
+        pin_set_drop(&p->sets, pin->set);
+        if (pin->job != 0)
+                (void) manager_cancel_job(p->manager, pin->job); /* unless it is over */
         pin_free(pin);
 }
 
 static int write_list(Pins *p, Failure *ret_failure) {
-        _cleanup_buf_ Buf text = {0};
+        _cleanup_buf_ Buf lines = {0};
         Pin *pin;
+        int r = 0;
 
-        int r = buf_append_str(&text, HEADER);
         TAILQ_FOREACH (pin, &p->list, entry)
                 if (r >= 0)
-                        r = buf_appendf(&text, "%s\n", pin->path);
-        if (r >= 0)
-                r = mkdir_parents(p->manager->config_home, 0700);
-        if (r >= 0)
-                r = write_file_atomic(p->file, text.data, text.len, 0600);
-        if (r < 0)
-                (void) failure_set(/* r says the same */
-                                   ret_failure,
-                                   FAILURE_LOCAL,
-                                   "cannot write \"%s\": %s",
-                                   p->file,
-                                   strerrordesc_np(-r));
-        return r;
+                        r = buf_appendf(&lines, "%s\n", pin->path);
+        return r < 0 ? r : pin_list_write(p->manager->config_home, p->file, &lines, ret_failure);
 }
 
-static int load_line(Pins *p, const char *line, size_t len) {
-        _cleanup_free_ char *typed = strndup(line, len), *path = NULL;
-        Failure failure = {0};
-        Pin *pin;
+static int see_pin(const char *path, void *userdata) {
+        Pins *p = userdata;
+        Pin *pin = find_pin(p, path);
 
-        if (!typed)
-                return -ENOMEM;
-        if (len == 0 || line[0] == '#')
-                return 0;
-        int r = path_below(p->manager->mount_point, typed, &path, &failure);
-        if (r == -ENOMEM)
-                return r;
-        if (r < 0 || path[0] == '\0' || p->n >= MAX_PINS) {
-                log_warning("%s: \"%s\" cannot be pinned, ignoring", p->file, typed);
-                return 0;
-        }
-        pin = find_pin(p, path);
-        if (!pin)
-                r = add_pin(p, path, strlen(path), &pin);
+        if (!pin && p->n >= PINS_MAX)
+                return -E2BIG;
+        int r = pin ? 0 : add_pin(p, path, &pin);
         if (r >= 0)
                 pin->seen = true;
         return r;
 }
 
 static int load_list(Pins *p) {
-        _cleanup_buf_ Buf text = {0};
-
-        int r = read_file(p->file, MAX_FILE, &text);
-        if (r < 0 && r != -ENOENT) {
-                log_warning("Cannot read \"%s\": %s, ignoring", p->file, strerrordesc_np(-r));
-                return r == -ENOMEM ? r : 1; /* what is pinned stays so */
-        }
-        const char *at = (const char *) text.data, *end = at + text.len;
-        for (r = 0; at < end && r >= 0;) {
-                const char *newline = memchr(at, '\n', (size_t) (end - at));
-                const char *stop = newline ? newline : end;
-                r = load_line(p, at, (size_t) (stop - at));
-                at = stop + 1;
-        }
-        return r;
+        return pin_list_read(p->file, p->manager->mount_point, see_pin, p);
 }
 
 void pins_reload(Pins *p) {
@@ -297,7 +157,7 @@ void pins_reload(Pins *p) {
 
 /* --- jobs --- */
 
-static Pin *find_job_locked(Pins *p, const Job *job) {
+static Pin *find_job(Pins *p, const Job *job) {
         Pin *pin;
 
         TAILQ_FOREACH (pin, &p->list, entry)
@@ -307,43 +167,12 @@ static Pin *find_job_locked(Pins *p, const Job *job) {
 }
 
 int pins_job_listed(Job *job, const Pinned *objects, uint64_t bytes, Failure *ret_failure) {
-        Pins *p = job->manager->pins;
-        uint64_t limit = store_pin_limit(job->manager->store), others = 0;
-        _cleanup_pinned_ Pinned copy = {0};
-        Pin *other;
-
-        int r = pinned_add_all(&copy, objects);
-        if (r < 0)
-                return r;
-        MUTEX_GUARD(&p->lock);
-        Pin *pin = find_job_locked(p, job);
-        if (!pin)
-                return -ECANCELED;
-        TAILQ_FOREACH (other, &p->list, entry)
-                others += other == pin ? 0 : other->bytes;
-        pinned_done(&pin->objects);
-        pin->told = true; /* that it needs nothing is told as well */
-        publish_locked(p);
-        if (bytes + others > limit) {
-                pin->bytes = 0;
-                return failure_set(
-                        ret_failure,
-                        FAILURE_TOO_LARGE,
-                        "it takes %" PRIu64 " MiB, other pins take %" PRIu64
-                        ", and all together may take %" PRIu64 " (half of DiskLimit=)",
-                        bytes >> 20,
-                        others >> 20,
-                        limit >> 20);
-        }
-        pin->objects = copy;
-        copy = (Pinned){0};
-        pin->bytes = bytes;
-        return 0;
+        return pin_sets_tell(&job->manager->pins->sets, job->id, objects, bytes, ret_failure);
 }
 
 static void set_job(Pins *p, Pin *pin, uint32_t job) {
-        MUTEX_GUARD(&p->lock);
         pin->job = job;
+        pin_set_expect(&p->sets, pin->set, job);
 }
 
 static int start_job(Pins *p, Pin *pin, bool background, uint32_t *ret_job, Failure *ret_failure) {
@@ -399,20 +228,13 @@ void pins_job_ended(Job *job, Checkout *checkout, const Oid *commit) {
         JobInfo info;
 
         job_get_info(job, &info);
-        mutex_lock(&p->lock);
-        Pin *pin = find_job_locked(p, job);
-        if (pin) {
-                pin->job = 0;
-                /* What is not there needs nothing. */
-                if (!pin->told && (info.result >= 0 || is_final(info.result))) {
-                        pin->told = true;
-                        publish_locked(p);
-                }
-        }
-        mutex_unlock(&p->lock);
+        Pin *pin = find_job(p, job);
         p->n_running--;
         if (!pin)
                 return; /* dropped meanwhile */
+        set_job(p, pin, 0);
+        if (is_final(info.result)) /* what is not there needs nothing */
+                pin_set_clear(&p->sets, pin->set);
         if (info.result >= 0) {
                 pin->n_files = info.total;
                 pin_completed(pin, checkout, commit);
@@ -497,11 +319,10 @@ int manager_pin(Manager *m, const char *path, uint32_t *ret_job, Failure *ret_fa
         bool fresh = !pin;
 
         if (pin && pin->state == PIN_FETCHING) {
-                MUTEX_GUARD(&p->lock);
                 *ret_job = pin->job;
                 return 0;
         }
-        if (path[0] == '\0' || strchr(path, '\n') || (fresh && p->n >= MAX_PINS)) {
+        if (path[0] == '\0' || strchr(path, '\n') || (fresh && p->n >= PINS_MAX)) {
                 (void) failure_set(/* the errno is this one's */
                                    ret_failure,
                                    FAILURE_LOCAL,
@@ -510,7 +331,7 @@ int manager_pin(Manager *m, const char *path, uint32_t *ret_job, Failure *ret_fa
                                    path);
                 return -EINVAL;
         }
-        int r = pin ? 0 : add_pin(p, path, strlen(path), &pin);
+        int r = pin ? 0 : add_pin(p, path, &pin);
         if (r < 0)
                 return r;
         pin->fresh = fresh;
@@ -542,14 +363,11 @@ static void fill_info(Pins *p, Pin *pin, PinInfo *ret) {
                 .state = pin->state,
                 .done = pin->state == PIN_COMPLETE ? pin->n_files : 0,
                 .total = pin->n_files,
+                .bytes = pin_set_bytes(&p->sets, pin->set),
                 .result = pin->state == PIN_INCOMPLETE ? pin->result : 0,
                 .failure = pin->failure,
         };
-        mutex_lock(&p->lock);
-        ret->bytes = pin->bytes;
-        uint32_t id = pin->job;
-        mutex_unlock(&p->lock);
-        if (id != 0 && manager_get_job(p->manager, id, &job) > 0) {
+        if (pin->job != 0 && manager_get_job(p->manager, pin->job, &job) > 0) {
                 ret->done = job.done;
                 ret->total = job.total;
         }
@@ -576,15 +394,14 @@ int pins_new(Manager *m, Pins **ret) {
                 return -ENOMEM;
         p->manager = m;
         TAILQ_INIT(&p->list);
-        mutex_init(&p->lock, LOCK_RANK_JOB);
-        p->publish_task.run = publish_run;
+        pin_sets_init(&p->sets, m->store, m->documents, m->pool);
         p->file = path_join(m->config_home, "pins", NULL);
         int r = p->file ? load_list(p) : -ENOMEM;
         if (r < 0) {
                 pins_free(p);
                 return r;
         }
-        load_objects(p);
+        pin_sets_load(&p->sets);
         *ret = p;
         return 0;
 }
@@ -598,8 +415,7 @@ Pins *pins_free(Pins *p) {
                 TAILQ_REMOVE(&p->list, pin, entry);
                 pin_free(pin);
         }
-        pinned_done(&p->before);
-        mutex_destroy(&p->lock);
+        pin_sets_done(&p->sets);
         free(p->file);
         free(p);
         return NULL;

@@ -13,6 +13,8 @@
  * main thread but for pins_job_listed(). */
 typedef struct Pins Pins;
 
+#define PINS_MAX 1000u
+
 /* Reads the list of pins, and what was pinned when the last process ended, which is kept from the
  * first moment. Fetching begins with the first pins_tick(). 0 or -ENOMEM: what cannot be read is
  * logged. */

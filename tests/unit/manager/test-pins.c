@@ -1,5 +1,6 @@
 #include <endian.h>
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "lib/check-main.h"
@@ -88,7 +89,7 @@ static void set_up(void) {
         repo = add_repo();
 }
 
-/* All that was published is in the store and in the document. */
+/* All that was published is in the store and in the documents. */
 static void drain(void) {
         manager.pool = pool_free(manager.pool);
 }
@@ -228,42 +229,113 @@ START_TEST(who_lost_its_repository_asks_again) {
 }
 END_TEST
 
-static void assert_kept(uint8_t first, uint8_t last) {
+/* Adds what the next process would keep for this path: how many bytes, and these objects. */
+static uint64_t add_kept(const char *path, Pinned *all) {
+        _cleanup_free_ char *key = NULL;
         _cleanup_buf_ Buf kept = {0};
-        Pinned all;
+        uint64_t bytes;
+
+        ck_assert_int_gt(asprintf(&key, "pin %s", path), 0);
+        if (documents_get(manager.documents, key, &kept) == 0)
+                return 0;
+        ck_assert_uint_ge(kept.len, 2 * sizeof(bytes)); /* of one that is empty there is none */
+        memcpy(&bytes, kept.data, sizeof(bytes));
+        const Pinned objects = {
+                .keys = (uint64_t *) (void *) kept.data + 1,
+                .n = kept.len / sizeof(uint64_t) - 1,
+        };
+        ck_assert_int_eq(pinned_add_all(all, &objects), 0);
+        return le64toh(bytes);
+}
+
+/* The next process keeps these objects, and so many bytes. */
+static void assert_kept(uint8_t first, uint8_t last, uint64_t bytes) {
+        _cleanup_pinned_ Pinned all = {0};
 
         drain();
-        ck_assert_int_eq(documents_get(manager.documents, "pinned", &kept), 1);
-        all = (Pinned){.keys = (uint64_t *) (void *) kept.data, .n = kept.len / sizeof(uint64_t)};
+        ck_assert_uint_eq(add_kept("o/a", &all) + add_kept("o/b", &all), bytes);
+        pinned_seal(&all);
         for (unsigned i = 0; i < 10; i++)
                 ck_assert(pinned_has(&all, &(Oid){.id = {i}}) == (i >= first && i <= last));
 }
 
 /* What the last process kept. */
-static void keep(uint8_t object) {
-        const uint64_t key = htole64(object);
+static void keep(const char *key, uint64_t bytes, uint8_t object) {
+        const uint64_t content[] = {htole64(bytes), htole64(object)};
 
-        ck_assert_int_eq(documents_put(manager.documents, "pinned", &key, sizeof(key)), 0);
+        ck_assert_int_eq(documents_put(manager.documents, key, content, sizeof(content)), 0);
 }
 
-START_TEST(what_was_kept_stays_until_each_has_told) {
-        keep(1);
+static uint64_t n_bytes;
+
+static int note_bytes(const PinInfo *info, void *userdata) {
+        if (strcmp(info->path, userdata) == 0)
+                n_bytes = info->bytes;
+        return 0;
+}
+
+static uint64_t bytes_of(const char *path) {
+        n_bytes = UINT64_MAX;
+        ck_assert_int_eq(manager_each_pin(&manager, note_bytes, (char *) path), 0);
+        return n_bytes;
+}
+
+START_TEST(what_was_kept_stays_until_its_pin_has_told) {
+        keep("pin o/a", 4 * MIB, 1);
+        keep("pin o/b", 5 * MIB, 3);
         load("o/a\no/b\n");
+        ck_assert_uint_eq(bytes_of("o/a"), 4 * MIB);
         pins_tick(manager.pins, NOW);
-        ck_assert_int_eq(list("o/a", 2, MIB), 0);
+        ck_assert_int_eq(list("o/a", 2, 2 * MIB), 0);
+        ck_assert_uint_eq(bytes_of("o/a"), 2 * MIB);
         end("o/b", -EHOSTDOWN, NULL);
-        assert_kept(1, 2);
+        assert_kept(2, 3, 7 * MIB);
 }
 END_TEST
 
-/* Else it would be kept by each process for the next. */
+/* The others' share is known from the first moment. */
+START_TEST(what_was_kept_takes_room) {
+        keep("pin o/b", 5 * MIB, 3);
+        load("o/a\no/b\n");
+        pins_tick(manager.pins, NOW);
+        ck_assert_int_eq(list("o/a", 2, 4 * MIB), -EFBIG);
+        ck_assert_int_eq(list("o/a", 2, 3 * MIB), 0);
+}
+END_TEST
+
 START_TEST(what_is_not_there_needs_nothing) {
-        keep(1);
+        keep("pin o/b", MIB, 1);
         load("o/a\no/b\n");
         pins_tick(manager.pins, NOW);
         ck_assert_int_eq(list("o/a", 2, MIB), 0);
         end("o/b", -ENOENT, NULL);
-        assert_kept(2, 2);
+        assert_kept(2, 2, MIB);
+}
+END_TEST
+
+START_TEST(who_is_unpinned_keeps_nothing) {
+        Failure failure;
+
+        keep("pin o/a", MIB, 1);
+        keep("pin o/b", MIB, 2);
+        load("o/a\no/b\n");
+        ck_assert_int_eq(manager_unpin(&manager, "o/a", &failure), 0);
+        assert_kept(2, 2, MIB);
+}
+END_TEST
+
+/* Once one document was of all pins: it is nobody's. Others are cut, or hold nothing. */
+START_TEST(documents_that_make_no_sense_are_not_there) {
+        keep("pinned", 5 * MIB, 3);
+        ck_assert_int_eq(documents_put(manager.documents, "pin o/a", "123456789", 9), 0);
+        ck_assert_int_eq(documents_put(manager.documents, "pin o/b", "", 0), 0);
+        load("o/a\no/b\n");
+        ck_assert_uint_eq(bytes_of("o/a"), 0);
+        ck_assert_uint_eq(bytes_of("o/b"), 0);
+        pins_tick(manager.pins, NOW);
+        ck_assert_int_eq(list("o/a", 1, 8 * MIB), 0);
+        ck_assert_int_eq(list("o/b", 2, 0), 0);
+        assert_kept(1, 2, 8 * MIB);
 }
 END_TEST
 
@@ -273,7 +345,7 @@ START_TEST(what_does_not_fit_keeps_nothing) {
         ck_assert_int_eq(list("o/a", 1, 5 * MIB), 0);
         ck_assert_int_eq(list("o/b", 2, 3 * MIB), 0);
         ck_assert_int_eq(list("o/a", 1, 6 * MIB), -EFBIG);
-        assert_kept(2, 2);
+        assert_kept(2, 2, 3 * MIB);
 }
 END_TEST
 
@@ -282,8 +354,11 @@ static void add_tests(TCase *tc) {
         tcase_add_test(tc, a_failure_after_a_move_is_not_tried_at_once);
         tcase_add_test(tc, who_waits_longest_is_next);
         tcase_add_test(tc, who_lost_its_repository_asks_again);
-        tcase_add_test(tc, what_was_kept_stays_until_each_has_told);
+        tcase_add_test(tc, what_was_kept_stays_until_its_pin_has_told);
+        tcase_add_test(tc, what_was_kept_takes_room);
         tcase_add_test(tc, what_is_not_there_needs_nothing);
+        tcase_add_test(tc, who_is_unpinned_keeps_nothing);
+        tcase_add_test(tc, documents_that_make_no_sense_are_not_there);
         tcase_add_test(tc, what_does_not_fit_keeps_nothing);
 }
 
