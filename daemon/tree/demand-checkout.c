@@ -10,11 +10,9 @@
  * they arrive.
  *
  * Nobody waits long for a server that does not answer. Where the first question fails for that
- * reason, or has no answer yet when DEMAND_PATIENCE_USEC are over, those who wait are shown what is
+ * reason, or has no answer yet when patience is over, those who wait are shown what is
  * remembered: the checkout as it is, or the commit that the ref showed in an earlier process. What
- * the server says later is followed as any other move. So the flight of a look-up is landed by one
- * of two, and an operation has two references: its own, and that of `patience` until that was
- * disarmed or has run. */
+ * the server says later is followed as any other move. See patience.h. */
 
 #include <errno.h>
 #include <stdio.h>
@@ -22,6 +20,7 @@
 
 #include "object/commit-object.h"
 #include "tree/namespace-private.h"
+#include "tree/patience.h"
 #include "tree/remembered.h"
 #include "util/stats.h"
 
@@ -31,18 +30,11 @@
 
 typedef struct CheckoutOperation {
         Fetch fetch;
-        Ref ref;
-        Timer patience;       /* not of a refresh */
-        atomic_bool answered; /* the server says what the ref is: it is worth waiting for */
-        atomic_bool recalled; /* what is remembered was shown */
-        atomic_bool denied;   /* the server says that there is no such ref */
-        int result;           /* what to land with in the end, unless that was shown */
-        Failure failure;
+        Patience patience; /* a refresh has none */
         Namespace *ns;
         Repo *repo;
-        Checkout *checkout; /* the one being refreshed; NULL in a look-up */
-        Checkout *early;    /* of a look-up: made while its trees are still coming */
-        FlightKey key;
+        Checkout *checkout;  /* the one being refreshed; NULL in a look-up */
+        Checkout *early;     /* of a look-up: made while its trees are still coming */
         CheckoutState state; /* where the ref points now */
         bool moves;
         bool news;     /* of a refresh: it points elsewhere than before */
@@ -64,22 +56,14 @@ static void remember_negative(CheckoutOperation *op) {
         owner_add_negative(op->repo->owner, name, now_usec() + ns_negative_timeout(op->ns, NULL));
 }
 
-static void operation_unref(CheckoutOperation *op) {
-        Namespace *ns = op->ns;
+static void operation_free(Patience *p) {
+        CheckoutOperation *op = container_of(p, CheckoutOperation, patience);
 
-        if (!ref_put(&op->ref))
-                return;
-        if (op->result < 0 && !atomic_load(&op->recalled))
-                flight_land(ns->flights, &op->key, op->result, &op->failure);
         checkout_unref(op->checkout);
         checkout_unref(op->early);
         repo_unref(op->repo);
         free(op->oids);
         free(op);
-        ns_operation_end(ns);
-}
-
-static void nobody_waits(int result, const Failure *failure, void *userdata) {
 }
 
 /* What was remembered is shown, and the server says something else. */
@@ -91,7 +75,7 @@ static void follow_recalled(CheckoutOperation *op) {
                 return;
         checkout_get_state(c, &shown);
         if (!oid_equal(&shown.commit, &op->state.commit))
-                (void) ns_refresh(op->ns, c, nobody_waits, NULL); /* or the next poll does it */
+                (void) ns_refresh(op->ns, c, NULL, NULL); /* or the next poll does it */
 }
 
 static void remember(CheckoutOperation *op, int result) {
@@ -105,30 +89,25 @@ static void remember(CheckoutOperation *op, int result) {
         remember_ref(op->ns, op->repo, op->refspec, &ref);
 }
 
-/* Ends the waiting by what is remembered, if anything is. Takes a reference. */
-static void recall(CheckoutOperation *op);
-
 /* The name does not exist, though what is remembered of it may have been shown. */
 static void deny(CheckoutOperation *op) {
         _cleanup_(checkout_unrefp) Checkout *c =
                 op->checkout ? checkout_ref(op->checkout)
                              : repo_find_checkout(op->repo, op->refspec);
 
-        atomic_store(&op->denied, true);
+        patience_deny(&op->patience);
         remember_negative(op);
         if (c)
                 repo_remove_checkout(op->repo, c);
-        if (atomic_load(&op->recalled))
+        if (patience_has_shown(&op->patience))
                 ns_ref_changed(op->ns, op->repo, op->refspec);
 }
 
 static void operation_end(CheckoutOperation *op, int result, const Failure *failure) {
         Namespace *ns = op->ns;
         bool look_up = !op->checkout || op->stale_ok;
-        bool disarmed = timers_disarm(ns->timers, &op->patience);
-        bool unanswered =
-                failure && !op->checkout && !op->early && remembered_will_do(result, failure);
 
+        patience_stop(&op->patience);
         if (op->checkout) {
                 stat_add(STAT_REFRESH_FAILED, result < 0);
                 /* A failure counts as a check too: the next poll comes after the usual interval,
@@ -138,24 +117,14 @@ static void operation_end(CheckoutOperation *op, int result, const Failure *fail
         if (result == -ENOENT && !op->early && look_up)
                 deny(op);
         ns_report(ns, op->repo->org, result, failure);
-        if (unanswered) {
-                op->result = result;
-                op->failure = *failure;
-        } else if (!op->early && !atomic_load(&op->recalled))
-                /* Else it has landed, and there may be another one of that name. */
-                flight_land(ns->flights, &op->key, op->stale_ok ? 0 : result, failure);
+        if (failure && !op->checkout && !op->early && remembered_will_do(result, failure))
+                patience_fail(&op->patience, result, failure);
+        else
+                patience_land(&op->patience, op->stale_ok ? 0 : result, failure);
         remember(op, result);
         if (result >= 0 && !op->checkout)
                 follow_recalled(op);
-        /* The server may have been worth waiting for, and failed after all. */
-        if (unanswered && !disarmed && atomic_load(&op->answered) && !atomic_load(&op->recalled)) {
-                ref_get(&op->ref);
-                recall(op);
-        } else if (disarmed && unanswered)
-                recall(op);
-        else if (disarmed)
-                operation_unref(op);
-        operation_unref(op);
+        patience_end(&op->patience);
 }
 
 /* Reads the commit, through annotated tags. 1, 0 where it is not in the store, < 0. */
@@ -198,31 +167,20 @@ static void show_remembered(CheckoutOperation *op) {
                 return;
         checkout_unref(repo_add_checkout(op->repo, c));
         stat_add(STAT_RECALLED, 1);
-        atomic_store(&op->recalled, true);
-        flight_land(ns->flights, &op->key, 0, NULL);
-        /* The server said so meanwhile. Either of us sees what the other one did. */
-        if (atomic_load(&op->denied))
+        if (patience_show(&op->patience))
                 deny(op);
 }
 
-static void recall(CheckoutOperation *op) {
+static void recall(Patience *p) {
+        CheckoutOperation *op = container_of(p, CheckoutOperation, patience);
+
         if (!op->checkout)
                 show_remembered(op);
         else {
-                atomic_store(&op->recalled, true);
                 checkout_set_checked(op->checkout, now_usec());
-                flight_land(op->ns->flights, &op->key, 0, NULL);
+                (void) patience_show(p); /* who denies one that is shown removes it himself */
         }
-        operation_unref(op);
-}
-
-static void patience_ends(Task *task) {
-        CheckoutOperation *op = container_of(task, CheckoutOperation, patience.task);
-
-        if (atomic_load(&op->answered))
-                operation_unref(op);
-        else
-                recall(op);
+        patience_unref(p);
 }
 
 static void next_fetch(CheckoutOperation *op, FetchKind kind, Oid *oids, size_t n) {
@@ -278,7 +236,7 @@ static void publish_early(CheckoutOperation *op) {
                 return; /* tried again when all is here */
         checkout_trees_begin(c);
         op->early = repo_add_checkout(op->repo, c);
-        flight_land(op->ns->flights, &op->key, 0, NULL);
+        patience_land(&op->patience, 0, NULL);
 }
 
 static int fetch_commit(CheckoutOperation *op, const Oid *commit) {
@@ -299,7 +257,7 @@ static void ref_resolved(CheckoutOperation *op) {
         Oid commit = op->fetch.commit;
         int r = 0;
 
-        atomic_store(&op->answered, true);
+        patience_answering(&op->patience);
         op->moves = op->fetch.moves;
         memcpy(op->resolved, op->fetch.resolved, sizeof(op->resolved));
         if (oid_is_none(&commit)) {
@@ -378,12 +336,12 @@ static void operation_start(
         if (!op)
                 return;
         memcpy(op->refspec, refspec, len);
-        op->ref = REF_INIT;
-        op->patience.task.run = patience_ends;
         op->ns = ns;
+        patience_init(&op->patience, ns, key);
+        op->patience.recall = recall;
+        op->patience.free = operation_free;
         op->repo = repo_ref(repo);
         op->checkout = c ? checkout_ref(c) : NULL;
-        op->key = *key;
         op->fetch.object = object_arrived;
         op->fetch.done = fetched;
         op->stale_ok = stale_ok;
@@ -395,10 +353,8 @@ static void operation_start(
          * checkout would otherwise change its meaning under its users. */
         if (c && strncmp(c->resolved, "refs/", strlen("refs/")) == 0)
                 op->fetch.refname = c->resolved;
-        if (!c || stale_ok) {
-                ref_get(&op->ref);
-                timers_arm(ns->timers, &op->patience, now_usec() + DEMAND_PATIENCE_USEC);
-        }
+        if (!c || stale_ok)
+                patience_begin(&op->patience);
         next_fetch(op, FETCH_REF, NULL, 0);
 }
 

@@ -1,44 +1,30 @@
 /* Asking for things, part two: what a name in an owner is. The forge is asked; where it does not
- * answer, or not before DEMAND_PATIENCE_USEC are over, what is remembered of the name will do.
- *
- * So two may land the flight. An operation has two references: one for the question, and one for
- * `patience`, until that was disarmed or what is remembered has been looked at. A failure that says
- * nothing of the name is landed by the last of them, unless what is remembered was shown. */
+ * answer in time, what is remembered of the name will do: see patience.h. */
 
 #include <errno.h>
 #include <string.h>
 
 #include "tree/namespace-private.h"
+#include "tree/patience.h"
 #include "tree/remembered.h"
 #include "util/stats.h"
 
 typedef struct NameOperation {
-        Ref ref;
         ForgeLookup lookup;
-        Timer patience;
-        ForgeLookup kept;     /* what is remembered, once that is looked at */
-        char *found_at;       /* kept.found_at; owned */
-        atomic_bool recalled; /* it was shown */
-        atomic_bool denied;   /* the forge says that the name does not exist */
-        int result;           /* what to land with in the end, unless it was shown */
-        Failure failure;
+        Patience patience;
         Namespace *ns;
+        ForgeLookup kept; /* what is remembered, once that is looked at */
+        char *found_at;   /* kept.found_at; owned */
         Owner *owner;
-        FlightKey key;
         char name[];
 } NameOperation;
 
-static void operation_unref(NameOperation *op) {
-        Namespace *ns = op->ns;
+static void operation_free(Patience *p) {
+        NameOperation *op = container_of(p, NameOperation, patience);
 
-        if (!ref_put(&op->ref))
-                return;
-        if (op->result < 0 && !atomic_load(&op->recalled))
-                flight_land(ns->flights, &op->key, op->result, &op->failure);
         owner_unref(op->owner);
         free(op->found_at);
         free(op);
-        ns_operation_end(ns);
 }
 
 /* What is below it was found to exist. */
@@ -83,19 +69,16 @@ static void doubt_repo(NameOperation *op) {
         ns_name_changed(op->ns, op->owner, op->name);
 }
 
-/* Takes the reference of `patience`. */
+/* Takes a reference. */
 static void show_kept(NameOperation *op, int r) {
         if (r > 0 && owner_lacks(op->owner, op->name))
                 ns_owner_changed(op->ns, op->owner);
         if (r >= 0) {
                 stat_add(STAT_RECALLED, 1);
-                atomic_store(&op->recalled, true);
-                flight_land(op->ns->flights, &op->key, 0, NULL);
+                if (patience_show(&op->patience))
+                        doubt_repo(op);
         }
-        /* The forge said so meanwhile. Either of us sees what the other one did. */
-        if (atomic_load(&op->denied))
-                doubt_repo(op);
-        operation_unref(op);
+        patience_unref(&op->patience);
 }
 
 static void
@@ -106,11 +89,12 @@ kept_found(ForgeLookup *lookup, int result, const ForgeFound *found, const Failu
         show_kept(op, source ? found_repo(op, source) : -ENOENT);
 }
 
-static void recall(NameOperation *op) {
+static void recall(Patience *p) {
+        NameOperation *op = container_of(p, NameOperation, patience);
         int r = remembered_name(op->ns, op->owner, op->name, &op->found_at);
 
         if (r <= 0)
-                operation_unref(op);
+                patience_unref(p);
         else if (!op->found_at)
                 show_kept(op, found_owner(op, /* unproven= */ true));
         else {
@@ -124,15 +108,11 @@ static void recall(NameOperation *op) {
         }
 }
 
-static void patience_ends(Task *task) {
-        recall(container_of(task, NameOperation, patience.task));
-}
-
 /* --- what the forge says --- */
 
 static void not_found(NameOperation *op) {
-        atomic_store(&op->denied, true);
-        if (atomic_load(&op->recalled))
+        patience_deny(&op->patience);
+        if (patience_has_shown(&op->patience))
                 doubt_repo(op);
         owner_forget_repo(op->owner, op->name);
         owner_forget_owner(op->owner, op->name);
@@ -165,27 +145,21 @@ name_found(ForgeLookup *lookup, int result, const ForgeFound *found, const Failu
         NameOperation *op = container_of(lookup, NameOperation, lookup);
         Namespace *ns = op->ns;
         _cleanup_(source_unrefp) Source *source = found ? found->source : NULL;
-        bool disarmed = timers_disarm(ns->timers, &op->patience);
-        bool unanswered = failure && !found && remembered_will_do(result, failure);
         (void) source; /* only kept until the end */
 
+        patience_stop(&op->patience);
         if (found)
                 result = found_something(op, found);
         else if (result == -ENOENT)
                 not_found(op);
         ns_report(ns, op->owner->org, result, failure);
-        if (unanswered) {
-                op->result = result;
-                op->failure = *failure;
-        } else
-                flight_land(ns->flights, &op->key, result, failure);
+        if (failure && !found && remembered_will_do(result, failure))
+                patience_fail(&op->patience, result, failure);
+        else
+                patience_land(&op->patience, result, failure);
         if (found && result >= 0)
                 remember(op, found);
-        if (disarmed && unanswered)
-                recall(op);
-        else if (disarmed)
-                operation_unref(op);
-        operation_unref(op);
+        patience_end(&op->patience);
 }
 
 /* Somebody else asked just before, and it came. */
@@ -212,16 +186,16 @@ int demand_name(Namespace *ns, const NsCall *call, Owner *owner, const char *nam
         if (!op)
                 return NS_PARKED;
         memcpy(op->name, name, len);
-        op->ref = (Ref){2};
         op->lookup.owner = owner->path;
         op->lookup.name = op->name;
         op->lookup.listed = owner_lists(owner, name, &kind) && kind == FORGE_REPO;
         op->lookup.done = name_found;
-        op->patience.task.run = patience_ends;
-        op->ns = ns;
         op->owner = owner_ref(owner);
-        op->key = key;
-        timers_arm(ns->timers, &op->patience, now_usec() + DEMAND_PATIENCE_USEC);
+        op->ns = ns;
+        patience_init(&op->patience, ns, &key);
+        op->patience.recall = recall;
+        op->patience.free = operation_free;
+        patience_begin(&op->patience);
         forge_lookup(owner->org->forge, &op->lookup);
         return NS_PARKED;
 }

@@ -271,7 +271,8 @@ static void refresh_landed(FlightWaiter *waiter, int result, const Failure *fail
         RefreshCall *call = container_of(waiter, RefreshCall, waiter);
         Namespace *ns = call->ns;
 
-        call->done(result, failure, call->userdata);
+        if (call->done)
+                call->done(result, failure, call->userdata);
         free(call);
         ns_operation_end(ns);
 }
@@ -318,7 +319,8 @@ int ns_relist(Namespace *ns, Owner *owner, RefreshDone done, void *userdata) {
         RefreshCall *rc;
 
         if (!owner_has_list(owner)) {
-                done(0, NULL, userdata);
+                if (done)
+                        done(0, NULL, userdata);
                 return 0;
         }
         int r = refresh_call_new(ns, done, userdata, &rc);
@@ -336,9 +338,6 @@ void ns_forget_negatives(Namespace *ns, Org *org) {
         owner_each(&org->root, forget_negatives, ns);
 }
 
-static void nobody_waits(int result, const Failure *failure, void *userdata) {
-}
-
 typedef struct Poll {
         Namespace *ns;
         uint64_t now;
@@ -352,8 +351,7 @@ static void poll_checkout(Checkout *c, void *userdata) {
          * check. */
         bool in_use = atomic_load_explicit(&c->ref.n, memory_order_relaxed) > 2;
         if (c->moves && in_use && checkout_checked(c) + poll->interval <= poll->now)
-                (void) ns_refresh(
-                        poll->ns, c, nobody_waits, NULL); /* tried again at the next poll */
+                (void) ns_refresh(poll->ns, c, NULL, NULL); /* tried again at the next poll */
 }
 
 static void poll_repo(Repo *repo, void *userdata) {
@@ -371,8 +369,7 @@ static void poll_owner(Owner *owner, void *userdata) {
                 if (owner_expire(owner, since))
                         ns_owner_changed(poll->ns, owner);
         } else if (owner_relist_due(owner, since, poll->now))
-                (void) ns_relist(
-                        poll->ns, owner, nobody_waits, NULL); /* tried again at the next poll */
+                (void) ns_relist(poll->ns, owner, NULL, NULL); /* tried again at the next poll */
         owner_each_repo(owner, poll_repo, userdata);
 }
 
