@@ -201,27 +201,33 @@ static bool is_hot(const Carry *carry, uint32_t number, const SegmentRecord *rec
                ((carry->now - marks) & MARK_CLOCK) < carry->half_turnover;
 }
 
-int disk_tier_copy_record(
-        DiskTier *tier, Segment *from, const SegmentRecord *record, const DiskReservation *to) {
-        if (record->size > 0)
-                memcpy(disk_reservation_data(to),
-                       segment_bytes(from, record->offset),
-                       record->size);
-        if (segment_is_torn(from)) {
-                disk_tier_abort(tier, to);
-                return -EIO;
-        }
-        return disk_tier_publish(tier, to, record->kind, &record->oid, record->type);
-}
-
-static int carry_over(Carry *carry, const SegmentRecord *record) {
+int disk_tier_move_record(DiskTier *tier, Segment *from, uint32_t number, DiskReserve reserve) {
         DiskReservation to;
+        SegmentRecord record;
 
-        int r = disk_tier_reserve_active(carry->tier, record->size, &to);
+        if (!segment_index_at(&from->index, number, &record))
+                return -EBADMSG;
+        int r = reserve(tier, record.size, &to);
         if (r < 0)
                 return r;
-        carry->left -= MIN(carry->left, record->size);
-        return disk_tier_copy_record(carry->tier, carry->segment, record, &to);
+        if (record.size > 0)
+                memcpy(disk_reservation_data(&to), segment_bytes(from, record.offset), record.size);
+        if (segment_is_torn(from)) {
+                disk_tier_abort(tier, &to);
+                return -EIO;
+        }
+        r = disk_tier_publish(tier, &to, record.kind, &record.oid, record.type);
+        if (r >= 0)
+                disk_tier_moved(tier, from, number);
+        return r;
+}
+
+static int carry_over(Carry *carry, uint32_t number, const SegmentRecord *record) {
+        int r = disk_tier_move_record(
+                carry->tier, carry->segment, number, disk_tier_reserve_active);
+        if (r >= 0)
+                carry->left -= MIN(carry->left, record->size);
+        return r;
 }
 
 static void keep_hot_objects(Carry *carry) {
@@ -231,11 +237,10 @@ static void keep_hot_objects(Carry *carry) {
         for (uint32_t i = 0; i < segment->index.n; i++)
                 if (segment_index_at(&segment->index, i, &record) && is_hot(carry, i, &record))
                         /* Without room or memory for it, it is dropped like the others. */
-                        (void) carry_over(carry, &record);
+                        (void) carry_over(carry, i, &record);
 }
 
-/* What was carried is not hot any more: it is here twice otherwise. Nobody has looked at most of it
- * in this process, and what is written anew counts as checked. */
+/* Nobody has looked at most of it in this process, and what is written anew counts as checked. */
 static void keep_pinned_objects(Carry *carry, const PinnedSet *set) {
         Segment *segment = carry->segment;
         SegmentRecord record;
@@ -245,10 +250,8 @@ static void keep_pinned_objects(Carry *carry, const PinnedSet *set) {
                         continue;
                 bool good = segment_index_marks(&segment->index, i) & MARK_VERIFIED ||
                             disk_record_verify(segment, &record) > 0;
-                if (!good || carry_over(carry, &record) < 0)
+                if (!good || carry_over(carry, i, &record) < 0)
                         stat_add(STAT_STORE_PINNED_LOST, 1);
-                else
-                        disk_tier_moved(carry->tier, segment, i);
         }
 }
 

@@ -84,10 +84,10 @@ bool disk_tier_evict_one(DiskTier *tier);
 void disk_tier_keep_free(DiskTier *tier, uint64_t spare);
 /* Takes a segment out of the list, for disk_tier_drop_segment(). */
 void disk_tier_take_segment_locked(DiskTier *tier, Segment *segment);
-/* Fills the reservation with a record, and publishes it; either way the reservation is ended. -EIO
- * where the disk failed under the segment: nothing was published then. */
-int disk_tier_copy_record(
-        DiskTier *tier, Segment *from, const SegmentRecord *record, const DiskReservation *to);
+/* Copies a record to where disk_tier_reserve() or disk_tier_reserve_active() finds room, and has it
+ * found there from now on. -EIO where the disk failed under the segment. */
+typedef int (*DiskReserve)(DiskTier *tier, uint64_t size, DiskReservation *ret);
+int disk_tier_move_record(DiskTier *tier, Segment *from, uint32_t number, DiskReserve reserve);
 /* Drops a segment in which nothing is to be found any more: now, or once it is finished. */
 void disk_tier_give_up(DiskTier *tier, Segment *segment);
 /* Ends a segment that was taken out of the list: its entries, its file, the list's reference.

@@ -47,26 +47,10 @@ static int verify_record(Segment *segment, uint32_t number, uint64_t *ret_size) 
         return r;
 }
 
-/* Moves a record to the active segment, or to one of its own. */
-static int move_record(DiskTier *tier, Segment *segment, uint32_t number) {
-        DiskReservation to;
-        SegmentRecord record;
-
-        if (!segment_index_at(&segment->index, number, &record))
-                return -EBADMSG;
-        int r = disk_tier_reserve(tier, record.size, &to);
-        if (r < 0)
-                return r;
-        r = disk_tier_copy_record(tier, segment, &record, &to);
-        if (r >= 0)
-                disk_tier_moved(tier, segment, number);
-        return r;
-}
-
 static void replace_segment(DiskTier *tier, Segment *segment) {
         for (uint32_t i = 0; i < segment->index.n; i++)
                 if (!(segment_index_marks(&segment->index, i) & MARK_DEAD) &&
-                    move_record(tier, segment, i) < 0)
+                    disk_tier_move_record(tier, segment, i, disk_tier_reserve) < 0)
                         return; /* no room: the damage stays in the file, and out of reach */
         disk_tier_give_up(tier, segment);
 }

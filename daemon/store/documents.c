@@ -238,45 +238,59 @@ static int read_exactly(int fd, void *data, size_t len) {
         return 0;
 }
 
-/* 0 if what follows is a document of this key and as long as the file says. */
-static int read_header(int fd, const char *key, DocumentHeader *ret) {
-        char found[KEY_MAX_SIZE];
+/* What is in front of the content. */
+typedef struct DocumentHead {
+        DocumentHeader header;
+        char key[KEY_MAX_SIZE + 1];
+} DocumentHead;
+
+/* 0 if what follows is a document, and as long as the file says. */
+static int read_head(int fd, DocumentHead *ret) {
+        DocumentHeader *h = &ret->header;
         struct stat st;
 
         if (fstat(fd, &st) < 0)
                 return -errno;
-        int r = read_exactly(fd, ret, sizeof(*ret));
+        int r = read_exactly(fd, h, sizeof(*h));
         if (r < 0)
                 return r;
-        size_t key_len = strlen(key);
-        uint64_t len = le64toh(ret->len);
-        if (le64toh(ret->magic) != FILE_MAGIC || le32toh(ret->key_len) != key_len ||
-            len > DOCUMENT_MAX_SIZE || (uint64_t) st.st_size != sizeof(*ret) + key_len + len)
+        uint32_t key_len = le32toh(h->key_len);
+        uint64_t len = le64toh(h->len);
+        if (le64toh(h->magic) != FILE_MAGIC || key_len > KEY_MAX_SIZE || len > DOCUMENT_MAX_SIZE ||
+            (uint64_t) st.st_size != sizeof(*h) + key_len + len)
                 return -ENODATA;
-        r = read_exactly(fd, found, key_len);
+        ret->key[key_len] = '\0';
+        r = read_exactly(fd, ret->key, key_len);
         if (r < 0)
                 return r;
-        return memcmp(found, key, key_len) == 0 ? 0 : -ENODATA;
+        return strlen(ret->key) == key_len ? 0 : -ENODATA;
 }
 
-static int read_document(int fd, const char *key, Buf *ret) {
-        DocumentHeader h = {0};
+static int read_content(int fd, const DocumentHead *head, Buf *ret) {
+        const DocumentHeader *h = &head->header;
+        size_t len = (size_t) le64toh(h->len);
 
-        int r = read_header(fd, key, &h);
-        if (r < 0)
-                return r;
-        size_t len = (size_t) le64toh(h.len);
-        r = buf_reserve(ret, MAX(len, (size_t) 1));
+        int r = buf_reserve(ret, MAX(len, (size_t) 1));
         if (r < 0)
                 return r;
         uint8_t *content = ret->data + ret->len;
         r = read_exactly(fd, content, len);
         if (r < 0)
                 return r;
-        if (le32toh(h.crc) != document_crc(&h, key, content, len))
+        if (le32toh(h->crc) != document_crc(h, head->key, content, len))
                 return -ENODATA;
         ret->len += len;
         return 0;
+}
+
+/* -ENODATA where it is another key's, of which the hash is the same. */
+static int read_document(int fd, const char *key, Buf *ret) {
+        DocumentHead head;
+
+        int r = read_head(fd, &head);
+        if (r >= 0 && strcmp(head.key, key) != 0)
+                r = -ENODATA;
+        return r < 0 ? r : read_content(fd, &head, ret);
 }
 
 int documents_get(Documents *d, const char *key, Buf *ret) {
@@ -295,37 +309,21 @@ int documents_get(Documents *d, const char *key, Buf *ret) {
         return r < 0 ? r : 1;
 }
 
-/* The key that a file says to be of, with a NUL behind it. */
-static int read_key(int fd, char ret[KEY_MAX_SIZE + 1]) {
-        DocumentHeader h = {0};
-
-        int r = read_exactly(fd, &h, sizeof(h));
-        if (r < 0)
-                return r;
-        uint32_t len = le32toh(h.key_len);
-        if (len > KEY_MAX_SIZE)
-                return -ENODATA;
-        ret[len] = '\0';
-        return read_exactly(fd, ret, len);
-}
-
 /* 0 if the file is intact and named as its key demands. */
 static int verify_document(const char *path, const Documents *d) {
         _cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
         _cleanup_buf_ Buf content = {0};
-        char key[KEY_MAX_SIZE + 1];
+        DocumentHead head;
 
         if (fd < 0)
                 return -errno;
-        int r = read_key(fd, key);
+        int r = read_head(fd, &head);
         if (r < 0)
                 return r;
-        _cleanup_free_ char *right = document_path(d, key);
+        _cleanup_free_ char *right = document_path(d, head.key);
         if (!right)
                 return -ENOMEM;
-        if (strcmp(path, right) != 0)
-                return -ENODATA;
-        return lseek(fd, 0, SEEK_SET) < 0 ? -errno : read_document(fd, key, &content);
+        return strcmp(path, right) == 0 ? read_content(fd, &head, &content) : -ENODATA;
 }
 
 static bool is_damage(int r) {
