@@ -9,6 +9,7 @@
 #include <unistd.h>
 #include <wchar.h>
 
+#include "util/array.h"
 #include "util/text.h"
 
 #define GAP 2
@@ -64,16 +65,9 @@ size_t text_columns(const char *s) {
 void table_add(Table *t, CellStyle style, const char *text) {
         if (t->error < 0)
                 return;
-        if (t->n_cells == t->n_allocated) {
-                size_t n = t->n_allocated ? t->n_allocated * 2 : 64;
-                Cell *cells = reallocarray(t->cells, n, sizeof(*cells));
-                if (!cells) {
-                        t->error = -ENOMEM;
-                        return;
-                }
-                t->cells = cells;
-                t->n_allocated = n;
-        }
+        t->error = ARRAY_RESERVE(t->cells, t->n_allocated, t->n_cells + 1);
+        if (t->error < 0)
+                return;
         char *copy = strdup(text ? text : "");
         if (!copy) {
                 t->error = -ENOMEM;

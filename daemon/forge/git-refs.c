@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "util/array.h"
+
 /* Bounds what a v0 server, which tells all its refs, can make us keep. */
 #define MAX_REFS 1000000
 #define MAX_BYTES ((size_t) 128 << 20) /* of names and targets */
@@ -13,15 +15,7 @@
 static int refs_reserve(GitRefs *refs) {
         if (refs->n >= MAX_REFS || refs->n_bytes > MAX_BYTES)
                 return -EFBIG;
-        if (refs->n < refs->cap)
-                return 0;
-        size_t cap = refs->cap ? refs->cap * 2 : 16;
-        GitRef *larger = reallocarray(refs->refs, cap, sizeof(*larger));
-        if (!larger)
-                return -ENOMEM;
-        refs->refs = larger;
-        refs->cap = cap;
-        return 0;
+        return ARRAY_RESERVE(refs->refs, refs->cap, refs->n + 1);
 }
 
 int git_refs_add(

@@ -6,6 +6,7 @@
 
 #include "forge/git-wants.h"
 #include "object/tree-object.h"
+#include "util/array.h"
 #include "util/htable.h"
 
 #define MAX_TREES 1000000
@@ -60,14 +61,9 @@ static int enter(Search *s, const Oid *oid, size_t path_len) {
 
         if (!mark_seen(s, oid))
                 return 0;
-        if (s->n_levels == s->n_allocated) {
-                size_t n = MAX(s->n_allocated * 2, (size_t) 16);
-                Level *levels = reallocarray(s->levels, n, sizeof(*levels));
-                if (!levels)
-                        return -ENOMEM;
-                s->levels = levels;
-                s->n_allocated = n;
-        }
+        int r = ARRAY_RESERVE(s->levels, s->n_allocated, s->n_levels + 1);
+        if (r < 0)
+                return r;
         if (store_get(s->store, STORE_OBJECT, oid, &level.tree) <= 0)
                 return 0;
         if (level.tree.type != OBJECT_TREE) {

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "object/delta.h"
+#include "util/array.h"
 
 /* Every delta is applied to a base that is whole already, so a chain of deltas costs neither stack
  * nor time beyond its own links, whatever its depth. A delta whose base is not known yet waits
@@ -113,15 +114,10 @@ void pack_object_done(PackObject *o) {
 }
 
 static int add_entry(PackResolver *s, uint64_t offset, size_t *ret) {
-        if (s->n_entries == s->n_entries_allocated) {
-                /* Grows with what has come, not with what the header promised. */
-                size_t n = MAX(s->n_entries_allocated * 2, (size_t) 64);
-                PackEntry *entries = reallocarray(s->entries, n, sizeof(*entries));
-                if (!entries)
-                        return -ENOMEM;
-                s->entries = entries;
-                s->n_entries_allocated = n;
-        }
+        /* Grows with what has come, not with what the header promised. */
+        int r = ARRAY_RESERVE(s->entries, s->n_entries_allocated, s->n_entries + 1);
+        if (r < 0)
+                return r;
         *ret = s->n_entries;
         s->entries[s->n_entries++] = (PackEntry){.offset = offset};
         return 0;

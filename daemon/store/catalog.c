@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "util/array.h"
+
 void catalog_init(Catalog *catalog) {
         *catalog = (Catalog){0};
         mutex_init(&catalog->lock, LOCK_RANK_STORE_SHARD);
@@ -30,14 +32,9 @@ static size_t n_older(const Catalog *catalog, uint64_t number) {
 
 int catalog_add(Catalog *catalog, Segment *segment) {
         MUTEX_GUARD(&catalog->lock);
-        if (catalog->n_segments == catalog->n_allocated) {
-                size_t n = MAX(catalog->n_allocated * 2, (size_t) 16);
-                Segment **grown = reallocarray(catalog->segments, n, sizeof(*grown));
-                if (!grown)
-                        return -ENOMEM;
-                catalog->segments = grown;
-                catalog->n_allocated = n;
-        }
+        int r = ARRAY_RESERVE(catalog->segments, catalog->n_allocated, catalog->n_segments + 1);
+        if (r < 0)
+                return r;
         size_t at = n_older(catalog, segment->number);
         Segment **place = &catalog->segments[at];
         memmove(place + 1, place, (catalog->n_segments - at) * sizeof(*place));

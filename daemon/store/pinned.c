@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "util/array.h"
+
 static uint64_t key_of(const Oid *oid) {
         uint64_t key;
 
@@ -11,30 +13,15 @@ static uint64_t key_of(const Oid *oid) {
         return key;
 }
 
-static int reserve(Pinned *p, size_t extra) {
-        size_t wanted = p->n + extra;
-
-        if (wanted <= p->n_allocated)
-                return 0;
-        size_t n = p->n_allocated * 2;
-        n = MAX(n, wanted);
-        uint64_t *keys = reallocarray(p->keys, n, sizeof(*keys));
-        if (!keys)
-                return -ENOMEM;
-        p->keys = keys;
-        p->n_allocated = n;
-        return 0;
-}
-
 int pinned_add(Pinned *p, const Oid *oid) {
-        int r = reserve(p, 1);
+        int r = ARRAY_RESERVE(p->keys, p->n_allocated, p->n + 1);
         if (r >= 0)
                 p->keys[p->n++] = key_of(oid);
         return r;
 }
 
 int pinned_add_all(Pinned *p, const Pinned *other) {
-        int r = reserve(p, other->n);
+        int r = ARRAY_RESERVE(p->keys, p->n_allocated, p->n + other->n);
         if (r < 0 || other->n == 0)
                 return r;
         memcpy(p->keys + p->n, other->keys, other->n * sizeof(*p->keys));

@@ -19,6 +19,7 @@
 #include <string.h>
 
 #include "tree/namespace-private.h"
+#include "util/array.h"
 #include "util/stats.h"
 
 typedef struct Change Change;
@@ -56,14 +57,9 @@ static void change_done(Change *c) {
 }
 
 static int add_missing(Difference *d, const Oid *tree) {
-        if (d->n_missing == d->cap_missing) {
-                size_t cap = d->cap_missing ? d->cap_missing * 2 : 16;
-                Oid *missing = realloc(d->missing, cap * sizeof(*missing));
-                if (!missing)
-                        return -ENOMEM;
-                d->missing = missing;
-                d->cap_missing = cap;
-        }
+        int r = ARRAY_RESERVE(d->missing, d->cap_missing, d->n_missing + 1);
+        if (r < 0)
+                return r;
         d->missing[d->n_missing++] = *tree;
         return 0;
 }
@@ -82,27 +78,17 @@ static int load(Difference *d, const Oid *tree, Listing **ret) {
 }
 
 static int add_name(Change *c, const char *name) {
-        if (c->n_names == c->cap_names) {
-                size_t cap = c->cap_names ? c->cap_names * 2 : 16;
-                const char **names = realloc(c->names, cap * sizeof(*names));
-                if (!names)
-                        return -ENOMEM;
-                c->names = names;
-                c->cap_names = cap;
-        }
+        int r = ARRAY_RESERVE(c->names, c->cap_names, c->n_names + 1);
+        if (r < 0)
+                return r;
         c->names[c->n_names++] = name;
         return 0;
 }
 
 static int add_child(Change *c, const char *name, const Oid *from, const Oid *to) {
-        if (c->n_children == c->cap_children) {
-                size_t cap = c->cap_children ? c->cap_children * 2 : 16;
-                Change *children = realloc(c->children, cap * sizeof(*children));
-                if (!children)
-                        return -ENOMEM;
-                c->children = children;
-                c->cap_children = cap;
-        }
+        int r = ARRAY_RESERVE(c->children, c->cap_children, c->n_children + 1);
+        if (r < 0)
+                return r;
         c->children[c->n_children++] = (Change){.name = name, .from = *from, .to = *to};
         return 0;
 }
@@ -236,17 +222,9 @@ static void find_root(Node *node, void *userdata) {
 
         if (node->kind != NODE_CHECKOUT || node_checkout(node) != f->checkout || f->error < 0)
                 return;
-        if (f->n == f->cap) {
-                size_t cap = f->cap ? f->cap * 2 : 4;
-                Node **nodes = realloc(f->nodes, cap * sizeof(Node *));
-                if (!nodes) {
-                        f->error = -ENOMEM;
-                        return;
-                }
-                f->nodes = nodes;
-                f->cap = cap;
-        }
-        f->nodes[f->n++] = node_ref(node);
+        f->error = ARRAY_RESERVE(f->nodes, f->cap, f->n + 1);
+        if (f->error >= 0)
+                f->nodes[f->n++] = node_ref(node);
 }
 
 static void tell_kernel(Namespace *ns, const AppliedList *applied) {

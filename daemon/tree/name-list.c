@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "util/array.h"
+
 int name_list_new(NameList **ret) {
         NameList *l = calloc(1, sizeof(*l));
         if (!l)
@@ -43,15 +45,9 @@ static NameEntry *find_locked(const NameList *l, const char *name, uint64_t hash
 }
 
 static int append_locked(NameList *l, NameEntry *e, uint64_t hash) {
-        if (l->n == l->cap) {
-                size_t cap = l->cap ? l->cap * 2 : 64;
-                NameEntry **entries = realloc(l->entries, cap * sizeof(NameEntry *));
-                if (!entries)
-                        return -ENOMEM;
-                l->entries = entries;
-                l->cap = cap;
-        }
-        int r = htable_add(&l->by_name, &e->link, hash);
+        int r = ARRAY_RESERVE(l->entries, l->cap, l->n + 1);
+        if (r >= 0)
+                r = htable_add(&l->by_name, &e->link, hash);
         if (r < 0)
                 return r;
         e->index = l->n;

@@ -9,6 +9,7 @@
 #include "tree/checkout.h"
 #include "tree/owner.h"
 #include "tree/repo.h"
+#include "util/array.h"
 
 NameList *owner_list(Owner *owner) {
         MUTEX_GUARD(&owner->lock);
@@ -169,16 +170,9 @@ typedef struct Found {
 static void add_found(Found *found, const char *name, ForgeEntryKind kind) {
         if (found->error < 0 || name_list_find(found->list, name))
                 return;
-        if (found->n == found->cap) {
-                size_t cap = found->cap ? found->cap * 2 : 16;
-                FoundName *names = realloc(found->names, cap * sizeof(*names));
-                if (!names) {
-                        found->error = -ENOMEM;
-                        return;
-                }
-                found->names = names;
-                found->cap = cap;
-        }
+        found->error = ARRAY_RESERVE(found->names, found->cap, found->n + 1);
+        if (found->error < 0)
+                return;
         char *copy = strdup(name);
         if (copy)
                 found->names[found->n++] = (FoundName){.kind = kind, .name = copy};

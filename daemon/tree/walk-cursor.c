@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "tree/namespace-private.h"
+#include "util/array.h"
 
 /* What a file costs whatever its size: the server looks it up, the pack names it, it is hashed and
  * kept. */
@@ -188,14 +189,9 @@ void walk_gather_done(WalkGather *g) {
 }
 
 int walk_gather_add(WalkGather *g, const Oid *oid, uint64_t size) {
-        if (g->n == g->cap) {
-                size_t cap = g->cap ? g->cap * 2 : 64;
-                BlobWant *wants = realloc(g->wants, cap * sizeof(*wants));
-                if (!wants)
-                        return -ENOMEM;
-                g->wants = wants;
-                g->cap = cap;
-        }
+        int r = ARRAY_RESERVE(g->wants, g->cap, g->n + 1);
+        if (r < 0)
+                return r;
         g->wants[g->n++] = (BlobWant){.oid = *oid, .size = size};
         g->cost += walk_cost(size);
         return 0;

@@ -4,29 +4,20 @@
 #include <string.h>
 
 #include "tree/namespace-private.h"
+#include "util/array.h"
 
 static int add_item(Walk *walk, Listing *l, ListingEntry *e) {
-        if (walk->n_items == walk->cap_items) {
-                size_t cap = walk->cap_items ? walk->cap_items * 2 : 256;
-                WalkItem *items = realloc(walk->items, cap * sizeof(*items));
-                if (!items)
-                        return -ENOMEM;
-                walk->items = items;
-                walk->cap_items = cap;
-        }
+        int r = ARRAY_RESERVE(walk->items, walk->cap_items, walk->n_items + 1);
+        if (r < 0)
+                return r;
         walk->items[walk->n_items++] = (WalkItem){.entry = e, .listing = l};
         return 0;
 }
 
 static int add_listing(Walk *walk, Listing *l) {
-        if (walk->n_listings == walk->cap_listings) {
-                size_t cap = walk->cap_listings ? walk->cap_listings * 2 : 64;
-                Listing **listings = realloc(walk->listings, cap * sizeof(Listing *));
-                if (!listings)
-                        return -ENOMEM;
-                walk->listings = listings;
-                walk->cap_listings = cap;
-        }
+        int r = ARRAY_RESERVE(walk->listings, walk->cap_listings, walk->n_listings + 1);
+        if (r < 0)
+                return r;
         walk->listings[walk->n_listings++] = listing_ref(l);
         return 0;
 }
