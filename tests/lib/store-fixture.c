@@ -65,6 +65,32 @@ int sample_put(Store *store, StoreTier tier, const Sample *sample) {
                 store, tier, STORE_OBJECT, &sample->oid, OBJECT_BLOB, sample->data, sample->size);
 }
 
+void samples_make(Sample *samples, size_t n, uint64_t size, uint64_t step) {
+        for (size_t i = 0; i < n; i++)
+                sample_make(&samples[i], i, size + i * step);
+}
+
+void samples_done(Sample *samples, size_t n) {
+        for (size_t i = 0; i < n; i++)
+                sample_done(&samples[i]);
+}
+
+void samples_put(Store *store, const Sample *samples, size_t n) {
+        for (size_t i = 0; i < n; i++)
+                must(sample_put(store, STORE_DISK, &samples[i]) == 0, "sample_put");
+}
+
+size_t samples_count(Store *store, const Sample *samples, size_t n) {
+        size_t n_here = 0;
+
+        for (size_t i = 0; i < n; i++) {
+                int r = sample_check(store, &samples[i]);
+                must(r >= 0, "sample_check");
+                n_here += (size_t) r;
+        }
+        return n_here;
+}
+
 char *scratch_new(void) {
         const char *base = getenv("TMPDIR"); // NOLINT(concurrency-mt-unsafe): nobody calls setenv
         char *path;
@@ -129,4 +155,34 @@ static void copy_file(const char *name, const struct stat *st, void *userdata) {
 void scratch_copy(const char *from, const char *to) {
         Copy copy = {from, to};
         each_file(from, copy_file, &copy);
+}
+
+char *scratch_segment(const char *directory, unsigned number) {
+        char *path;
+
+        must(asprintf(&path, "%s/%016x.seg", directory, number) > 0, "asprintf");
+        return path;
+}
+
+void scratch_store_init(StoreConfig *ret, uint64_t disk_limit, uint64_t memory_limit) {
+        must(object_library_init() == 0, "object_library_init");
+        *ret = (StoreConfig){
+                .directory = scratch_new(),
+                .disk_limit = disk_limit,
+                .memory_limit = memory_limit,
+        };
+}
+
+void scratch_store_done(StoreConfig *config) {
+        scratch_remove(config->directory);
+        free((char *) config->directory);
+        *config = (StoreConfig){0};
+        object_library_done();
+}
+
+Store *scratch_store_open(const StoreConfig *config) {
+        Store *store;
+
+        must(store_open(config, &store) == 0, "store_open");
+        return store;
 }

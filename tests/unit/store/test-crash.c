@@ -105,12 +105,6 @@ static void renew_copy(void) {
         scratch_copy(directory, copy);
 }
 
-static char *segment_path(const char *dir, unsigned number) {
-        char *path;
-        ck_assert_int_gt(asprintf(&path, "%s/%016x.seg", dir, number), 0);
-        return path;
-}
-
 static uint64_t file_size(const char *path) {
         struct stat st;
         ck_assert_int_eq(stat(path, &st), 0);
@@ -141,7 +135,7 @@ START_TEST(active_segment_is_cut) {
         ck_assert_int_eq(store_open(&config, &store), 0);
         put_samples(store, 1, N_SAMPLES);
         put_sizes(store);
-        _cleanup_free_ char *path = segment_path(copy, 0);
+        _cleanup_free_ char *path = scratch_segment(copy, 0);
         renew_copy();
         uint64_t full = file_size(path);
         for (uint64_t size = 0; size <= full; size += PAGE) {
@@ -190,7 +184,7 @@ static void damage_at_random(bool sealed, uint64_t seed) {
         put_sizes(store);
         if (sealed)
                 store = store_close(store);
-        _cleanup_free_ char *path = segment_path(copy, 0);
+        _cleanup_free_ char *path = scratch_segment(copy, 0);
         for (int round = 0; round < 200; round++) {
                 renew_copy();
                 flip_at_random(path, 0, file_size(path), &state);
@@ -223,7 +217,7 @@ START_TEST(damage_is_found_and_counted) {
         renew_copy();
         ck_assert_uint_eq(open_copy(), N_SAMPLES);
 
-        _cleanup_free_ char *path = segment_path(copy, 0);
+        _cleanup_free_ char *path = scratch_segment(copy, 0);
         for (int round = 0; round < 50; round++) {
                 renew_copy();
                 flip_at_random(path, 64, file_size(path) - footer, &state);
@@ -246,7 +240,7 @@ START_TEST(pages_are_missing) {
         ck_assert_int_eq(store_open(&config, &store), 0);
         put_samples(store, 1, N_SAMPLES);
         put_sizes(store);
-        _cleanup_free_ char *path = segment_path(copy, 0);
+        _cleanup_free_ char *path = scratch_segment(copy, 0);
         for (int round = 0; round < 100; round++) {
                 renew_copy();
                 uint64_t n_pages = file_size(path) / PAGE;
@@ -262,8 +256,8 @@ START_TEST(pages_are_missing) {
 END_TEST
 
 START_TEST(segments_are_swapped_or_missing) {
-        _cleanup_free_ char *a = segment_path(copy, 0), *b = segment_path(copy, 1);
-        _cleanup_free_ char *other = segment_path(copy, 77);
+        _cleanup_free_ char *a = scratch_segment(copy, 0), *b = scratch_segment(copy, 1);
+        _cleanup_free_ char *other = scratch_segment(copy, 77);
         Store *store = NULL;
 
         for (size_t run = 0; run < 2; run++) {
@@ -301,7 +295,7 @@ START_TEST(another_version_is_dropped) {
         put_samples(store, 0, N_SAMPLES);
         store_close(store);
         renew_copy();
-        _cleanup_free_ char *path = segment_path(copy, 0);
+        _cleanup_free_ char *path = scratch_segment(copy, 0);
         _cleanup_close_ int fd = open(path, O_RDWR | O_CLOEXEC);
         ck_assert_int_ge(fd, 0);
         ck_assert_int_eq(pwrite(fd, "gfsseg01", 8, 0), 8);
@@ -318,7 +312,7 @@ END_TEST
 
 START_TEST(payload_that_looks_like_a_record) {
         static uint8_t forged[64 + sizeof(sizes)];
-        _cleanup_free_ char *from = segment_path(directory, 0), *to = segment_path(copy, 0);
+        _cleanup_free_ char *from = scratch_segment(directory, 0), *to = scratch_segment(copy, 0);
         Store *store = NULL;
         Oid oid;
 

@@ -1,5 +1,5 @@
-/* What others do to the cache's directory, before a start and while the store is open: it goes on,
- * on disk wherever that is possible, and never with a wrong byte. */
+/* What others do to the cache's directory, before a start and while the store is open: it
+ * goes on, on disk wherever that is possible, and never with a wrong byte. */
 
 #include <errno.h>
 #include <fcntl.h>
@@ -18,27 +18,14 @@
 #define MIB (UINT64_C(1) << 20)
 #define SIZE 10000u
 
-static char *directory;
 static StoreConfig config;
 
 static void set_up(void) {
-        ck_assert_int_eq(object_library_init(), 0);
-        directory = scratch_new();
-        config = (StoreConfig){
-                .directory = directory, .disk_limit = 16 * MIB, .memory_limit = 2 * MIB};
+        scratch_store_init(&config, 16 * MIB, 2 * MIB);
 }
 
 static void tear_down(void) {
-        scratch_remove(directory);
-        free(directory);
-        object_library_done();
-}
-
-static Store *open_store(void) {
-        Store *store = NULL;
-
-        ck_assert_int_eq(store_open(&config, &store), 0);
-        return store;
+        scratch_store_done(&config);
 }
 
 static void put(Store *store, uint64_t from, uint64_t to) {
@@ -64,25 +51,18 @@ static uint64_t count(Store *store, uint64_t from, uint64_t to) {
 }
 
 static uint64_t count_next(uint64_t from, uint64_t to) {
-        _cleanup_(store_closep) Store *store = open_store();
+        _cleanup_(store_closep) Store *store = scratch_store_open(&config);
         return count(store, from, to);
 }
 
-static char *segment_path(unsigned number) {
-        char *path;
-
-        ck_assert_int_gt(asprintf(&path, "%s/%016x.seg", directory, number), 0);
-        return path;
-}
-
 static bool exists(unsigned number) {
-        _cleanup_free_ char *path = segment_path(number);
+        _cleanup_free_ char *path = scratch_segment(config.directory, number);
         return access(path, F_OK) == 0;
 }
 
 /* Where the trailer is damaged the records must be looked for. */
 static void damage_trailer(unsigned number) {
-        _cleanup_free_ char *path = segment_path(number);
+        _cleanup_free_ char *path = scratch_segment(config.directory, number);
         struct stat st;
 
         _cleanup_close_ int fd = open(path, O_RDWR | O_CLOEXEC);
@@ -93,7 +73,7 @@ static void damage_trailer(unsigned number) {
 
 /* A start reads a bounded number of bytes, whatever it finds, and the newest first. */
 START_TEST(a_start_scans_a_bounded_number_of_bytes) {
-        Store *store = open_store();
+        Store *store = scratch_store_open(&config);
         unsigned n = 0;
 
         put(store, 0, 900);
@@ -104,7 +84,7 @@ START_TEST(a_start_scans_a_bounded_number_of_bytes) {
 
         config.scan_limit = 2 * MIB;
         int64_t before = stat_get(STAT_STORE_SCANNED);
-        store = open_store();
+        store = scratch_store_open(&config);
         int64_t scanned = stat_get(STAT_STORE_SCANNED) - before;
         ck_assert_int_gt(scanned, (int64_t) MIB);
         ck_assert_int_le(scanned, (int64_t) config.scan_limit);
@@ -121,7 +101,7 @@ END_TEST
 
 /* Without a limit of its own everything of this size is found. */
 START_TEST(what_is_unfinished_is_found_within_the_bound) {
-        Store *store = open_store();
+        Store *store = scratch_store_open(&config);
 
         put(store, 0, 900);
         store_close(store);
@@ -133,11 +113,11 @@ END_TEST
 
 /* The names of our next files are taken: others are used. */
 START_TEST(names_that_are_taken) {
-        _cleanup_(store_closep) Store *store = open_store();
+        _cleanup_(store_closep) Store *store = scratch_store_open(&config);
         int64_t refused = stat_get(STAT_STORE_DISK_REFUSED);
 
         for (unsigned i = 0; i < 20; i++) {
-                _cleanup_free_ char *path = segment_path(i);
+                _cleanup_free_ char *path = scratch_segment(config.directory, i);
                 ck_assert_int_eq(mkdir(path, 0700), 0);
         }
         put(store, 0, 300);
@@ -148,13 +128,13 @@ START_TEST(names_that_are_taken) {
 END_TEST
 
 START_TEST(a_directory_that_is_moved_away) {
-        _cleanup_(store_closep) Store *store = open_store();
+        _cleanup_(store_closep) Store *store = scratch_store_open(&config);
         _cleanup_free_ char *away = NULL;
         int64_t refused = stat_get(STAT_STORE_DISK_REFUSED);
 
-        ck_assert_int_gt(asprintf(&away, "%s.away", directory), 0);
+        ck_assert_int_gt(asprintf(&away, "%s.away", config.directory), 0);
         put(store, 0, 300);
-        ck_assert_int_eq(rename(directory, away), 0);
+        ck_assert_int_eq(rename(config.directory, away), 0);
         put(store, 300, 900);
         ck_assert_uint_eq(count(store, 0, 900), 900); /* the others are still mapped */
         ck_assert_int_eq(stat_get(STAT_STORE_DISK_REFUSED), refused);
@@ -169,10 +149,10 @@ START_TEST(a_lock_that_is_none) {
         _cleanup_free_ char *path = NULL, *inside = NULL;
         Store *store = NULL;
 
-        ck_assert_int_gt(asprintf(&path, "%s/lock", directory), 0);
+        ck_assert_int_gt(asprintf(&path, "%s/lock", config.directory), 0);
         ck_assert_int_gt(asprintf(&inside, "%s/x", path), 0);
         ck_assert_int_eq(mkdir(path, 0700), 0);
-        put(store = open_store(), 0, 10);
+        put(store = scratch_store_open(&config), 0, 10);
         ck_assert_int_eq(store_open(&config, &(Store *){NULL}), -EBUSY);
         store_close(store);
         ck_assert_int_eq(unlink(path), 0);
@@ -188,18 +168,18 @@ END_TEST
 
 /* All of them beside good ones, which stay. */
 START_TEST(segments_that_are_none_do_no_harm) {
-        Store *store = open_store();
+        Store *store = scratch_store_open(&config);
         char *path[6];
 
         put(store, 0, 50);
         store_close(store);
         for (unsigned i = 0; i < ELEMENTSOF(path); i++)
-                path[i] = segment_path(i + 1);
+                path[i] = scratch_segment(config.directory, i + 1);
         _cleanup_close_ int hole = open(path[0], O_RDWR | O_CREAT | O_CLOEXEC, 0600);
         ck_assert_int_eq(mkdir(path[1], 0700), 0);
         ck_assert_int_eq(symlink("0000000000000000.seg", path[2]), 0);
         ck_assert_int_eq(mkfifo(path[3], 0600), 0);
-        _cleanup_free_ char *first = segment_path(0);
+        _cleanup_free_ char *first = scratch_segment(config.directory, 0);
         ck_assert_int_eq(link(first, path[4]), 0); /* a duplicate: its number is another's */
         _cleanup_close_ int empty = open(path[5], O_RDWR | O_CREAT | O_CLOEXEC, 0600);
         ck_assert_int_ge(empty, 0);
@@ -208,7 +188,7 @@ START_TEST(segments_that_are_none_do_no_harm) {
                 ck_assert_int_eq(ftruncate(hole, INT64_C(1) << 42), 0);
 
         int64_t corrupt = stat_get(STAT_STORE_CORRUPT);
-        store = open_store();
+        store = scratch_store_open(&config);
         ck_assert_int_eq(stat_get(STAT_STORE_CORRUPT) - corrupt, ELEMENTSOF(path));
         ck_assert_uint_eq(count(store, 0, 50), 50);
         for (unsigned i = 0; i < ELEMENTSOF(path); i++) {
@@ -223,7 +203,7 @@ END_TEST
 
 /* Files may not be as large as a segment: nothing goes to disk, and nothing has to leave it. */
 START_TEST(files_may_not_grow) {
-        _cleanup_(store_closep) Store *store = open_store();
+        _cleanup_(store_closep) Store *store = scratch_store_open(&config);
         struct rlimit old, limit;
         StoreUsage usage;
 

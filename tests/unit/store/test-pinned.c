@@ -9,29 +9,14 @@
 #define N_PINNED 600u
 #define SIZE 8000u /* together more than half of what may be pinned */
 
-static char *directory;
 static StoreConfig config;
 
 static void set_up(void) {
-        ck_assert_int_eq(object_library_init(), 0);
-        directory = scratch_new();
-        config = (StoreConfig){
-                .directory = directory,
-                .disk_limit = 16 * MIB,
-                .memory_limit = 1 * MIB,
-        };
+        scratch_store_init(&config, 16 * MIB, MIB);
 }
 
 static void tear_down(void) {
-        scratch_remove(directory);
-        free(directory);
-        object_library_done();
-}
-
-static Store *open_store(void) {
-        Store *store = NULL;
-        ck_assert_int_eq(store_open(&config, &store), 0);
-        return store;
+        scratch_store_done(&config);
 }
 
 START_TEST(a_set_has_what_was_added) {
@@ -89,7 +74,7 @@ static void fill(Store *store, uint64_t seed, unsigned times) {
                 ck_assert_int_eq(sample_put(store, STORE_DISK, &s), 0);
                 bytes += size;
                 if (i % 100 == 0)
-                        ck_assert_uint_le(scratch_usage(directory), config.disk_limit);
+                        ck_assert_uint_le(scratch_usage(config.directory), config.disk_limit);
         }
 }
 
@@ -105,7 +90,7 @@ static void put_scattered(Store *store) {
 }
 
 START_TEST(what_is_pinned_is_never_evicted) {
-        _cleanup_(store_closep) Store *store = open_store();
+        _cleanup_(store_closep) Store *store = scratch_store_open(&config);
         int64_t lost = stat_get(STAT_STORE_PINNED_LOST);
 
         ck_assert_uint_le(N_PINNED * SIZE, store_pin_limit(store));
@@ -116,7 +101,7 @@ START_TEST(what_is_pinned_is_never_evicted) {
 
         /* The next process has to be told again, and then keeps what it has never looked at. */
         store = store_close(store);
-        store = open_store();
+        store = scratch_store_open(&config);
         pin(store, N_PINNED);
         fill(store, 300000, 3);
         ck_assert_uint_eq(count_here(store), N_PINNED);
@@ -125,7 +110,7 @@ START_TEST(what_is_pinned_is_never_evicted) {
 END_TEST
 
 START_TEST(what_is_pinned_no_longer_is_evicted) {
-        _cleanup_(store_closep) Store *store = open_store();
+        _cleanup_(store_closep) Store *store = scratch_store_open(&config);
 
         pin(store, N_PINNED);
         put_scattered(store);
@@ -139,7 +124,7 @@ END_TEST
 
 /* More is pinned than may be: others are still taken, and the limit holds. */
 START_TEST(too_much_wedges_nothing) {
-        _cleanup_(store_closep) Store *store = open_store();
+        _cleanup_(store_closep) Store *store = scratch_store_open(&config);
         _cleanup_pinned_ Pinned set = {0};
 
         for (uint64_t i = 0; i < 5000; i++) {
@@ -156,7 +141,7 @@ START_TEST(too_much_wedges_nothing) {
                 ck_assert_int_eq(sample_put(store, STORE_DISK, &s), 0);
                 ck_assert_int_eq(sample_check(store, &s), 1);
         }
-        ck_assert_uint_le(scratch_usage(directory), config.disk_limit);
+        ck_assert_uint_le(scratch_usage(config.directory), config.disk_limit);
         pin(store, 0);
         fill(store, 300000, 1);
 }
@@ -164,7 +149,7 @@ END_TEST
 
 /* The limit comes first, and new objects find room below it. */
 START_TEST(a_lowered_limit_holds_for_what_is_pinned) {
-        _cleanup_(store_closep) Store *store = open_store();
+        _cleanup_(store_closep) Store *store = scratch_store_open(&config);
 
         pin(store, N_PINNED);
         for (uint64_t i = 0; i < N_PINNED; i++) {
@@ -177,7 +162,7 @@ START_TEST(a_lowered_limit_holds_for_what_is_pinned) {
         ck_assert_uint_gt(N_PINNED * SIZE, config.disk_limit);
         store_set_limits(store, &config);
         store_make_room(store);
-        ck_assert_uint_le(scratch_usage(directory), config.disk_limit);
+        ck_assert_uint_le(scratch_usage(config.directory), config.disk_limit);
 
         int64_t refused = stat_get(STAT_STORE_DISK_REFUSED);
         for (uint64_t i = 0; i < 2000; i++) {
@@ -186,7 +171,7 @@ START_TEST(a_lowered_limit_holds_for_what_is_pinned) {
                 ck_assert_int_eq(sample_put(store, STORE_DISK, &s), 0);
         }
         ck_assert_int_eq(stat_get(STAT_STORE_DISK_REFUSED), refused);
-        ck_assert_uint_le(scratch_usage(directory), config.disk_limit);
+        ck_assert_uint_le(scratch_usage(config.directory), config.disk_limit);
         pin(store, 0);
         fill(store, 400000, 1);
 }

@@ -11,33 +11,18 @@
 
 #define MIB (UINT64_C(1) << 20)
 
-static char *directory;
 static StoreConfig config;
 
 static void set_up(void) {
-        ck_assert_int_eq(object_library_init(), 0);
-        directory = scratch_new();
-        config = (StoreConfig){
-                .directory = directory,
-                .disk_limit = 8 * MIB,
-                .memory_limit = 1 * MIB,
-        };
+        scratch_store_init(&config, 8 * MIB, MIB);
 }
 
 static void tear_down(void) {
-        scratch_remove(directory);
-        free(directory);
-        object_library_done();
-}
-
-static Store *open_store(void) {
-        Store *store = NULL;
-        ck_assert_int_eq(store_open(&config, &store), 0);
-        return store;
+        scratch_store_done(&config);
 }
 
 START_TEST(put_get_stat) {
-        _cleanup_(store_closep) Store *store = open_store();
+        _cleanup_(store_closep) Store *store = scratch_store_open(&config);
         static const uint64_t sizes[] = {0, 1, 15, 16, 17, 4096, 100000, 300000, 2000000};
         ObjectType type;
         uint64_t size;
@@ -71,7 +56,7 @@ START_TEST(survives_restart_and_is_verified_once_F3) {
         Oid tree = {.algo = OID_SHA1, .id = {1, 2, 3}};
         ObjectRef ref = {0};
 
-        Store *store = open_store();
+        Store *store = scratch_store_open(&config);
         for (size_t i = 0; i < ELEMENTSOF(samples); i++) {
                 sample_make(&samples[i], i, i * 1000);
                 ck_assert_int_eq(sample_put(store, STORE_DISK, &samples[i]), 0);
@@ -83,7 +68,7 @@ START_TEST(survives_restart_and_is_verified_once_F3) {
         ck_assert_int_eq(stat_get(STAT_STORE_DISK_BYTES), 0);
 
         for (int run = 0; run < 3; run++) {
-                store = open_store();
+                store = scratch_store_open(&config);
                 ck_assert_int_eq(
                         store_get_resident(store, STORE_OBJECT, &samples[9].oid, &ref), -EAGAIN);
                 for (size_t i = 0; i < ELEMENTSOF(samples); i++)
@@ -101,9 +86,10 @@ START_TEST(survives_restart_and_is_verified_once_F3) {
 }
 END_TEST
 
-/* Ten times the limit flows through; what the directory occupies is looked at after every put. */
+/* Ten times the limit flows through; what the directory occupies is looked at after every
+ * put. */
 START_TEST(limit_is_held_at_every_put_R35) {
-        _cleanup_(store_closep) Store *store = open_store();
+        _cleanup_(store_closep) Store *store = scratch_store_open(&config);
         uint64_t state = 1, written = 0, highest = 0;
         int64_t evicted = stat_get(STAT_STORE_EVICTED);
         size_t n_found = 0, n = 0;
@@ -120,7 +106,7 @@ START_TEST(limit_is_held_at_every_put_R35) {
 
                 StoreUsage usage;
                 store_usage(store, &usage);
-                uint64_t on_disk = scratch_usage(directory);
+                uint64_t on_disk = scratch_usage(config.directory);
                 ck_assert_uint_le(on_disk, config.disk_limit);
                 ck_assert_uint_le(usage.disk_bytes, config.disk_limit);
                 ck_assert_uint_le(on_disk, usage.disk_bytes);
@@ -145,7 +131,7 @@ START_TEST(limit_is_held_at_every_put_R35) {
 END_TEST
 
 START_TEST(what_is_used_survives_R35) {
-        _cleanup_(store_closep) Store *store = open_store();
+        _cleanup_(store_closep) Store *store = scratch_store_open(&config);
         _cleanup_sample_ Sample used = {0}, unused = {0};
 
         sample_make(&used, 1, 10000);
@@ -165,7 +151,7 @@ START_TEST(what_is_used_survives_R35) {
 END_TEST
 
 START_TEST(eviction_during_a_read_R35) {
-        _cleanup_(store_closep) Store *store = open_store();
+        _cleanup_(store_closep) Store *store = scratch_store_open(&config);
         _cleanup_sample_ Sample small = {0}, large = {0};
         ObjectRef refs[2] = {{0}};
 
@@ -179,10 +165,10 @@ START_TEST(eviction_during_a_read_R35) {
                 _cleanup_sample_ Sample s = {0};
                 sample_make(&s, 100 + i, 10000);
                 ck_assert_int_eq(sample_put(store, STORE_DISK, &s), 0);
-                ck_assert_uint_le(scratch_usage(directory), config.disk_limit);
+                ck_assert_uint_le(scratch_usage(config.directory), config.disk_limit);
         }
         ck_assert_int_eq(store_flush_disk(store), 0);
-        ck_assert_uint_eq(scratch_usage(directory), 0);
+        ck_assert_uint_eq(scratch_usage(config.directory), 0);
         ck_assert_int_eq(sample_check(store, &small), 0);
 
         ck_assert_uint_eq(refs[0].size, small.size);
@@ -203,25 +189,25 @@ START_TEST(eviction_during_a_read_R35) {
 END_TEST
 
 START_TEST(one_daemon_per_directory) {
-        _cleanup_(store_closep) Store *store = open_store();
+        _cleanup_(store_closep) Store *store = scratch_store_open(&config);
         Store *second = NULL;
 
         ck_assert_int_eq(store_open(&config, &second), -EBUSY);
         ck_assert_ptr_null(second);
         store = store_close(store);
-        store = open_store();
+        store = scratch_store_open(&config);
 }
 END_TEST
 
 START_TEST(directory_deleted_while_running) {
-        _cleanup_(store_closep) Store *store = open_store();
+        _cleanup_(store_closep) Store *store = scratch_store_open(&config);
         _cleanup_sample_ Sample before = {0};
         Store *second = NULL;
         struct stat st;
 
         sample_make(&before, 1, 5000);
         ck_assert_int_eq(sample_put(store, STORE_DISK, &before), 0);
-        scratch_remove(directory);
+        scratch_remove(config.directory);
         ck_assert_int_eq(sample_check(store, &before), 1);
         for (uint64_t i = 0; i < 400; i++) {
                 _cleanup_sample_ Sample s = {0};
@@ -229,8 +215,8 @@ START_TEST(directory_deleted_while_running) {
                 ck_assert_int_eq(sample_put(store, STORE_DISK, &s), 0);
                 ck_assert_int_eq(sample_check(store, &s), 1);
         }
-        ck_assert_uint_gt(scratch_usage(directory), 0);
-        ck_assert_int_eq(stat(directory, &st), 0);
+        ck_assert_uint_gt(scratch_usage(config.directory), 0);
+        ck_assert_int_eq(stat(config.directory, &st), 0);
         ck_assert_uint_eq(st.st_mode & 0777, 0700);
         ck_assert_int_eq(store_open(&config, &second), -EBUSY);
 }
@@ -241,7 +227,7 @@ static void fill(uint8_t *to, const Sample *s) {
 }
 
 START_TEST(writer_commit_and_abort) {
-        _cleanup_(store_closep) Store *store = open_store();
+        _cleanup_(store_closep) Store *store = scratch_store_open(&config);
         static const uint64_t sizes[] = {1, 5000, 3000000};
         StoreWriter *writer;
         uint8_t *data;
@@ -253,7 +239,7 @@ START_TEST(writer_commit_and_abort) {
                 ck_assert_int_eq(store_writer_begin(store, OBJECT_BLOB, s.size, &writer, &data), 0);
                 fill(data, &s);
                 ck_assert_int_eq(sample_check(store, &s), 0);
-                ck_assert_uint_le(scratch_usage(directory), config.disk_limit);
+                ck_assert_uint_le(scratch_usage(config.directory), config.disk_limit);
                 store_writer_abort(writer);
                 ck_assert_int_eq(sample_check(store, &s), 0);
 
@@ -281,7 +267,7 @@ END_TEST
 
 /* What the disk has no room for while others arrive is collected in memory, within its limit. */
 START_TEST(more_writers_than_the_disk_holds_R35) {
-        _cleanup_(store_closep) Store *store = open_store();
+        _cleanup_(store_closep) Store *store = scratch_store_open(&config);
         StoreWriter *writers[20] = {0};
         uint8_t *data[20];
         Sample samples[20];
@@ -294,7 +280,7 @@ START_TEST(more_writers_than_the_disk_holds_R35) {
                 if (r < 0)
                         break;
                 fill(data[n], &samples[n]);
-                ck_assert_uint_le(scratch_usage(directory), config.disk_limit);
+                ck_assert_uint_le(scratch_usage(config.directory), config.disk_limit);
         }
         ck_assert_int_eq(r, -ENOSPC);
         ck_assert_uint_gt(n * 600000, config.disk_limit - 600000);
@@ -321,10 +307,10 @@ START_TEST(a_writer_that_was_cut_off_leaves_nothing) {
         uint8_t *data;
 
         sample_make(&s, 1, 3000000);
-        Store *store = open_store();
+        Store *store = scratch_store_open(&config);
         ck_assert_int_eq(store_writer_begin(store, OBJECT_BLOB, s.size, &writer, &data), 0);
         fill(data, &s);
-        scratch_copy(directory, copy);
+        scratch_copy(config.directory, copy);
         store_writer_abort(writer);
         store_close(store);
 
@@ -343,8 +329,8 @@ START_TEST(files_are_private_and_foreign_ones_stay) {
         _cleanup_sample_ Sample s = {0};
         struct stat st;
 
-        ck_assert_int_gt(asprintf(&foreign, "%s/notes.txt", directory), 0);
-        ck_assert_int_gt(asprintf(&ours, "%s/00000000000000ff.seg", directory), 0);
+        ck_assert_int_gt(asprintf(&foreign, "%s/notes.txt", config.directory), 0);
+        ck_assert_int_gt(asprintf(&ours, "%s/00000000000000ff.seg", config.directory), 0);
         FILE *f = fopen(foreign, "w");
         ck_assert_ptr_nonnull(f);
         ck_assert_int_gt(fprintf(f, "keep me\n"), 0);
@@ -354,7 +340,7 @@ START_TEST(files_are_private_and_foreign_ones_stay) {
         ck_assert_int_gt(fprintf(f, "this is no segment, although its name says so. Away!\n"), 0);
         ck_assert_int_eq(fclose(f), 0);
 
-        Store *store = open_store();
+        Store *store = scratch_store_open(&config);
         ck_assert_int_eq(access(foreign, F_OK), 0);
         ck_assert_int_eq(access(ours, F_OK), -1);
         sample_make(&s, 1, 100);
@@ -365,7 +351,7 @@ START_TEST(files_are_private_and_foreign_ones_stay) {
         store_close(store);
 
         _cleanup_free_ char *segment = NULL;
-        ck_assert_int_gt(asprintf(&segment, "%s/0000000000000001.seg", directory), 0);
+        ck_assert_int_gt(asprintf(&segment, "%s/0000000000000001.seg", config.directory), 0);
         ck_assert_int_eq(stat(segment, &st), 0);
         ck_assert_uint_eq(st.st_mode & 07777, 0600);
 }
@@ -377,14 +363,14 @@ START_TEST(files_that_are_none) {
         char path[4][200];
 
         for (int i = 0; i < 3; i++)
-                (void) snprintf(path[i], sizeof(path[i]), "%s/%016d.seg", directory, i);
-        (void) snprintf(path[3], sizeof(path[3]), "%s/lock", directory);
+                (void) snprintf(path[i], sizeof(path[i]), "%s/%016d.seg", config.directory, i);
+        (void) snprintf(path[3], sizeof(path[3]), "%s/lock", config.directory);
         ck_assert_int_eq(mkfifo(path[0], 0600), 0);
         ck_assert_int_eq(mkdir(path[1], 0700), 0);
         ck_assert_int_eq(symlink("/dev/zero", path[2]), 0);
         ck_assert_int_eq(mkfifo(path[3], 0600), 0);
 
-        _cleanup_(store_closep) Store *store = open_store();
+        _cleanup_(store_closep) Store *store = scratch_store_open(&config);
         sample_make(&s, 1, 1000);
         ck_assert_int_eq(sample_put(store, STORE_DISK, &s), 0);
         ck_assert_int_eq(sample_check(store, &s), 1);
@@ -392,33 +378,33 @@ START_TEST(files_that_are_none) {
 END_TEST
 
 START_TEST(limits_can_be_lowered) {
-        _cleanup_(store_closep) Store *store = open_store();
+        _cleanup_(store_closep) Store *store = scratch_store_open(&config);
 
         for (uint64_t i = 0; i < 600; i++) {
                 _cleanup_sample_ Sample s = {0};
                 sample_make(&s, i, 10000);
                 ck_assert_int_eq(sample_put(store, STORE_DISK, &s), 0);
         }
-        ck_assert_uint_gt(scratch_usage(directory), 2 * MIB);
+        ck_assert_uint_gt(scratch_usage(config.directory), 2 * MIB);
         config.disk_limit = 2 * MIB;
         store_set_limits(store, &config);
         /* Whoever said that does not have to wait for the disk. */
-        ck_assert_uint_gt(scratch_usage(directory), 2 * MIB);
+        ck_assert_uint_gt(scratch_usage(config.directory), 2 * MIB);
         store_make_room(store);
-        ck_assert_uint_le(scratch_usage(directory), 2 * MIB);
+        ck_assert_uint_le(scratch_usage(config.directory), 2 * MIB);
 
         /* and is held by the next process that finds more than it may keep */
         store = store_close(store);
         config.disk_limit = MIB;
-        store = open_store();
-        ck_assert_uint_le(scratch_usage(directory), MIB);
+        store = scratch_store_open(&config);
+        ck_assert_uint_le(scratch_usage(config.directory), MIB);
 }
 END_TEST
 
 /* No disk is that empty: the floor keeps everything off it, and memory takes over. */
 START_TEST(free_space_floor_and_fall_back_to_memory) {
         config.free_space_floor = UINT64_C(1) << 60;
-        _cleanup_(store_closep) Store *store = open_store();
+        _cleanup_(store_closep) Store *store = scratch_store_open(&config);
         _cleanup_sample_ Sample small = {0}, large = {0};
         int64_t refused = stat_get(STAT_STORE_DISK_REFUSED);
         StoreWriter *writer;
@@ -428,7 +414,7 @@ START_TEST(free_space_floor_and_fall_back_to_memory) {
         sample_make(&large, 2, 3000000);
         ck_assert_int_eq(sample_put(store, STORE_DISK, &small), 0);
         ck_assert_int_eq(sample_check(store, &small), 1);
-        ck_assert_uint_eq(scratch_usage(directory), 0);
+        ck_assert_uint_eq(scratch_usage(config.directory), 0);
         ck_assert_int_eq(sample_put(store, STORE_DISK, &large), -ENOSPC);
         ck_assert_int_eq(
                 store_writer_begin(store, OBJECT_BLOB, large.size, &writer, &data), -ENOSPC);
@@ -442,8 +428,8 @@ START_TEST(free_space_floor_and_fall_back_to_memory) {
 END_TEST
 
 START_TEST(without_a_directory_all_is_in_memory) {
-        config.directory = NULL;
-        _cleanup_(store_closep) Store *store = open_store();
+        const StoreConfig none = {.memory_limit = config.memory_limit};
+        _cleanup_(store_closep) Store *store = scratch_store_open(&none);
         _cleanup_sample_ Sample s = {0}, large = {0};
         StoreWriter *writer;
         uint8_t *data;
@@ -468,7 +454,7 @@ START_TEST(without_a_directory_all_is_in_memory) {
 END_TEST
 
 START_TEST(tiers) {
-        _cleanup_(store_closep) Store *store = open_store();
+        _cleanup_(store_closep) Store *store = scratch_store_open(&config);
         _cleanup_sample_ Sample s = {0}, large = {0}, taken = {0};
         StoreUsage usage;
 

@@ -21,58 +21,21 @@
 #define SIZE 10000u
 #define CUT (24 * 4096) /* whole pages, as a disk fails */
 
-static char *directory;
 static StoreConfig config;
 static Sample samples[N_SAMPLES];
 
 static void set_up(void) {
-        ck_assert_int_eq(object_library_init(), 0);
-        directory = scratch_new();
-        config = (StoreConfig){.directory = directory, .disk_limit = 16 * MIB, .memory_limit = MIB};
-        for (size_t i = 0; i < N_SAMPLES; i++)
-                sample_make(&samples[i], i, SIZE);
+        scratch_store_init(&config, 16 * MIB, MIB);
+        samples_make(samples, N_SAMPLES, SIZE, 0);
 }
 
 static void tear_down(void) {
-        for (size_t i = 0; i < N_SAMPLES; i++)
-                sample_done(&samples[i]);
-        scratch_remove(directory);
-        free(directory);
-        object_library_done();
-}
-
-static Store *open_store(void) {
-        Store *store = NULL;
-
-        ck_assert_int_eq(store_open(&config, &store), 0);
-        return store;
-}
-
-static void put_samples(Store *store) {
-        for (size_t i = 0; i < N_SAMPLES; i++)
-                ck_assert_int_eq(sample_put(store, STORE_DISK, &samples[i]), 0);
-}
-
-static size_t count(Store *store) {
-        size_t n = 0;
-
-        for (size_t i = 0; i < N_SAMPLES; i++) {
-                int r = sample_check(store, &samples[i]);
-                ck_assert_int_ge(r, 0);
-                n += (size_t) r;
-        }
-        return n;
-}
-
-static char *segment_path(unsigned number) {
-        char *path;
-
-        ck_assert_int_gt(asprintf(&path, "%s/%016x.seg", directory, number), 0);
-        return path;
+        samples_done(samples, N_SAMPLES);
+        scratch_store_done(&config);
 }
 
 static void cut(unsigned number, off_t size) {
-        _cleanup_free_ char *path = segment_path(number);
+        _cleanup_free_ char *path = scratch_segment(config.directory, number);
         ck_assert_int_eq(truncate(path, size), 0);
 }
 
@@ -80,32 +43,33 @@ static void cut(unsigned number, off_t size) {
 static void check_loss(Store *store) {
         int64_t corrupt = stat_get(STAT_STORE_CORRUPT);
 
-        ck_assert_uint_lt(count(store), N_SAMPLES);
+        ck_assert_uint_lt(samples_count(store, samples, N_SAMPLES), N_SAMPLES);
         ck_assert_int_gt(stat_get(STAT_STORE_CORRUPT), corrupt);
-        put_samples(store);
-        ck_assert_uint_eq(count(store), N_SAMPLES);
+        samples_put(store, samples, N_SAMPLES);
+        ck_assert_uint_eq(samples_count(store, samples, N_SAMPLES), N_SAMPLES);
         store_close(store);
-        store = open_store();
-        ck_assert_uint_eq(count(store), N_SAMPLES);
+        store = scratch_store_open(&config);
+        ck_assert_uint_eq(samples_count(store, samples, N_SAMPLES), N_SAMPLES);
         store_close(store);
 }
 
 START_TEST(under_a_finished_segment) {
-        Store *store = open_store();
+        Store *store = scratch_store_open(&config);
 
-        put_samples(store);
+        samples_put(store, samples, N_SAMPLES);
         store_close(store);
-        store = open_store();
-        ck_assert_uint_eq(count(store), N_SAMPLES); /* all are believed by now */
+        store = scratch_store_open(&config);
+        ck_assert_uint_eq(
+                samples_count(store, samples, N_SAMPLES), N_SAMPLES); /* all are believed by now */
         cut(0, CUT);
         check_loss(store);
 }
 END_TEST
 
 START_TEST(under_the_segment_that_is_written) {
-        Store *store = open_store();
+        Store *store = scratch_store_open(&config);
 
-        put_samples(store);
+        samples_put(store, samples, N_SAMPLES);
         cut(0, CUT);
         check_loss(store);
 }
@@ -113,36 +77,36 @@ END_TEST
 
 /* Nobody looks before it is finished: what is gone then is not made up of zeros. */
 START_TEST(under_a_segment_that_is_finished_next) {
-        Store *store = open_store();
+        Store *store = scratch_store_open(&config);
         StoreVerification v;
 
-        put_samples(store);
+        samples_put(store, samples, N_SAMPLES);
         cut(0, CUT);
         store_verify_start(store, &v); /* finishes it */
         ck_assert_int_eq(store_verify_step(store, &v), 0);
-        ck_assert_uint_eq(count(store), 0);
-        put_samples(store);
-        ck_assert_uint_eq(count(store), N_SAMPLES);
+        ck_assert_uint_eq(samples_count(store, samples, N_SAMPLES), 0);
+        samples_put(store, samples, N_SAMPLES);
+        ck_assert_uint_eq(samples_count(store, samples, N_SAMPLES), N_SAMPLES);
         store_close(store);
 }
 END_TEST
 
 START_TEST(under_a_verification) {
-        Store *store = open_store();
+        Store *store = scratch_store_open(&config);
         StoreVerification v;
         int r;
 
-        put_samples(store);
+        samples_put(store, samples, N_SAMPLES);
         store_close(store);
-        store = open_store();
+        store = scratch_store_open(&config);
         cut(0, CUT);
         store_verify_start(store, &v);
         while ((r = store_verify_step(store, &v)) > 0)
                 ;
         ck_assert_int_eq(r, 0);
         ck_assert_uint_gt(v.damaged, 0);
-        put_samples(store);
-        ck_assert_uint_eq(count(store), N_SAMPLES);
+        samples_put(store, samples, N_SAMPLES);
+        ck_assert_uint_eq(samples_count(store, samples, N_SAMPLES), N_SAMPLES);
         store_close(store);
 }
 END_TEST
@@ -150,12 +114,12 @@ END_TEST
 /* Whoever holds the bytes can tell, and the store knows when it is told. */
 START_TEST(under_a_reader) {
         _cleanup_object_ref_ ObjectRef ref = {0}, again = {0};
-        Store *store = open_store();
+        Store *store = scratch_store_open(&config);
         const Sample *last = &samples[N_SAMPLES - 1];
 
-        put_samples(store);
+        samples_put(store, samples, N_SAMPLES);
         store_close(store);
-        store = open_store();
+        store = scratch_store_open(&config);
         ck_assert_int_eq(store_get(store, STORE_OBJECT, &last->oid, &ref), 1);
         ck_assert(!object_ref_is_torn(&ref));
         cut(0, CUT);
@@ -173,13 +137,13 @@ END_TEST
 /* A page that somebody touched meanwhile is empty for him, and still missing for system calls. */
 START_TEST(what_the_kernel_gets_is_right_or_an_error) {
         _cleanup_object_ref_ ObjectRef ref = {0};
-        Store *store = open_store();
+        Store *store = scratch_store_open(&config);
         const Sample *last = &samples[N_SAMPLES - 1];
         int ends[2];
 
-        put_samples(store);
+        samples_put(store, samples, N_SAMPLES);
         store_close(store);
-        store = open_store();
+        store = scratch_store_open(&config);
         ck_assert_int_eq(store_get(store, STORE_OBJECT, &last->oid, &ref), 1);
         ck_assert_int_eq(pipe(ends), 0);
         ck_assert_int_eq(write(ends[1], ref.out, SIZE), SIZE);
@@ -196,7 +160,7 @@ END_TEST
 
 /* An object that is written in place goes, and its writer goes on. */
 START_TEST(under_a_writer) {
-        Store *store = open_store();
+        Store *store = scratch_store_open(&config);
         _cleanup_sample_ Sample large = {0};
         StoreWriter *writer;
         uint8_t *data;

@@ -19,47 +19,17 @@
 #define TRAILER 32
 #define INDEX_ENTRY 56
 
-static char *directory;
 static StoreConfig config;
 static Sample samples[N_SAMPLES];
 
 static void set_up(void) {
-        ck_assert_int_eq(object_library_init(), 0);
-        directory = scratch_new();
-        config = (StoreConfig){.directory = directory, .disk_limit = 16 * MIB, .memory_limit = MIB};
-        for (size_t i = 0; i < N_SAMPLES; i++)
-                sample_make(&samples[i], i, 1000 + i);
+        scratch_store_init(&config, 16 * MIB, MIB);
+        samples_make(samples, N_SAMPLES, 1000, 1);
 }
 
 static void tear_down(void) {
-        for (size_t i = 0; i < N_SAMPLES; i++)
-                sample_done(&samples[i]);
-        scratch_remove(directory);
-        free(directory);
-        object_library_done();
-}
-
-static Store *open_store(void) {
-        Store *store = NULL;
-
-        ck_assert_int_eq(store_open(&config, &store), 0);
-        return store;
-}
-
-static void put_samples(Store *store) {
-        for (size_t i = 0; i < N_SAMPLES; i++)
-                ck_assert_int_eq(sample_put(store, STORE_DISK, &samples[i]), 0);
-}
-
-static size_t count(Store *store) {
-        size_t n = 0;
-
-        for (size_t i = 0; i < N_SAMPLES; i++) {
-                int r = sample_check(store, &samples[i]);
-                ck_assert_int_ge(r, 0);
-                n += (size_t) r;
-        }
-        return n;
+        samples_done(samples, N_SAMPLES);
+        scratch_store_done(&config);
 }
 
 static StoreVerification verify(Store *store) {
@@ -79,7 +49,7 @@ static uint64_t flip(uint64_t offset) {
         struct stat st;
         uint8_t byte;
 
-        ck_assert_int_gt(asprintf(&path, "%s/%016d.seg", directory, 0), 0);
+        ck_assert_int_gt(asprintf(&path, "%s/%016d.seg", config.directory, 0), 0);
         _cleanup_close_ int fd = open(path, O_RDWR | O_CLOEXEC);
         ck_assert_int_ge(fd, 0);
         ck_assert_int_eq(fstat(fd, &st), 0);
@@ -93,9 +63,9 @@ static uint64_t flip(uint64_t offset) {
 
 /* What was just written is looked at, too, and nothing is wrong with it. */
 START_TEST(all_is_well) {
-        _cleanup_(store_closep) Store *store = open_store();
+        _cleanup_(store_closep) Store *store = scratch_store_open(&config);
 
-        put_samples(store);
+        samples_put(store, samples, N_SAMPLES);
         for (int i = 0; i < 2; i++) {
                 StoreVerification v = verify(store);
                 ck_assert_uint_eq(v.checked, N_SAMPLES);
@@ -103,18 +73,18 @@ START_TEST(all_is_well) {
                 ck_assert_uint_eq(v.damaged, 0);
                 ck_assert_uint_eq(v.bytes, 1000 * N_SAMPLES + N_SAMPLES * (N_SAMPLES - 1) / 2);
         }
-        ck_assert_uint_eq(count(store), N_SAMPLES);
+        ck_assert_uint_eq(samples_count(store, samples, N_SAMPLES), N_SAMPLES);
 }
 END_TEST
 
 START_TEST(an_empty_store_and_one_without_a_disk) {
-        Store *store = open_store();
+        const StoreConfig none = {.memory_limit = config.memory_limit};
+        Store *store = scratch_store_open(&config);
 
         ck_assert_uint_eq(verify(store).checked, 0);
         store_close(store);
-        config.directory = NULL;
-        store = open_store();
-        put_samples(store);
+        store = scratch_store_open(&none);
+        samples_put(store, samples, N_SAMPLES);
         ck_assert_uint_eq(verify(store).checked, 0);
         store_close(store);
 }
@@ -122,100 +92,102 @@ END_TEST
 
 /* Damage is counted once, and gone for good: the next process finds all the rest, and no damage. */
 START_TEST(damage_is_dropped_for_good) {
-        Store *store = open_store();
+        Store *store = scratch_store_open(&config);
 
-        put_samples(store);
+        samples_put(store, samples, N_SAMPLES);
         store_close(store);
         (void) flip(FILE_HEADER + RECORD_HEADER + 500); /* the payload of the first */
 
-        store = open_store();
-        ck_assert_uint_eq(count(store), N_SAMPLES - 1); /* what was believed is looked at again */
+        store = scratch_store_open(&config);
+        ck_assert_uint_eq(
+                samples_count(store, samples, N_SAMPLES),
+                N_SAMPLES - 1); /* what was believed is looked at again */
         store_close(store);
-        store = open_store();
+        store = scratch_store_open(&config);
         int64_t corrupt = stat_get(STAT_STORE_CORRUPT);
         StoreVerification v = verify(store);
         ck_assert_uint_eq(v.checked, N_SAMPLES);
         ck_assert_uint_eq(v.damaged, 1);
         ck_assert_int_eq(stat_get(STAT_STORE_CORRUPT) - corrupt, 1);
-        ck_assert_uint_eq(count(store), N_SAMPLES - 1);
+        ck_assert_uint_eq(samples_count(store, samples, N_SAMPLES), N_SAMPLES - 1);
         ck_assert_uint_eq(verify(store).damaged, 0);
         store_close(store);
 
-        store = open_store();
+        store = scratch_store_open(&config);
         v = verify(store);
         ck_assert_uint_eq(v.checked, N_SAMPLES - 1);
         ck_assert_uint_eq(v.damaged, 0);
-        ck_assert_uint_eq(count(store), N_SAMPLES - 1);
+        ck_assert_uint_eq(samples_count(store, samples, N_SAMPLES), N_SAMPLES - 1);
         store_close(store);
 }
 END_TEST
 
 /* Nobody has looked at it in this process when it is stored again: then it is right. */
 START_TEST(what_is_stored_again_is_right) {
-        Store *store = open_store();
+        Store *store = scratch_store_open(&config);
 
-        put_samples(store);
+        samples_put(store, samples, N_SAMPLES);
         store_close(store);
         (void) flip(FILE_HEADER + RECORD_HEADER + 500);
-        store = open_store();
-        put_samples(store);
-        ck_assert_uint_eq(count(store), N_SAMPLES);
+        store = scratch_store_open(&config);
+        samples_put(store, samples, N_SAMPLES);
+        ck_assert_uint_eq(samples_count(store, samples, N_SAMPLES), N_SAMPLES);
         store_close(store);
 }
 END_TEST
 
 /* Checked once is not checked for ever: what a process believes of an object is no reason. */
 START_TEST(damage_after_the_first_use_is_found) {
-        Store *store = open_store();
+        Store *store = scratch_store_open(&config);
 
-        put_samples(store);
+        samples_put(store, samples, N_SAMPLES);
         store_close(store);
-        store = open_store();
-        ck_assert_uint_eq(count(store), N_SAMPLES);
+        store = scratch_store_open(&config);
+        ck_assert_uint_eq(samples_count(store, samples, N_SAMPLES), N_SAMPLES);
         (void) flip(FILE_HEADER + RECORD_HEADER + 500);
         ck_assert_uint_eq(verify(store).damaged, 1);
-        ck_assert_uint_eq(count(store), N_SAMPLES - 1);
+        ck_assert_uint_eq(samples_count(store, samples, N_SAMPLES), N_SAMPLES - 1);
         store_close(store);
 }
 END_TEST
 
 /* A block of the index hides 64 records at once. */
 START_TEST(damage_in_the_index) {
-        Store *store = open_store();
+        Store *store = scratch_store_open(&config);
 
-        put_samples(store);
+        samples_put(store, samples, N_SAMPLES);
         store_close(store);
         uint64_t size = flip(UINT64_MAX);
         uint64_t index = size - TRAILER - segment_index_size(N_SAMPLES);
         (void) flip(index + INDEX_ENTRY / 2);
 
-        store = open_store();
+        store = scratch_store_open(&config);
         StoreVerification v = verify(store);
         ck_assert_uint_eq(v.checked, N_SAMPLES);
         ck_assert_uint_eq(v.damaged, 64);
-        ck_assert_uint_eq(count(store), N_SAMPLES - 64);
-        put_samples(store);
-        ck_assert_uint_eq(count(store), N_SAMPLES);
+        ck_assert_uint_eq(samples_count(store, samples, N_SAMPLES), N_SAMPLES - 64);
+        samples_put(store, samples, N_SAMPLES);
+        ck_assert_uint_eq(samples_count(store, samples, N_SAMPLES), N_SAMPLES);
         store_close(store);
-        store = open_store();
+        store = scratch_store_open(&config);
         ck_assert_uint_eq(verify(store).damaged, 0);
-        ck_assert_uint_eq(count(store), N_SAMPLES);
+        ck_assert_uint_eq(samples_count(store, samples, N_SAMPLES), N_SAMPLES);
         store_close(store);
 }
 END_TEST
 
 /* Where nothing can be written the damage stays in the file, and is not served (R35). */
 START_TEST(without_room_nothing_good_is_lost) {
-        Store *store = open_store();
+        Store *store = scratch_store_open(&config);
 
-        put_samples(store);
+        samples_put(store, samples, N_SAMPLES);
         store_close(store);
         (void) flip(FILE_HEADER + RECORD_HEADER + 500);
         config.free_space_floor = UINT64_C(1) << 60;
-        store = open_store();
+        store = scratch_store_open(&config);
         StoreVerification v = verify(store);
         ck_assert_uint_eq(v.damaged, 1);
-        ck_assert_uint_eq(count(store), N_SAMPLES - 1);
+        ck_assert_uint_eq(samples_count(store, samples, N_SAMPLES), N_SAMPLES - 1);
         ck_assert_uint_eq(verify(store).damaged, 0);
         store_close(store);
 }
