@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
@@ -31,6 +32,7 @@ struct SshClient {
         SshConfig config;
         int epoll, wakeup;
         pthread_t thread;
+        atomic_uint_least64_t renewed_usec; /* when the network changed; 0 never */
 
         /* The ssh thread's: */
         struct SshTransferQueue queue; /* no connection is free for them */
@@ -311,12 +313,14 @@ static bool run_commands(SshClient *c) {
 
 /* Ends what is late, and takes out what is over. Returns when there is something to do next. */
 static uint64_t tend(SshClient *c) {
-        uint64_t now = now_usec(), due = USEC_INFINITY;
+        uint64_t now = now_usec(), renewed = atomic_load(&c->renewed_usec), due = USEC_INFINITY;
         SshConnection *conn, *next_conn;
         SshTransfer *t, *next;
 
         for (conn = TAILQ_FIRST(&c->connections); conn; conn = next_conn) {
                 next_conn = TAILQ_NEXT(conn, entry);
+                if (ssh_connection_is_idle(conn) && conn->active_usec <= renewed)
+                        ssh_connection_abort(conn, 0, &(Failure){0});
                 ssh_connection_tick(conn, now, c->config.stall_timeout_usec);
                 if (!ssh_connection_is_over(conn))
                         continue;
@@ -413,6 +417,11 @@ int ssh_client_new(const SshConfig *config, Pool *pool, SshClient **ret) {
                 return r;
         *ret = TAKE_PTR(c);
         return 0;
+}
+
+void ssh_client_renew(SshClient *c) {
+        atomic_store(&c->renewed_usec, now_usec());
+        wake(c);
 }
 
 void ssh_client_stop(SshClient *c) {

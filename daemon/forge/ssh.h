@@ -31,6 +31,8 @@ typedef struct SshConfig {
 int ssh_client_new(const SshConfig *config, Pool *pool, SshClient **ret);
 /* Ends every process, delivers every on_done, joins the thread. The pool must still run. */
 void ssh_client_stop(SshClient *client);
+/* Ends connections that are idle now: the network is another one. Any thread. */
+void ssh_client_renew(SshClient *client);
 /* Stops if that was not done. NULL-safe, returns NULL. */
 SshClient *ssh_client_free(SshClient *client);
 DEFINE_CLEANUP(SshClient *, ssh_client_free)

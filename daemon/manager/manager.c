@@ -439,6 +439,7 @@ static void look_at_network(Manager *m) {
         stat_add(STAT_NETWORK_CHANGES, 1);
         host_gates_retry(m->gates, slept);
         http_client_renew(m->http);
+        ssh_client_renew(m->ssh);
         pins_retry(m->pins);
 }
 

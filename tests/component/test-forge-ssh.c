@@ -208,6 +208,26 @@ START_TEST(a_dead_connection_is_replaced) {
 }
 END_TEST
 
+/* A connection of the network that was would keep whoever is given it waiting. */
+START_TEST(another_network_has_connections_of_its_own) {
+        _cleanup_server_ SshServer s = {0};
+        _cleanup_forge_fixture_ ForgeFixture f;
+
+        forge_fixture_init(&f);
+        server_start(&s, FILTER);
+        use_ssh(&s, "");
+        _cleanup_free_ char *url = org_url(&f);
+        _cleanup_source_ Source *source = look_up(&f, url, "work");
+        assert_head(&f, source);
+        assert_head(&f, source);
+        ck_assert_uint_eq(sessions(&s), 1);
+        ssh_client_renew(f.context.ssh);
+        assert_blob(&f, source, "HEAD:README");
+        assert_head(&f, source);
+        ck_assert_uint_eq(sessions(&s), 2);
+}
+END_TEST
+
 START_TEST(reasons_have_classes) {
         static const struct {
                 const char *options;
@@ -402,6 +422,7 @@ static void add_tests(TCase *tc) {
         tcase_add_test(tc, names_as_git_writes_them);
         tcase_add_test(tc, the_old_protocol_works);
         tcase_add_test(tc, a_dead_connection_is_replaced);
+        tcase_add_test(tc, another_network_has_connections_of_its_own);
         tcase_add_test(tc, reasons_have_classes);
         tcase_add_test(tc, a_locked_key_asks_nobody);
         tcase_add_test(tc, a_silent_server_ends_at_the_deadline);

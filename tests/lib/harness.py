@@ -56,6 +56,7 @@ ALARMS = re.compile(
 PR_SET_CHILD_SUBREAPER = 36
 CLONE_NEWNS = 0x20000
 _libc = ctypes.CDLL(None, use_errno=True)
+CLONE_NEWNET = 0x40000000
 
 _cases = []
 
@@ -430,6 +431,19 @@ def pages_are_reclaimed():
 def need_root():
     if os.geteuid() != 0:
         raise Skip("needs root")
+
+
+def private_network():
+    """Gives this process tree a network of its own, with a loopback and nothing else."""
+    need_root()
+    if _libc.unshare(CLONE_NEWNET) != 0:
+        raise Skip("unshare(CLONE_NEWNET) is not permitted")
+    subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+
+
+def add_address(address):
+    """To what private_network() made: a change of the network."""
+    subprocess.run(["ip", "address", "add", f"{address}/32", "dev", "lo"], check=True)
 
 
 def open_dev_fuse():

@@ -180,6 +180,20 @@ def idle_connection_lost(t):
     assert t.read("o/r/f1") == content(1)
 
 
+@harness.case()
+def another_network(t):
+    """A connection of the network that was is not used again, and nobody waits for it."""
+    harness.private_network()
+    server = start(t)
+    assert t.read("o/r/f0") == content(0)
+    assert len(server.sessions()) == 1, server.sessions()
+    before = t.stats()["network-changes"]
+    harness.add_address("127.7.7.7")
+    harness.wait_until(lambda: t.stats()["network-changes"] > before, "the address is noticed")
+    assert t.read("o/r/f1") == content(1)
+    assert len(server.sessions()) == 2, server.sessions()
+
+
 def refused_case(name, options, expected, word):
     def run(t):
         start(t, options=options)
