@@ -113,7 +113,8 @@ def strip_capability(name):
 
 
 class Proxy:
-    def __init__(self, upstream):
+    def __init__(self, upstream, tls=None):
+        self.tls = tls  # an ssl.SSLContext: speaks https; for connections from now on
         self.upstream = urllib.parse.urlsplit(upstream)
         self.fault = lambda request: None
         self.requests = []  # every Request that arrived, in order
@@ -127,7 +128,7 @@ class Proxy:
 
     @property
     def url(self):
-        return f"http://127.0.0.1:{self._port}"
+        return f"{'https' if self.tls else 'http'}://127.0.0.1:{self._port}"
 
     def start(self):
         """Listens; the same port again after a kill()."""
@@ -185,10 +186,21 @@ class Proxy:
                 self._connections.add(connection)
             threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
 
+    def _secure(self, connection):
+        """The connection as it is spoken on: with TLS the first one is nobody's any more."""
+        secure = self.tls.wrap_socket(connection, server_side=True, do_handshake_on_connect=False)
+        with self._changed:
+            self._connections.discard(connection)
+            self._connections.add(secure)
+        return secure
+
     def _serve(self, connection):
         # Whatever the client does to its connection ends this thread and nothing else.
         try:
             with contextlib.suppress(OSError, ValueError, http.client.HTTPException):
+                if self.tls:
+                    connection = self._secure(connection)
+                    connection.do_handshake()
                 stream = connection.makefile("rb")
                 while request := self._read(stream, connection):
                     with self._changed:

@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 import harness  # noqa: E402
@@ -318,6 +319,37 @@ def verify_finds_what_the_disk_has_damaged(t):
     t.restart()
     assert t.ctl("verify").returncode == 0
     assert t.read("o/many/f7") == files["f7"].encode()
+
+
+@harness.case()
+def verify_runs_once_and_is_cancelled(t):
+    """A second one is refused while there is one; the first ends when it is told to, and does no harm."""
+    root = repos(t)
+    # Whoever resolves this ref holds the only worker until somebody writes it.
+    slow = os.path.join(root, "r.git", "refs", "heads", "slow")
+    os.mkfifo(slow)
+    t.start_org("local", root, config="[Daemon]\nWorkers=1\n[Mount]\nRequestTimeoutSec=60\n")
+    assert t.read("o/r/f") == b"f\n"
+    before = t.stats()["fetch-refs"]
+    reader = threading.Thread(target=t.errno_of, args=(os.stat, t.at("o/r@slow")))
+    reader.start()
+    harness.wait_until(lambda: t.stats()["fetch-refs"] > before, "the worker is held")
+
+    first = subprocess.Popen(
+        [harness.GITFSCTL, "--runtime-directory", t.runtime, "verify"],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=t.environment,
+    )  # fmt: skip
+    (job,) = harness.wait_until(lambda: [j for j in t.ctl_json("jobs") if j["kind"] == "verify"], "it runs")
+    assert job["state"] == "running", job
+    refused(t, "verify", says=("already", f"job {job['id']}"))
+    t.ctl("cancel", str(job["id"]))
+    os.close(os.open(slow, os.O_WRONLY))
+    stdout, stderr = first.communicate(timeout=60)
+    assert first.returncode == 1 and "was cancelled" in stderr, (first.returncode, stdout, stderr)
+    reader.join()
+    os.unlink(slow)
+    assert "objects checked" in t.ctl("verify").stdout
+    assert t.read("o/r/f") == b"f\n"
 
 
 @harness.case()

@@ -4,21 +4,17 @@
 Nothing here waits for a time to pass; the one figure of time is that of the deadline, with room for a busy machine.
 """
 
-import ctypes
 import errno
 import os
-import subprocess
 import sys
 import threading
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
+import certificate  # noqa: E402
 import harness  # noqa: E402
 import proxy  # noqa: E402
 import repo  # noqa: E402
 import walk  # noqa: E402
-
-CLONE_NEWNET = 0x40000000
-_libc = ctypes.CDLL(None, use_errno=True)
 
 DEADLINE = 4
 SLACK = 8
@@ -26,13 +22,13 @@ CONFIG = f"[Mount]\nRequestTimeoutSec={DEADLINE}\nNegativeTimeoutSec=3600\n[Netw
 FILES = {f"d{n % 4}/f{n}": b"file %d\n" % n * (100 + n) for n in range(40)}
 
 
-def start(t, config=CONFIG, files=None):
+def start(t, config=CONFIG, files=None, tls=None):
     """A daemon that reaches its server through a proxy: the proxy. Repository "r"; a clone of it is at t.path("clone")."""
     root = t.path("repos")
     os.mkdir(root)
     repo.simple_repo(os.path.join(root, "r.git"), files or FILES)
     repo.clone(os.path.join(root, "r.git"), t.path("clone"))
-    between = proxy.Proxy(t.serve(root).url).start()
+    between = proxy.Proxy(t.serve(root).url, tls).start()
     t.configure(config)
     t.org("o", "git", between.url)
     t.start()
@@ -122,30 +118,40 @@ LOGIN = b"<!DOCTYPE html><html><body>Welcome to the hotel. Please sign in.</body
 FAR = "http://localhost"
 
 
-def portal_case(answer):
+def stay_in_hotel(t, enter, leave):
     """What a portal says is no news of a repository: neither absence nor content, now and when it is gone."""
+    assert same_as_clone(t) == []
+    enter()
+    for path in "o/r@other", "o/unknown", "o/unknown@v1":
+        got = fails(t, os.stat, t.at(path))
+        assert got in (errno.EIO, errno.EHOSTDOWN), (path, errno.errorcode[got])
+    assert same_as_clone(t) == []
+    t.restart()
+    assert same_as_clone(t) == []
+    assert t.stats()["recalled"] == 2
+    repo.simple_repo(os.path.join(t.path("repos"), "unknown.git"), {"f": "f\n"})
+    leave()
+    harness.wait_until(lambda: t.errno_of(t.read, "o/unknown/f") == 0, "the repository is found")
+    assert t.errno_of(os.stat, t.at("o/nothing")) == errno.ENOENT
 
+
+def portal_case(answer):
     def run(t):
         between = start(t)
-        assert same_as_clone(t) == []
         page = portal(proxy.Status(200, LOGIN))
         nothing = portal(proxy.Status(404, LOGIN))
         # Another name of this machine is another host.
         elsewhere = {"page": page, "nothing": nothing}
-        between.fault = lambda r: answer(
-            {name: p.url.replace("http://127.0.0.1", FAR) + "/sign-in" for name, p in elsewhere.items()}
-        )
-        for path in "o/r@other", "o/unknown", "o/unknown@v1":
-            got = fails(t, os.stat, t.at(path))
-            assert got in (errno.EIO, errno.EHOSTDOWN), (path, errno.errorcode[got])
-        assert same_as_clone(t) == []
-        t.restart()
-        assert same_as_clone(t) == []
-        assert t.stats()["recalled"] == 2
-        repo.simple_repo(os.path.join(t.path("repos"), "unknown.git"), {"f": "f\n"})
-        between.fault = lambda r: None
-        harness.wait_until(lambda: t.errno_of(t.read, "o/unknown/f") == 0, "the repository is found")
-        assert t.errno_of(os.stat, t.at("o/nothing")) == errno.ENOENT
+
+        def enter():
+            between.fault = lambda r: answer(
+                {name: p.url.replace("http://127.0.0.1", FAR) + "/sign-in" for name, p in elsewhere.items()}
+            )
+
+        def leave():
+            between.fault = lambda r: None
+
+        stay_in_hotel(t, enter, leave)
 
     return run
 
@@ -159,6 +165,34 @@ for name, answer in {
     case = portal_case(answer)
     case.__name__ = f"captive_portal_{name}"
     harness.case()(case)
+
+
+@harness.case()
+def captive_portal_with_a_certificate_of_its_own(t):
+    """Whoever signed it, the name is not the server's: nothing is sent, and nothing believed."""
+    ours = certificate.make(t.path("ours"), "IP:127.0.0.1")
+    hotel = certificate.make(t.path("hotel"), "DNS:hotel.example")
+    t.write("ca.pem", ours.text() + hotel.text())
+    between = start(t, CONFIG + f"CAFile={t.path('ca.pem')}\n", tls=ours.context())
+
+    def be(who, fault):
+        between.kill()
+        between.tls = who.context()
+        between.fault = fault
+        between.start()
+
+    def enter():
+        between.requests.clear()
+        be(hotel, lambda r: proxy.Status(200, LOGIN))
+
+    def leave():
+        assert between.requests == [], between.requests
+        org = t.ctl_json("org", "show", "o")
+        print(f"state: {org['state']}: {org['state_text']}")
+        assert "certificate" in org["state_text"].lower(), org
+        be(ours, lambda r: None)
+
+    stay_in_hotel(t, enter, leave)
 
 
 @harness.case()
@@ -199,10 +233,7 @@ def a_server_that_comes_and_goes(t):
 @harness.case()
 def another_network_is_noticed(t):
     """An address that comes, or a route, ends the wait of a breaker: the next call asks."""
-    harness.need_root()
-    if _libc.unshare(CLONE_NEWNET) != 0:
-        raise harness.Skip("unshare(CLONE_NEWNET) is not permitted")
-    subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+    harness.private_network()
     between = start(t)
     assert same_as_clone(t) == []
     before = t.stats()["network-changes"]
@@ -211,7 +242,7 @@ def another_network_is_noticed(t):
         assert fails(t, os.stat, t.at(f"o/r@v{n}")) == errno.EHOSTDOWN
     assert t.stats()["breaker-open"] >= 1
     between.start()
-    subprocess.run(["ip", "address", "add", "127.7.7.7/32", "dev", "lo"], check=True)
+    harness.add_address("127.7.7.7")
     harness.wait_until(lambda: t.stats()["network-changes"] > before, "the address is noticed")
     assert t.errno_of(os.stat, t.at("o/r@v1")) == errno.ENOENT
     # And connections that were open then are left alone.
