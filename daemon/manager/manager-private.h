@@ -80,6 +80,21 @@ static inline bool manager_is_stopping(const Manager *m) {
         return !m->mailbox_source;
 }
 
+/* manager-config.c. Reads it all, and the options beside it: 0, or an error that is logged. */
+int manager_load_config(Manager *m, const ManagerOptions *options);
+/* What of the configuration is for whom. */
+StoreConfig manager_store_config(const Config *c);
+NsConfig manager_ns_config(const Config *c);
+uint64_t manager_documents_limit(const Config *c);
+
+/* manager-mount.c. Mounts, or takes over what is inherited: -ESTALE where that cannot be done. */
+int manager_start_mount(Manager *m, MountFds *inherited);
+/* Asks the mount something, and is ready once it has answered. */
+int manager_start_probe(Manager *m);
+
+/* manager-loop.c */
+int manager_start_loop(Manager *m);
+
 /* Reads orgs.d and shows every org in it; broken files are logged and left out. */
 int manager_load_orgs(Manager *m);
 /* Makes the orgs in the mount those of orgs.d. */

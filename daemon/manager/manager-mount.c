@@ -1,0 +1,151 @@
+/* The mount: made or taken over, asked whether it answers, and when it ends by itself. */
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <systemd/sd-daemon.h>
+
+#include "manager/manager-private.h"
+#include "util/fd.h"
+#include "util/log.h"
+
+static void update_status(Manager *m) {
+        if (m->ready)
+                (void) sd_notifyf(/* advice to systemd, no more */
+                                  false,
+                                  "READY=1\nSTATUS=Serving %s",
+                                  m->mount_point);
+}
+
+typedef struct Ended {
+        MailboxItem item;
+        Manager *manager;
+} Ended;
+
+static void mount_ended_main(MailboxItem *item) {
+        Ended *e = container_of(item, Ended, item);
+
+        log_error("\"%s\" was unmounted from outside: stopping", e->manager->mount_point);
+        /* A failure, so that the service manager starts a successor that mounts again. */
+        (void) sd_event_exit(e->manager->event, EXIT_FAILURE); /* fails only when exiting already */
+        free(e);
+}
+
+static void mount_ended(void *userdata) {
+        Manager *m = userdata;
+        Ended *e = calloc(1, sizeof(*e));
+
+        if (!e)
+                return; /* the watchdog or the next start finds out */
+        e->item.run = mount_ended_main;
+        e->manager = m;
+        manager_post(m, &e->item);
+}
+
+/* Before the kernel hears a word, so that a crash at any time loses nothing. */
+static void store_fds(Manager *m) {
+        const MountInherited legacy = mount_session_legacy(m->session);
+        const MountFds fds = {
+                .fuse = legacy.fuse_fd,
+                .session = legacy.journal_fd,
+                .nodes = ns_nodes_fd(m->ns),
+        };
+
+        fd_store_put(&fds);
+}
+
+int manager_start_mount(Manager *m, MountFds *inherited) {
+        const bool succeeds = inherited->session >= 0;
+        const MountInherited given = {
+                .fuse_fd = TAKE_FD(inherited->fuse),
+                .journal_fd = TAKE_FD(inherited->session),
+        };
+        const MountConfig config = {
+                .mount_point = m->mount_point,
+                .n_threads = m->config->fuse_threads,
+                .request_timeout_usec = m->config->request_timeout_usec,
+                .max_pending = m->config->max_pending_requests,
+                .spin_usec = m->config->spin_usec,
+                .kernel_dir_cache = m->config->kernel_dir_cache,
+                .push_limit = m->config->push_limit,
+                .inherited = given.fuse_fd >= 0 ? &given : NULL,
+        };
+        NsObserver observer;
+        Failure failure = {0};
+
+        int r = mount_session_new(
+                &config, m->ns, m->pool, m->flights, mount_ended, m, &m->session, &failure);
+        if (r >= 0) {
+                if (!succeeds) /* otherwise they are where these came from */
+                        store_fds(m);
+                mount_session_observer(m->session, &observer);
+                ns_set_observer(m->ns, &observer);
+                r = mount_session_start(m->session, &failure);
+        }
+        if (r >= 0) {
+                if (succeeds)
+                        log_info(
+                                "Took over \"%s\" with %zu nodes",
+                                m->mount_point,
+                                ns_n_recovered(m->ns));
+                return 0;
+        }
+        const char *reason = failure.text[0] ? failure.text : strerrordesc_np(-r);
+        if (succeeds) {
+                log_warning(
+                        "Cannot take over \"%s\" from the last gitfsd: %s", m->mount_point, reason);
+                return -ESTALE;
+        }
+        log_error("Cannot mount \"%s\": %s", m->mount_point, reason);
+        return r;
+}
+
+typedef struct Probe {
+        Task task;
+        MailboxItem item;
+        Manager *manager;
+        int result;
+} Probe;
+
+static void probe_answered(MailboxItem *item) {
+        Probe *p = container_of(item, Probe, item);
+        Manager *m = p->manager;
+
+        if (p->result < 0) {
+                log_error(
+                        "The mount \"%s\" does not answer: %s",
+                        m->mount_point,
+                        strerrordesc_np(-p->result));
+                (void) sd_event_exit(m->event, EXIT_FAILURE); /* fails only when exiting already */
+        } else {
+                m->ready = true;
+                ns_list_all(m->ns);
+                log_info("Serving \"%s\"", m->mount_point);
+                update_status(m);
+                if (m->observer.ready)
+                        m->observer.ready(m->observer.userdata);
+        }
+        free(p);
+}
+
+static void probe_run(Task *task) {
+        Probe *p = container_of(task, Probe, task);
+        struct stat st;
+
+        p->result = stat(p->manager->mount_point, &st) < 0 ? -errno
+                    : st.st_ino == NS_ROOT_ID              ? 0
+                                                           : -ENODEV;
+        manager_post(p->manager, &p->item);
+}
+
+int manager_start_probe(Manager *m) {
+        Probe *p = calloc(1, sizeof(*p));
+        if (!p)
+                return -ENOMEM;
+        p->task.run = probe_run;
+        p->item.run = probe_answered;
+        p->manager = m;
+        pool_submit(m->pool, &p->task, TASK_NORMAL);
+        return 0;
+}
