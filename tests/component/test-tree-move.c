@@ -1,3 +1,5 @@
+/* What becomes of nodes, names and listings when a branch moves or an org goes. */
+
 #include <errno.h>
 #include <pthread.h>
 #include <semaphore.h>
@@ -14,39 +16,6 @@
 #include "util/path.h"
 #include "util/stats.h"
 
-/* What becomes of nodes, names and listings when a branch moves or an org goes. */
-
-static uint64_t must_walk(TreeFixture *f, const char *path) {
-        int64_t id = fs_walk(f, path);
-
-        ck_assert_msg(id > 0, "%s: %lld", path, (long long) id);
-        return (uint64_t) id;
-}
-
-static void must_read(TreeFixture *f, const char *path, const char *content) {
-        int error;
-        _cleanup_free_ char *text = fs_read(f, must_walk(f, path), &error);
-
-        ck_assert_msg(text, "%s: %d", path, error);
-        ck_assert_str_eq(text, content);
-}
-
-static void must_list(TreeFixture *f, uint64_t id, const char *names) {
-        _cleanup_free_ char *plain = fs_list_all(f, id, false);
-        _cleanup_free_ char *plus = fs_list_all(f, id, true);
-
-        ck_assert_str_eq(plain, names);
-        ck_assert_str_eq(plus, names);
-}
-
-/* The one line that git printed. */
-static char *line_of(Buf *output) {
-        ck_assert_ptr_nonnull(buf_str(output));
-        char *line = (char *) output->data;
-        line[strcspn(line, "\n")] = '\0';
-        return line;
-}
-
 START_TEST(a_move_is_as_git_checkout_would) {
         _cleanup_tree_fixture_ TreeFixture f;
         int error;
@@ -62,11 +31,11 @@ START_TEST(a_move_is_as_git_checkout_would) {
         git_fixture_write(&f.repo, "gone-dir/file", "x", 1);
         git_fixture_commit(&f.repo, "one");
 
-        uint64_t root = must_walk(&f, "o/work"), dir = must_walk(&f, "o/work/dir");
-        uint64_t quiet = must_walk(&f, "o/work/quiet");
-        uint64_t same = must_walk(&f, "o/work/same"), old = must_walk(&f, "o/work/changed");
-        uint64_t gone = must_walk(&f, "o/work/gone"), kind = must_walk(&f, "o/work/kind");
-        uint64_t inner = must_walk(&f, "o/work/dir/same");
+        uint64_t root = fs_must_walk(&f, "o/work"), dir = fs_must_walk(&f, "o/work/dir");
+        uint64_t quiet = fs_must_walk(&f, "o/work/quiet");
+        uint64_t same = fs_must_walk(&f, "o/work/same"), old = fs_must_walk(&f, "o/work/changed");
+        uint64_t gone = fs_must_walk(&f, "o/work/gone"), kind = fs_must_walk(&f, "o/work/kind");
+        uint64_t inner = fs_must_walk(&f, "o/work/dir/same");
         ck_assert_int_eq(fs_walk(&f, "o/work/new"), 0);
 
         git_fixture_run(&f.repo, NULL, NULL, "rm", "-rq", "gone", "kind", "gone-dir", NULL);
@@ -78,15 +47,15 @@ START_TEST(a_move_is_as_git_checkout_would) {
         ck_assert_int_eq(fs_refresh(&f, ""), 0);
 
         /* Directories keep their node, and so does what did not change. */
-        ck_assert_uint_eq(must_walk(&f, "o/work"), root);
-        ck_assert_uint_eq(must_walk(&f, "o/work/dir"), dir);
-        ck_assert_uint_eq(must_walk(&f, "o/work/same"), same);
-        ck_assert_uint_eq(must_walk(&f, "o/work/dir/same"), inner);
-        must_list(&f, root, "changed\ndir\nkind\nnew\nquiet\nsame\n");
-        must_read(&f, "o/work/changed", "two");
-        must_read(&f, "o/work/dir/changed", "two");
-        must_read(&f, "o/work/kind/file", "a directory");
-        must_read(&f, "o/work/new", "new");
+        ck_assert_uint_eq(fs_must_walk(&f, "o/work"), root);
+        ck_assert_uint_eq(fs_must_walk(&f, "o/work/dir"), dir);
+        ck_assert_uint_eq(fs_must_walk(&f, "o/work/same"), same);
+        ck_assert_uint_eq(fs_must_walk(&f, "o/work/dir/same"), inner);
+        fs_must_list(&f, root, "changed\ndir\nkind\nnew\nquiet\nsame\n");
+        fs_must_read(&f, "o/work/changed", "two");
+        fs_must_read(&f, "o/work/dir/changed", "two");
+        fs_must_read(&f, "o/work/kind/file", "a directory");
+        fs_must_read(&f, "o/work/new", "new");
         ck_assert_int_eq(fs_walk(&f, "o/work/gone"), 0);
         ck_assert_int_eq(fs_walk(&f, "o/work/gone-dir"), 0);
 
@@ -103,7 +72,7 @@ START_TEST(a_move_is_as_git_checkout_would) {
         ck_assert(fs_told(&f, root, NULL) && fs_told(&f, dir, NULL));
         ck_assert(!fs_told(&f, root, "same") && !fs_told(&f, root, "dir"));
         ck_assert(!fs_told(&f, dir, "same") && !fs_told(&f, quiet, NULL));
-        ck_assert_uint_ne(must_walk(&f, "o/work/kind"), kind);
+        ck_assert_uint_ne(fs_must_walk(&f, "o/work/kind"), kind);
 }
 END_TEST
 
@@ -114,7 +83,7 @@ START_TEST(a_directory_that_comes_back_shows_what_it_is_now) {
         git_fixture_write(&f.repo, "dir/sub/file", "one", 3);
         tree_fixture_commit(&f, "other", "x");
         /* Somebody is in them all the time. */
-        uint64_t dir = must_walk(&f, "o/work/dir"), sub = must_walk(&f, "o/work/dir/sub");
+        uint64_t dir = fs_must_walk(&f, "o/work/dir"), sub = fs_must_walk(&f, "o/work/dir/sub");
 
         git_fixture_run(&f.repo, NULL, NULL, "rm", "-rq", "dir", NULL);
         git_fixture_commit(&f.repo, "two");
@@ -124,8 +93,8 @@ START_TEST(a_directory_that_comes_back_shows_what_it_is_now) {
         git_fixture_write(&f.repo, "dir/sub/file", "three", 5);
         tree_fixture_commit(&f, "dir/fresh", "x");
         ck_assert_int_eq(fs_refresh(&f, ""), 0);
-        must_read(&f, "o/work/dir/sub/file", "three");
-        must_list(&f, dir, "fresh\nsub\n");
+        fs_must_read(&f, "o/work/dir/sub/file", "three");
+        fs_must_list(&f, dir, "fresh\nsub\n");
         ck_assert(fs_told(&f, dir, NULL) && fs_told(&f, dir, "sub") && fs_told(&f, sub, NULL));
 
         /* The same by way of a listing. */
@@ -134,9 +103,9 @@ START_TEST(a_directory_that_comes_back_shows_what_it_is_now) {
         ck_assert_int_eq(fs_refresh(&f, ""), 0);
         tree_fixture_commit(&f, "dir/five", "x");
         ck_assert_int_eq(fs_refresh(&f, ""), 0);
-        _cleanup_free_ char *names = fs_list_all(&f, must_walk(&f, "o/work"), true);
+        _cleanup_free_ char *names = fs_list_all(&f, fs_must_walk(&f, "o/work"), true);
         ck_assert_str_eq(names, "dir\nother\n");
-        must_list(&f, dir, "five\n");
+        fs_must_list(&f, dir, "five\n");
 }
 END_TEST
 
@@ -149,7 +118,7 @@ START_TEST(a_listing_ends_on_the_commit_it_began_with) {
         git_fixture_write(&f.repo, "a", "1", 1);
         git_fixture_write(&f.repo, "b", "1", 1);
         tree_fixture_commit(&f, "c", "1");
-        uint64_t root = must_walk(&f, "o/work");
+        uint64_t root = fs_must_walk(&f, "o/work");
 
         ck_assert_int_eq(fs_list(&f, root, true, 1, &offset, &names), 0);
         git_fixture_run(&f.repo, NULL, NULL, "rm", "-q", "c", NULL);
@@ -159,7 +128,7 @@ START_TEST(a_listing_ends_on_the_commit_it_began_with) {
         ck_assert_int_eq(fs_list(&f, root, false, 9, &offset, &names), 0);
         ck_assert_str_eq(buf_str(&names), "a\nb\nc\n");
         buf_done(&names);
-        must_list(&f, root, "a\nb\nd\n");
+        fs_must_list(&f, root, "a\nb\nd\n");
 
         /* After so many moves nobody remembers it. */
         offset = 0;
@@ -180,7 +149,7 @@ START_TEST(a_listing_of_nothing_ends_when_the_first_commit_comes) {
         uint64_t offset = 0;
 
         tree_fixture_init(&f);
-        uint64_t root = must_walk(&f, "o/work");
+        uint64_t root = fs_must_walk(&f, "o/work");
         ck_assert_int_eq(fs_list(&f, root, false, 9, &offset, &names), 0);
         ck_assert_uint_gt(offset, 0);
 
@@ -188,7 +157,7 @@ START_TEST(a_listing_of_nothing_ends_when_the_first_commit_comes) {
         ck_assert_int_eq(fs_refresh(&f, ""), 0);
         ck_assert_int_eq(fs_list(&f, root, false, 9, &offset, &names), 0);
         ck_assert_uint_eq(names.len, 0);
-        must_list(&f, root, "first\n");
+        fs_must_list(&f, root, "first\n");
         buf_done(&names);
 }
 END_TEST
@@ -206,14 +175,14 @@ START_TEST(all_spellings_of_a_ref_move) {
                 ck_assert_int_eq(buf_append_str(&path, "o/work@"), 0);
                 for (unsigned k = 0; k < 8; k++)
                         ck_assert_int_eq(buf_append_str(&path, i & (1u << k) ? "%61" : "a"), 0);
-                roots[i] = must_walk(&f, buf_str(&path));
+                roots[i] = fs_must_walk(&f, buf_str(&path));
                 for (unsigned k = 0; k < i; k++)
                         ck_assert_uint_ne(roots[k], roots[i]);
         }
         tree_fixture_commit(&f, "second", "2");
         ck_assert_int_eq(fs_refresh(&f, "aaaaaaaa"), 0);
         for (unsigned i = 0; i < ELEMENTSOF(roots); i++)
-                must_list(&f, roots[i], "file\nsecond\n");
+                fs_must_list(&f, roots[i], "file\nsecond\n");
 }
 END_TEST
 
@@ -225,7 +194,7 @@ START_TEST(an_org_of_the_same_name_is_another_one) { /* F4 */
         tree_fixture_commit(&f, "file", "1");
         NsAttr org;
         ck_assert_int_eq(fs_lookup(&f, NS_ROOT_ID, "o", &org), 1);
-        uint64_t file = must_walk(&f, "o/work/file");
+        uint64_t file = fs_must_walk(&f, "o/work/file");
 
         /* Somebody is in the old one: it is empty for him, and his files stay. */
         ck_assert_int_eq(ns_remove_org(f.ns, "o"), 0);
@@ -237,9 +206,9 @@ START_TEST(an_org_of_the_same_name_is_another_one) { /* F4 */
         _cleanup_free_ char *text = fs_read(&f, file, &error);
         ck_assert_str_eq(text, "1");
 
-        must_read(&f, "o/work/file", "1");
-        ck_assert_uint_ne(must_walk(&f, "o"), org.id);
-        _cleanup_free_ char *names = fs_list_all(&f, must_walk(&f, "o"), false);
+        fs_must_read(&f, "o/work/file", "1");
+        ck_assert_uint_ne(fs_must_walk(&f, "o"), org.id);
+        _cleanup_free_ char *names = fs_list_all(&f, fs_must_walk(&f, "o"), false);
         ck_assert_str_eq(names, "work\n");
 
         /* When all are gone nothing is left, and a third one has the number of the first. */
@@ -268,7 +237,7 @@ START_TEST(a_ref_to_no_commit_does_not_exist) {
         ck_assert(no_such(fs_walk(&f, "o/work@a-tree")));
         ck_assert(no_such(fs_walk(&f, "o/work@a-blob")));
         /* And when the object is here already. */
-        must_read(&f, "o/work/file", "1");
+        fs_must_read(&f, "o/work/file", "1");
         git_fixture_run(&f.repo, NULL, NULL, "tag", "b-tree", "HEAD^{tree}", NULL);
         git_fixture_run(&f.repo, NULL, NULL, "tag", "b-blob", "HEAD:file", NULL);
         ck_assert(no_such(fs_walk(&f, "o/work@b-tree")));
@@ -281,7 +250,7 @@ START_TEST(a_refresh_finds_what_is_new) {
 
         tree_fixture_init(&f);
         tree_fixture_commit(&f, "file", "1");
-        uint64_t org_id = must_walk(&f, "o");
+        uint64_t org_id = fs_must_walk(&f, "o");
         ck_assert(no_such(fs_walk(&f, "o/work@feature%2Fx")));
         ck_assert(no_such(fs_walk(&f, "o/other")));
         git_fixture_run(&f.repo, NULL, NULL, "branch", "feature/x", NULL);
@@ -292,116 +261,9 @@ START_TEST(a_refresh_finds_what_is_new) {
         Org *org = ns_get_org(f.ns, "o");
         ns_forget_negatives(f.ns, org);
         ck_assert(fs_told(&f, org_id, "work@feature%2Fx") && fs_told(&f, org_id, "other"));
-        must_read(&f, "o/work@feature%2Fx/file", "1");
-        must_read(&f, "o/other/file", "1");
+        fs_must_read(&f, "o/work@feature%2Fx/file", "1");
+        fs_must_read(&f, "o/other/file", "1");
         org_unref(org);
-}
-END_TEST
-
-/* The tree of a directory that is ten directories that are ten directories, and so on: 10^12
- * files, or empty directories where there is no content. */
-static char *make_bomb(TreeFixture *f, const char *content) {
-        _cleanup_buf_ Buf blob = {0};
-        Buf output = {0};
-        char mode[] = "100644 blob";
-
-        if (content) {
-                ck_assert_int_eq(buf_append_str(&blob, content), 0);
-                git_fixture_run(&f->repo, &blob, &output, "hash-object", "-w", "--stdin", NULL);
-        } else
-                git_fixture_run(&f->repo, &blob, &output, "mktree", NULL);
-        for (unsigned level = 0; level < 12; level++) {
-                _cleanup_buf_ Buf tree = {0};
-                char line[128];
-                char *id = line_of(&output);
-                for (unsigned i = 0; i < 10; i++) {
-                        (void) snprintf(
-                                line,
-                                sizeof(line),
-                                "%s %s\tf%u\n",
-                                level == 0 && content ? mode : "040000 tree",
-                                id,
-                                i);
-                        ck_assert_int_eq(buf_append_str(&tree, line), 0);
-                }
-                buf_done(&output);
-                git_fixture_run(&f->repo, &tree, &output, "mktree", NULL);
-        }
-        char *id = strdup(line_of(&output));
-        buf_done(&output);
-        return id;
-}
-
-static void commit_tree(TreeFixture *f, const char *tree) {
-        _cleanup_free_ char *commit =
-                git_fixture_line(&f->repo, "commit-tree", "-m", "bomb", tree, NULL);
-
-        git_fixture_run(&f->repo, NULL, NULL, "update-ref", "refs/heads/main", commit, NULL);
-}
-
-START_TEST(a_bomb_of_trees_moves) {
-        _cleanup_tree_fixture_ TreeFixture f;
-
-        tree_fixture_init(&f);
-        _cleanup_free_ char *one = make_bomb(&f, "one"), *two = make_bomb(&f, "two");
-        commit_tree(&f, one);
-        must_read(&f, "o/work/f1/f2/f3/f4/f5/f6/f7/f8/f9/f0/f1/f2", "one");
-        uint64_t deep = must_walk(&f, "o/work/f1/f2/f3/f4/f5/f6/f7/f8/f9/f0/f1");
-
-        commit_tree(&f, two);
-        ck_assert_int_eq(fs_refresh(&f, ""), 0);
-        ck_assert(fs_told(&f, deep, NULL) && fs_told(&f, deep, "f2"));
-        must_read(&f, "o/work/f1/f2/f3/f4/f5/f6/f7/f8/f9/f0/f1/f2", "two");
-        ck_assert_uint_eq(must_walk(&f, "o/work/f1/f2/f3/f4/f5/f6/f7/f8/f9/f0/f1"), deep);
-}
-END_TEST
-
-/* Whoever looks for files to read ahead finds none, and must not look for ever. */
-START_TEST(a_bomb_of_directories_is_looked_at_for_a_while) {
-        _cleanup_tree_fixture_ TreeFixture f;
-        _cleanup_walk_gather_ WalkGather g = {.max_looked = 1000};
-        const WalkPlace place = {.depth = 1};
-        WalkCursor cursor;
-
-        tree_fixture_init(&f);
-        _cleanup_free_ char *bomb = make_bomb(&f, NULL);
-        commit_tree(&f, bomb);
-        (void) must_walk(&f, "o/work/f1/f2/f3/f4/f5/f6/f7/f8/f9/f0/f1/f2");
-        _cleanup_(checkout_unrefp) Checkout *checkout = tree_fixture_checkout(&f, "");
-        ck_assert_int_eq(
-                walk_cursor_init(
-                        &cursor,
-                        f.ns,
-                        checkout,
-                        &place,
-                        /* scope= */ 1,
-                        /* backward= */ false,
-                        /* inclusive= */ true),
-                1);
-        ck_assert_int_eq(walk_gather(&g, &cursor, NULL), 0);
-        ck_assert_uint_eq(g.n_looked, 1000);
-        ck_assert_uint_eq(g.n, 0);
-        walk_cursor_done(&cursor);
-}
-END_TEST
-
-START_TEST(a_deep_tree_moves) {
-        _cleanup_tree_fixture_ TreeFixture f;
-        static const char prefix[] = "o/work/";
-        _cleanup_buf_ Buf b = {0};
-
-        tree_fixture_init(&f);
-        ck_assert_int_eq(buf_append_str(&b, prefix), 0);
-        for (unsigned i = 0; i < 400; i++)
-                ck_assert_int_eq(buf_append_str(&b, "d/"), 0);
-        ck_assert_int_eq(buf_append_str(&b, "file"), 0);
-        const char *mount_path = buf_str(&b), *path = mount_path + strlen(prefix);
-        tree_fixture_commit(&f, path, "one");
-        must_read(&f, mount_path, "one");
-        /* Every level has to be fetched before the next is known to differ. */
-        tree_fixture_commit(&f, path, "two");
-        ck_assert_int_eq(fs_refresh(&f, ""), 0);
-        must_read(&f, mount_path, "two");
 }
 END_TEST
 
@@ -435,8 +297,8 @@ START_TEST(a_listing_that_a_blind_move_overtakes_is_taken_back) {
         git_fixture_write(&f.repo, "a", "1", 1);
         git_fixture_write(&f.repo, "b", "1", 1);
         tree_fixture_commit(&f, "c", "1");
-        uint64_t root = must_walk(&f, "o/work");
-        (void) must_walk(&f, "o/work/a"); /* and all sizes are known */
+        uint64_t root = fs_must_walk(&f, "o/work");
+        (void) fs_must_walk(&f, "o/work/a"); /* and all sizes are known */
         Interrupted in = {.f = &f, .checkout = tree_fixture_checkout(&f, "")};
 
         ck_assert_int_eq(ns_readdir(f.ns, &call, root, 0, true, give_and_move, &in), 0);
@@ -527,7 +389,7 @@ START_TEST(listings_show_one_commit_while_branches_move_and_orgs_go) {
                 ck_assert_uint_gt(readers[i].n_listings, 0);
         }
         (void) snprintf(name, sizeof(name), "o/work/dir/m19");
-        must_read(&f, name, "dir/m19");
+        fs_must_read(&f, name, "dir/m19");
 }
 END_TEST
 
@@ -596,7 +458,7 @@ START_TEST(two_moves_at_once_do_not_mix) {
                 (void) snprintf(path, sizeof(path), "%u", i);
                 tree_fixture_commit(&f, "number", path);
                 if (!checkout) {
-                        (void) must_walk(&f, "o/work");
+                        (void) fs_must_walk(&f, "o/work");
                         checkout = tree_fixture_checkout(&f, "");
                         ck_assert_ptr_nonnull(checkout);
                 }
@@ -604,13 +466,13 @@ START_TEST(two_moves_at_once_do_not_mix) {
                 checkout_get_state(checkout, &states[i]);
                 for (unsigned bit = 0; bit < 3; bit++) {
                         (void) snprintf(path, sizeof(path), "o/work/d%u/file", bit);
-                        must_read(&f, path, i & (1u << bit) ? "1" : "0");
+                        fs_must_read(&f, path, i & (1u << bit) ? "1" : "0");
                 }
         }
 
         for (unsigned bit = 0; bit < 3; bit++) {
                 (void) snprintf(path, sizeof(path), "o/work/d%u", bit);
-                dirs[bit] = must_walk(&f, path);
+                dirs[bit] = fs_must_walk(&f, path);
         }
         for (unsigned round = 0; round < 300; round++) {
                 move_from_all_sides(&f, checkout, states);
@@ -626,101 +488,11 @@ START_TEST(two_moves_at_once_do_not_mix) {
 }
 END_TEST
 
-typedef struct Prefetched {
-        sem_t done;
-        int result;
-        uint64_t total;
-} Prefetched;
-
-static void prefetch_progress(const PrefetchProgress *progress, void *userdata) {
-        Prefetched *p = userdata;
-
-        p->total = progress->total;
-}
-
-static void prefetch_done(int result, const Failure *failure, void *userdata) {
-        Prefetched *p = userdata;
-
-        p->result = result;
-        (void) sem_post(&p->done); /* cannot overflow */
-}
-
-typedef struct Resolved {
-        TreeFixture *f;
-        PrefetchObserver observer;
-        Prefetched *prefetched;
-        Prefetch *prefetch;
-} Resolved;
-
-static void resolved(int result, const NsTarget *target, const Failure *failure, void *userdata) {
-        Resolved *r = userdata;
-
-        if (result >= 0)
-                result = prefetch_start(r->f->ns, target, true, &r->observer, &r->prefetch);
-        if (result < 0)
-                prefetch_done(result, NULL, r->prefetched);
-}
-
-static int prefetch(TreeFixture *f, const char *path) {
-        Prefetched prefetched = {0};
-        Resolved r = {
-                .f = f,
-                .observer =
-                        {.progress = prefetch_progress,
-                         .done = prefetch_done,
-                         .userdata = &prefetched},
-                .prefetched = &prefetched,
-        };
-
-        ck_assert_int_eq(sem_init(&prefetched.done, 0, 0), 0);
-        ck_assert_int_eq(ns_resolve(f->ns, path, resolved, &r), 0);
-        while (sem_wait(&prefetched.done) < 0)
-                ck_assert_int_eq(errno, EINTR);
-        /* Whoever called back still uses what is here. */
-        ns_stop(f->ns);
-        (void) sem_destroy(&prefetched.done);
-        prefetch_unref(r.prefetch);
-        return prefetched.result;
-}
-
-START_TEST(a_bomb_of_trees_is_prefetched) {
-        _cleanup_tree_fixture_ TreeFixture f;
-
-        tree_fixture_init(&f);
-        _cleanup_free_ char *bomb = make_bomb(&f, "one");
-        commit_tree(&f, bomb);
-        ck_assert_int_eq(prefetch(&f, "o/work"), 0);
-}
-END_TEST
-
-START_TEST(a_submodule_is_prefetched) {
-        _cleanup_tree_fixture_ TreeFixture f;
-        _cleanup_buf_ Buf tree = {0}, output = {0};
-
-        tree_fixture_init(&f);
-        ck_assert_int_eq(
-                buf_append_str(
-                        &tree, "160000 commit 1234567890123456789012345678901234567890\ts\n"),
-                0);
-        git_fixture_run(&f.repo, &tree, &output, "mktree", "--missing", NULL);
-        char *id = line_of(&output);
-        commit_tree(&f, id);
-        must_list(&f, must_walk(&f, "o/work"), "s\n");
-        must_list(&f, must_walk(&f, "o/work/s"), "");
-        ck_assert_int_eq(prefetch(&f, "o/work/s"), 0);
-}
-END_TEST
-
 static void add_tests(TCase *tc) {
         tcase_add_test(tc, a_refresh_finds_what_is_new);
-        tcase_add_test(tc, a_deep_tree_moves);
         tcase_add_test(tc, a_listing_that_a_blind_move_overtakes_is_taken_back);
         tcase_add_test(tc, listings_show_one_commit_while_branches_move_and_orgs_go);
         tcase_add_test(tc, two_moves_at_once_do_not_mix);
-        tcase_add_test(tc, a_bomb_of_trees_moves);
-        tcase_add_test(tc, a_bomb_of_directories_is_looked_at_for_a_while);
-        tcase_add_test(tc, a_bomb_of_trees_is_prefetched);
-        tcase_add_test(tc, a_submodule_is_prefetched);
         tcase_add_test(tc, a_move_is_as_git_checkout_would);
         tcase_add_test(tc, a_directory_that_comes_back_shows_what_it_is_now);
         tcase_add_test(tc, a_listing_ends_on_the_commit_it_began_with);

@@ -284,3 +284,26 @@ bool fs_told(TreeFixture *f, uint64_t parent, const char *name) {
         (void) pthread_mutex_unlock(&f->mutex);
         return at != NULL;
 }
+
+uint64_t fs_must_walk(TreeFixture *f, const char *path) {
+        int64_t id = fs_walk(f, path);
+
+        ck_assert_msg(id > 0, "%s: %lld", path, (long long) id);
+        return (uint64_t) id;
+}
+
+void fs_must_read(TreeFixture *f, const char *path, const char *content) {
+        int error;
+        _cleanup_free_ char *text = fs_read(f, fs_must_walk(f, path), &error);
+
+        ck_assert_msg(text, "%s: %d", path, error);
+        ck_assert_str_eq(text, content);
+}
+
+void fs_must_list(TreeFixture *f, uint64_t id, const char *names) {
+        _cleanup_free_ char *plain = fs_list_all(f, id, false);
+        _cleanup_free_ char *plus = fs_list_all(f, id, true);
+
+        ck_assert_str_eq(plain, names);
+        ck_assert_str_eq(plus, names);
+}

@@ -73,3 +73,9 @@ char *fs_list_all(TreeFixture *f, uint64_t id, bool plus);
 int fs_refresh(TreeFixture *f, const char *refspec);
 /* Whether the kernel was told of this name, or of the inode where it is NULL. */
 bool fs_told(TreeFixture *f, uint64_t parent, const char *name);
+
+/* The same, where it must go well. */
+uint64_t fs_must_walk(TreeFixture *f, const char *path);
+void fs_must_read(TreeFixture *f, const char *path, const char *content);
+/* `names`: each with a newline behind it. */
+void fs_must_list(TreeFixture *f, uint64_t id, const char *names);
