@@ -213,13 +213,13 @@ static int transfer_data(Inbox *inbox, const uint8_t *data, size_t len) {
 static void transfer_given_up(Inbox *inbox) {
         HttpTransfer *t = transfer_of(inbox);
 
-        http_client_command(t->client, t, TRANSFER_CANCEL);
+        command_queue_add(http_client_queue(t->client), &t->command, TRANSFER_CANCEL);
 }
 
 static void transfer_resume(Inbox *inbox) {
         HttpTransfer *t = transfer_of(inbox);
 
-        http_client_command(t->client, t, TRANSFER_RESUME);
+        command_queue_add(http_client_queue(t->client), &t->command, TRANSFER_RESUME);
 }
 
 static void transfer_ended(Inbox *inbox, int result, Failure *failure) {
@@ -228,7 +228,7 @@ static void transfer_ended(Inbox *inbox, int result, Failure *failure) {
         if (inbox->aborted < 0)
                 failure->http_code = t->head.code;
         t->handler.on_done(result, failure, t->userdata);
-        http_client_transfer_done(t->client);
+        command_queue_ended(http_client_queue(t->client));
 }
 
 static void transfer_ref(Inbox *inbox) {
@@ -395,6 +395,7 @@ int http_transfer_new(
         *fresh = (HttpTransfer){
                 .ref = REF_INIT,
                 .client = http_client_ref(client),
+                .command.ref = &fresh->ref,
                 .handler = *handler,
                 .userdata = userdata,
                 .deadline_usec = request->deadline_usec,

@@ -7,6 +7,7 @@
 #include <stdint.h>
 #include <sys/queue.h>
 
+#include "forge/command-queue.h"
 #include "forge/http.h"
 #include "forge/inbox.h"
 #include "util/buf.h"
@@ -59,9 +60,7 @@ typedef struct HttpTransfer {
         size_t n_header; /* bytes of headers and trailers, of all answers along redirects */
         LIST_ENTRY(HttpTransfer) active_entry;
 
-        /* Guarded by the client's mutex: */
-        unsigned commands; /* TransferCommand bits; queued while not 0 */
-        STAILQ_ENTRY(HttpTransfer) queue_entry;
+        Command command; /* TransferCommand bits */
 
         ResponseHead head; /* the network thread's until head_ready */
         atomic_bool head_ready;
@@ -88,10 +87,8 @@ void http_transfer_finish(HttpTransfer *t, int result, const Failure *failure);
 /* Network thread: curl ended the transfer with this code; fills failure. */
 int http_transfer_result(HttpTransfer *t, CURLcode code, Failure *ret_failure);
 
-/* In http.c. Queues a command for the network thread and wakes it. Any thread. */
-void http_client_command(HttpClient *client, HttpTransfer *t, TransferCommand command);
-/* on_done of one transfer has returned. */
-void http_client_transfer_done(HttpClient *client);
+/* In http.c. The way to the network thread. */
+CommandQueue *http_client_queue(HttpClient *client);
 HttpClient *http_client_ref(HttpClient *client);
 HttpClient *http_client_unref(HttpClient *client);
 

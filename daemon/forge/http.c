@@ -1,5 +1,5 @@
 /* The network thread. It alone touches the multi handle and the easy handles in it; other threads
- * queue a command for a transfer under the mutex and wake it. It moves bytes and nothing else, so
+ * queue a command for a transfer and wake it. It moves bytes and nothing else, so
  * one thread serves all servers.
  *
  * A transfer is `live` from http_start() until its on_done has returned; http_client_free() waits
@@ -32,12 +32,7 @@ struct HttpClient {
         HttpTransferList active;            /* the network thread's */
         atomic_uint_least64_t renewed_usec; /* when the network changed; 0 never */
 
-        Mutex mutex;
-        pthread_cond_t all_done;
-        /* Guarded by mutex: */
-        STAILQ_HEAD(CommandQueue, HttpTransfer) commands;
-        size_t n_live;
-        bool shut;
+        CommandQueue queue;
 };
 
 HttpClient *http_client_ref(HttpClient *c) {
@@ -50,8 +45,7 @@ HttpClient *http_client_unref(HttpClient *c) {
                 return NULL;
         if (c->multi)
                 (void) curl_multi_cleanup(c->multi); /* holds no easy handles any more */
-        (void) pthread_cond_destroy(&c->all_done);
-        mutex_destroy(&c->mutex);
+        command_queue_done(&c->queue);
         free((char *) c->config.ca_file);
         free((char *) c->config.user_agent);
         free(c);
@@ -59,31 +53,13 @@ HttpClient *http_client_unref(HttpClient *c) {
 }
 DEFINE_CLEANUP(HttpClient *, http_client_unref)
 
-/* Queues under the mutex; the queue holds a reference. */
-static void enqueue(HttpClient *c, HttpTransfer *t, TransferCommand command) {
-        if (t->commands == 0) {
-                ref_get(&t->ref);
-                STAILQ_INSERT_TAIL(&c->commands, t, queue_entry);
-        }
-        t->commands |= command;
+static void wake(CommandQueue *q) {
+        /* Fails only where the poll would, too. */
+        (void) curl_multi_wakeup(container_of(q, HttpClient, queue)->multi);
 }
 
-void http_client_command(HttpClient *c, HttpTransfer *t, TransferCommand command) {
-        mutex_lock(&c->mutex);
-        bool shut = c->shut;
-        if (!shut)
-                enqueue(c, t, command);
-        mutex_unlock(&c->mutex);
-        /* A client that shuts down finishes every transfer by itself. */
-        if (!shut)
-                (void) curl_multi_wakeup(c->multi); /* fails only where the poll would, too */
-}
-
-void http_client_transfer_done(HttpClient *c) {
-        MUTEX_GUARD(&c->mutex);
-        assert(c->n_live > 0);
-        if (--c->n_live == 0)
-                (void) pthread_cond_broadcast(&c->all_done);
+CommandQueue *http_client_queue(HttpClient *c) {
+        return &c->queue;
 }
 
 int http_start(
@@ -95,17 +71,7 @@ int http_start(
         _cleanup_(http_transfer_unrefp) HttpTransfer *t = NULL;
 
         int r = http_transfer_new(c, &c->config, c->pool, request, priority, handler, userdata, &t);
-        if (r < 0)
-                return r;
-        {
-                MUTEX_GUARD(&c->mutex);
-                if (c->shut)
-                        return -ESHUTDOWN;
-                c->n_live++;
-                enqueue(c, t, TRANSFER_START);
-        }
-        (void) curl_multi_wakeup(c->multi); /* as above */
-        return 0;
+        return r < 0 ? r : command_queue_start(&c->queue, &t->command, TRANSFER_START);
 }
 
 /* --- network thread --- */
@@ -170,23 +136,15 @@ static void start(HttpClient *c, HttpTransfer *t) {
         stat_add(STAT_HTTP_REQUESTS, 1);
 }
 
-/* False once the client shuts down. Commands queued before that are still taken: a transfer that
- * was never started must be finished, too. */
+/* False once the client shuts down. */
 static bool run_commands(HttpClient *c) {
-        for (;;) {
-                mutex_lock(&c->mutex);
-                HttpTransfer *t = STAILQ_FIRST(&c->commands);
-                unsigned commands = 0;
-                if (t) {
-                        STAILQ_REMOVE_HEAD(&c->commands, queue_entry);
-                        commands = t->commands;
-                        t->commands = 0;
-                }
-                bool shut = c->shut;
-                mutex_unlock(&c->mutex);
-                if (!t)
-                        return !shut;
+        /* Looked at first: what comes before that is still in the queue then. */
+        bool shut = command_queue_is_shut(&c->queue);
+        unsigned commands;
+        Command *command;
 
+        while ((command = command_queue_take(&c->queue, &commands))) {
+                HttpTransfer *t = container_of(command, HttpTransfer, command);
                 if (commands & TRANSFER_START)
                         start(c, t);
                 if (t->active && !t->held && (commands & TRANSFER_RESUME))
@@ -195,6 +153,7 @@ static bool run_commands(HttpClient *c) {
                         finish_cancelled(c, t);
                 (void) http_transfer_unref(t);
         }
+        return !shut;
 }
 
 static void reap(HttpClient *c) {
@@ -263,10 +222,8 @@ int http_client_new(const HttpConfig *config, Pool *pool, HttpClient **ret) {
         *fresh = (HttpClient){.ref = REF_INIT, .pool = pool, .config = *config};
         fresh->config.ca_file = config->ca_file ? strdup(config->ca_file) : NULL;
         fresh->config.user_agent = strdup(config->user_agent ? config->user_agent : "git/gitfs");
-        STAILQ_INIT(&fresh->commands);
         LIST_INIT(&fresh->active);
-        mutex_init(&fresh->mutex, LOCK_RANK_HTTP);
-        (void) pthread_cond_init(&fresh->all_done, NULL); /* cannot fail with glibc */
+        command_queue_init(&fresh->queue, wake);
 
         _cleanup_(http_client_unrefp) HttpClient *c = fresh;
         c->multi = curl_multi_init();
@@ -287,19 +244,10 @@ void http_client_renew(HttpClient *c) {
 }
 
 void http_client_stop(HttpClient *c) {
-        mutex_lock(&c->mutex);
-        bool stopped = c->shut;
-        c->shut = true;
-        mutex_unlock(&c->mutex);
-        if (stopped)
+        if (!command_queue_shut(&c->queue))
                 return;
-        (void) curl_multi_wakeup(c->multi); /* as above */
         (void) pthread_join(c->thread, NULL);
-
-        mutex_lock(&c->mutex);
-        while (c->n_live > 0)
-                mutex_wait(&c->mutex, &c->all_done);
-        mutex_unlock(&c->mutex);
+        command_queue_wait(&c->queue);
 }
 
 HttpClient *http_client_free(HttpClient *c) {

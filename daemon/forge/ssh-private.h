@@ -7,6 +7,7 @@
 #include <sys/queue.h>
 #include <sys/types.h>
 
+#include "forge/command-queue.h"
 #include "forge/inbox.h"
 #include "forge/ssh-command.h"
 #include "forge/ssh-scan.h"
@@ -51,9 +52,7 @@ struct SshTransfer {
         SshConnection *connection; /* NULL: queued */
         TAILQ_ENTRY(SshTransfer) queue_entry;
 
-        /* Guarded by the client's mutex: */
-        unsigned commands; /* SshTransferCommand bits; queued while not 0 */
-        STAILQ_ENTRY(SshTransfer) command_entry;
+        Command command; /* SshTransferCommand bits */
 };
 
 TAILQ_HEAD(SshTransferQueue, SshTransfer);
@@ -150,10 +149,8 @@ bool ssh_connection_is_over(const SshConnection *c);
 /* Finishes its transfer, or gives it back: it is worth another connection. Else NULL. */
 SshTransfer *ssh_connection_conclude(SshConnection *c);
 
-/* In ssh.c. Queues a command for the ssh thread and wakes it. Any thread. */
-void ssh_client_command(SshClient *client, SshTransfer *t, SshTransferCommand command);
-/* on_done of one transfer has returned. */
-void ssh_client_transfer_done(SshClient *client);
+/* In ssh.c. The way to the ssh thread. */
+CommandQueue *ssh_client_queue(SshClient *client);
 SshClient *ssh_client_ref(SshClient *client);
 SshClient *ssh_client_unref(SshClient *client);
 

@@ -37,19 +37,19 @@ static void transfer_ended(Inbox *inbox, int result, Failure *failure) {
         SshTransfer *t = transfer_of(inbox);
 
         t->handler.on_done(result, t->answered || inbox->aborted < 0, failure, t->userdata);
-        ssh_client_transfer_done(t->client);
+        command_queue_ended(ssh_client_queue(t->client));
 }
 
 static void transfer_resume(Inbox *inbox) {
         SshTransfer *t = transfer_of(inbox);
 
-        ssh_client_command(t->client, t, SSH_TRANSFER_RESUME);
+        command_queue_add(ssh_client_queue(t->client), &t->command, SSH_TRANSFER_RESUME);
 }
 
 static void transfer_given_up(Inbox *inbox) {
         SshTransfer *t = transfer_of(inbox);
 
-        ssh_client_command(t->client, t, SSH_TRANSFER_CANCEL);
+        command_queue_add(ssh_client_queue(t->client), &t->command, SSH_TRANSFER_CANCEL);
 }
 
 static void transfer_ref(Inbox *inbox) {
@@ -129,6 +129,7 @@ int ssh_transfer_new(
         *fresh = (SshTransfer){
                 .ref = REF_INIT,
                 .client = ssh_client_ref(client),
+                .command.ref = &fresh->ref,
                 .handler = *handler,
                 .userdata = userdata,
                 .advertisement = request->advertisement,

@@ -38,12 +38,10 @@ struct SshClient {
         struct SshTransferQueue queue; /* no connection is free for them */
         struct SshConnectionList connections;
 
+        CommandQueue commands;
+
         Mutex mutex;
-        pthread_cond_t all_done;
         /* Guarded by mutex: */
-        STAILQ_HEAD(SshCommandQueue, SshTransfer) commands;
-        size_t n_live;
-        bool shut;
         SshProgram program;
         uint64_t program_usec; /* when it was asked for; 0: never */
 };
@@ -56,7 +54,7 @@ SshClient *ssh_client_ref(SshClient *c) {
 SshClient *ssh_client_unref(SshClient *c) {
         if (!c || !ref_put(&c->ref))
                 return NULL;
-        (void) pthread_cond_destroy(&c->all_done);
+        command_queue_done(&c->commands);
         mutex_destroy(&c->mutex);
         ssh_program_done(&c->program);
         safe_close(c->wakeup);
@@ -68,37 +66,15 @@ DEFINE_CLEANUP(SshClient *, ssh_client_unref)
 
 /* --- commands --- */
 
-static void wake(SshClient *c) {
+static void wake(CommandQueue *q) {
         const uint64_t one = 1;
 
-        (void) write_all(c->wakeup, &one, sizeof(one)); /* full is as good */
+        /* Full is as good. */
+        (void) write_all(container_of(q, SshClient, commands)->wakeup, &one, sizeof(one));
 }
 
-/* Queues under the mutex; the queue holds a reference. */
-static void enqueue(SshClient *c, SshTransfer *t, SshTransferCommand command) {
-        if (t->commands == 0) {
-                ref_get(&t->ref);
-                STAILQ_INSERT_TAIL(&c->commands, t, command_entry);
-        }
-        t->commands |= command;
-}
-
-void ssh_client_command(SshClient *c, SshTransfer *t, SshTransferCommand command) {
-        mutex_lock(&c->mutex);
-        bool shut = c->shut;
-        if (!shut)
-                enqueue(c, t, command);
-        mutex_unlock(&c->mutex);
-        /* A client that shuts down finishes every transfer by itself. */
-        if (!shut)
-                wake(c);
-}
-
-void ssh_client_transfer_done(SshClient *c) {
-        MUTEX_GUARD(&c->mutex);
-        assert(c->n_live > 0);
-        if (--c->n_live == 0)
-                (void) pthread_cond_broadcast(&c->all_done);
+CommandQueue *ssh_client_queue(SshClient *c) {
+        return &c->commands;
 }
 
 static int copy_program(const SshProgram *from, SshProgram *ret) {
@@ -155,17 +131,7 @@ int ssh_start(
                         handler,
                         userdata,
                         &t);
-        if (r < 0)
-                return r;
-        {
-                MUTEX_GUARD(&c->mutex);
-                if (c->shut)
-                        return -ESHUTDOWN;
-                c->n_live++;
-                enqueue(c, t, SSH_TRANSFER_START);
-        }
-        wake(c);
-        return 0;
+        return r < 0 ? r : command_queue_start(&c->commands, &t->command, SSH_TRANSFER_START);
 }
 
 /* --- who gets which connection --- */
@@ -284,23 +250,15 @@ static void start(SshTransfer *t) {
         TAILQ_INSERT_TAIL(&c->queue, t, queue_entry);
 }
 
-/* False once the client shuts down. Commands queued before that are still taken: a transfer that
- * was never started must be finished, too. */
+/* False once the client shuts down. */
 static bool run_commands(SshClient *c) {
-        for (;;) {
-                mutex_lock(&c->mutex);
-                SshTransfer *t = STAILQ_FIRST(&c->commands);
-                unsigned commands = 0;
-                if (t) {
-                        STAILQ_REMOVE_HEAD(&c->commands, command_entry);
-                        commands = t->commands;
-                        t->commands = 0;
-                }
-                bool shut = c->shut;
-                mutex_unlock(&c->mutex);
-                if (!t)
-                        return !shut;
+        /* Looked at first: what comes before that is still in the queue then. */
+        bool shut = command_queue_is_shut(&c->commands);
+        unsigned commands;
+        Command *command;
 
+        while ((command = command_queue_take(&c->commands, &commands))) {
+                SshTransfer *t = container_of(command, SshTransfer, command);
                 if (commands & SSH_TRANSFER_START)
                         start(t);
                 if (t->active && (commands & SSH_TRANSFER_RESUME) && t->connection)
@@ -309,6 +267,7 @@ static bool run_commands(SshClient *c) {
                         finish_with_class(c, t, FAILURE_CANCELLED, "cancelled");
                 (void) ssh_transfer_unref(t);
         }
+        return !shut;
 }
 
 /* Ends what is late, and takes out what is over. Returns when there is something to do next. */
@@ -402,9 +361,8 @@ int ssh_client_new(const SshConfig *config, Pool *pool, SshClient **ret) {
         *fresh = (SshClient){.ref = REF_INIT, .pool = pool, .config = *config};
         TAILQ_INIT(&fresh->queue);
         TAILQ_INIT(&fresh->connections);
-        STAILQ_INIT(&fresh->commands);
+        command_queue_init(&fresh->commands, wake);
         mutex_init(&fresh->mutex, LOCK_RANK_HTTP);
-        (void) pthread_cond_init(&fresh->all_done, NULL); /* cannot fail with glibc */
         fresh->epoll = epoll_create1(EPOLL_CLOEXEC);
         fresh->wakeup = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 
@@ -421,23 +379,14 @@ int ssh_client_new(const SshConfig *config, Pool *pool, SshClient **ret) {
 
 void ssh_client_renew(SshClient *c) {
         atomic_store(&c->renewed_usec, now_usec());
-        wake(c);
+        wake(&c->commands);
 }
 
 void ssh_client_stop(SshClient *c) {
-        mutex_lock(&c->mutex);
-        bool stopped = c->shut;
-        c->shut = true;
-        mutex_unlock(&c->mutex);
-        if (stopped)
+        if (!command_queue_shut(&c->commands))
                 return;
-        wake(c);
         (void) pthread_join(c->thread, NULL);
-
-        mutex_lock(&c->mutex);
-        while (c->n_live > 0)
-                mutex_wait(&c->mutex, &c->all_done);
-        mutex_unlock(&c->mutex);
+        command_queue_wait(&c->commands);
 }
 
 SshClient *ssh_client_free(SshClient *c) {
