@@ -35,14 +35,14 @@ void api_server_done(ApiServer *server) {
         *server = (ApiServer){0};
 }
 
-/* The part between the scheme and the path. */
+/* In the part between the scheme and the path, which curl lets nothing but these end. */
 static bool names_user(const char *url) {
         const char *authority = strstr(url, "://");
 
         if (!authority)
                 return true;
         authority += strlen("://");
-        return memchr(authority, '@', strcspn(authority, "/?#\\")) != NULL;
+        return memchr(authority, '@', strcspn(authority, "/?#")) != NULL;
 }
 
 bool api_url_same_server(const char *server, const char *url) {
