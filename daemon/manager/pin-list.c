@@ -51,6 +51,8 @@ int pin_list_read(
                 log_warning("Cannot read \"%s\": %s, ignoring", file, strerrordesc_np(-r));
                 return r == -ENOMEM ? r : 1;
         }
+        if (text.len == 0)
+                return 0;
         const char *at = (const char *) text.data, *end = at + text.len;
         for (r = 0; at < end && r >= 0;) {
                 const char *newline = memchr(at, '\n', (size_t) (end - at));

@@ -120,7 +120,9 @@ static int write_list(Pins *p, Failure *ret_failure) {
 
         TAILQ_FOREACH (pin, &p->list, entry)
                 if (r >= 0)
-                        r = buf_appendf(&lines, "%s\n", pin->path);
+                        /* Not to be taken for a comment. */
+                        r = buf_appendf(
+                                &lines, "%s%s\n", pin->path[0] == '#' ? "./" : "", pin->path);
         return r < 0 ? r : pin_list_write(p->manager->config_home, p->file, &lines, ret_failure);
 }
 
