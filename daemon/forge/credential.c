@@ -210,16 +210,10 @@ static int run_helper(
                 ret_output);
 }
 
-typedef struct Answer {
-        const char *username, *password; /* into the output */
-        bool has_path;
-} Answer;
-
-/* Splits the output into lines, in place. */
-static void parse_answer(char *text, Answer *ret) {
+void credential_parse_answer(char *text, CredentialAnswer *ret) {
         char *save = NULL;
 
-        *ret = (Answer){0};
+        *ret = (CredentialAnswer){0};
         for (char *line = strtok_r(text, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
                 if (strncmp(line, "username=", 9) == 0)
                         ret->username = line + 9;
@@ -234,7 +228,7 @@ static void parse_answer(char *text, Answer *ret) {
 static int ask_helper(Credentials *c, const char *url, uint64_t deadline_usec, Credential *ret) {
         _cleanup_(buf_wipe) Buf output = {0};
         Credential question = {.url = (char *) url};
-        Answer answer = {0};
+        CredentialAnswer answer = {0};
         uint64_t now = now_usec();
 
         if (deadline_usec <= now)
@@ -253,7 +247,7 @@ static int ask_helper(Credentials *c, const char *url, uint64_t deadline_usec, C
         if (r == 0) {
                 if (!buf_str(&output))
                         return -ENOMEM;
-                parse_answer((char *) output.data, &answer);
+                credential_parse_answer((char *) output.data, &answer);
         }
 
         MUTEX_GUARD(&c->mutex);

@@ -18,6 +18,16 @@ typedef struct Credential {
         char *url;                 /* what it was asked for */
 } Credential;
 
+/* What `git credential fill` has printed; the parts are NULL where it did not, and point into it.
+ */
+typedef struct CredentialAnswer {
+        const char *username, *password;
+        bool has_path;
+} CredentialAnswer;
+
+/* Splits the output into lines, in place. */
+void credential_parse_answer(char *text, CredentialAnswer *ret);
+
 /* Embedded in whatever waits. */
 typedef struct CredentialFill CredentialFill;
 struct CredentialFill {

@@ -6,6 +6,7 @@
 #include "forge/git-exchange.h"
 #include "forge/git-request.h"
 #include "forge/git-response.h"
+#include "forge/git-size-line.h"
 #include "forge/git-source.h"
 #include "forge/git-wants.h"
 #include "util/stats.h"
@@ -29,23 +30,7 @@ static void sizes_op_free(SizesOp *op) {
         free(op);
 }
 
-static int parse_size(const char *text, size_t len, uint64_t *ret) {
-        uint64_t size = 0;
-
-        if (len == 0 || len > 19)
-                return -EBADMSG;
-        for (size_t i = 0; i < len; i++) {
-                if (text[i] < '0' || text[i] > '9')
-                        return -EBADMSG;
-                size = size * 10 + (uint64_t) (text[i] - '0'); /* 19 digits fit */
-        }
-        if (size > INT64_MAX) /* no file has such a size */
-                return -EBADMSG;
-        *ret = size;
-        return 0;
-}
-
-/* "size", then "<oid> <size>" lines; a line without a number tells that there is no such object. */
+/* "size", then a line for each object. */
 static int on_size_packet(PktType type, const char *data, size_t len, void *userdata) {
         SizesOp *op = userdata;
         Oid oid;
@@ -55,20 +40,12 @@ static int on_size_packet(PktType type, const char *data, size_t len, void *user
                 return type == PKT_FLUSH ? 1 : -EBADMSG;
         if (len == 4 && memcmp(data, "size", 4) == 0)
                 return 0;
-        const char *space = memchr(data, ' ', len);
-        size_t hex_len = space ? (size_t) (space - data) : len;
-        if (oid_from_hex(&oid, data, hex_len) < 0)
-                return -EBADMSG;
-        if (hex_len + 1 >= len) {
+        int r = git_size_line_parse(data, len, &oid, &size);
+        if (r == 0)
                 (void) git_wants_give_up(&op->wants, &oid);
-                return 0;
-        }
-        int r = parse_size(space + 1, len - hex_len - 1, &size);
-        if (r < 0)
-                return r;
-        if (git_wants_arrived(&op->wants, &oid) && op->fetch->size)
+        else if (r > 0 && git_wants_arrived(&op->wants, &oid) && op->fetch->size)
                 op->fetch->size(op->fetch, &oid, size);
-        return 0;
+        return MIN(r, 0);
 }
 
 static const GitResponseHandler response_handler = {.packet = on_size_packet};

@@ -329,7 +329,7 @@ static void batch_run(Task *task) {
 
 /* --- the answer --- */
 
-static bool read_head(const Json *data, size_t i, Fetch *ret) {
+bool github_head_read(const Json *data, size_t i, Fetch *ret) {
         char alias[24];
 
         (void) snprintf(alias, sizeof(alias), "r%zu", i);
@@ -397,7 +397,7 @@ static void on_heads(void *userdata, int result, const ApiAnswer *answer, const 
                 if (!data)
                         turn_off(batch->heads, OFF_USEC);
                 for (size_t i = 0; i < batch->n && answers; i++)
-                        known[i] = read_head(data, i, &answers[i]);
+                        known[i] = github_head_read(data, i, &answers[i]);
         }
         batch_land(batch, answers, known);
 }

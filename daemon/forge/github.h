@@ -29,5 +29,8 @@ void github_fetch_sizes(ApiSource *source, Fetch *fetch);
  * repositories in one answer. Whoever opens one repository of an org is likely to open the next. */
 int github_heads_new(ApiForge *forge, GithubHeads **ret);
 GithubHeads *github_heads_free(GithubHeads *heads);
+/* What the answer's "data" says of the i-th repository: commit, resolved and moves of *ret, which
+ * is zeroed otherwise. False where that is no branch. */
+bool github_head_read(const Json *data, size_t i, Fetch *ret);
 /* True: fetch->done() will come. False: this is for git. */
 bool github_heads_fetch(GithubHeads *heads, ApiSource *source, Fetch *fetch);

@@ -58,17 +58,21 @@ static bool says_something(const struct nlmsghdr *m) {
 }
 
 /* NLMSG_NEXT() by hand: its cast is none that clang accepts. */
-static void read_messages(NetworkWatch *w, const char *bytes, size_t left) {
-        while (left >= sizeof(struct nlmsghdr)) {
+bool network_watch_is_news(const void *messages, size_t size) {
+        const char *bytes = messages;
+
+        while (size >= sizeof(struct nlmsghdr)) {
                 const struct nlmsghdr *m = (const void *) bytes;
                 size_t len = NLMSG_ALIGN((size_t) m->nlmsg_len);
 
-                if (m->nlmsg_len < sizeof(*m) || m->nlmsg_len > left)
-                        return;
-                w->changed = w->changed || says_something(m);
-                bytes += MIN(len, left);
-                left -= MIN(len, left);
+                if (m->nlmsg_len < sizeof(*m) || m->nlmsg_len > size)
+                        return false;
+                if (says_something(m))
+                        return true;
+                bytes += MIN(len, size);
+                size -= MIN(len, size);
         }
+        return false;
 }
 
 static int on_message(sd_event_source *s, int fd, uint32_t revents, void *userdata) {
@@ -87,7 +91,7 @@ static int on_message(sd_event_source *s, int fd, uint32_t revents, void *userda
                                 continue;
                         return 0; /* EAGAIN: that was all */
                 }
-                read_messages(w, buffer.bytes, (size_t) n);
+                w->changed = network_watch_is_news(&buffer, (size_t) n) || w->changed;
         }
 }
 

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <systemd/sd-event.h>
 
@@ -16,3 +17,7 @@ NetworkWatch *network_watch_free(NetworkWatch *w);
 /* A few times a second: true if anything changed since the last call. *ret_slept_usec is how long
  * the machine has slept meanwhile, which the monotonic clock does not count. */
 bool network_watch_changed(NetworkWatch *w, uint64_t *ret_slept_usec);
+
+/* What it makes of messages of rtnetlink, aligned for them: true if one of them tells of an address
+ * or a route that came or went. Any thread. */
+bool network_watch_is_news(const void *messages, size_t size);
