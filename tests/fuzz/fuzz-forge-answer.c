@@ -7,8 +7,12 @@
 
 #include "forge/api-forges.h"
 #include "forge/api-listing.h"
+#include "forge/git-refs.h"
+#include "forge/github.h"
 #include "fuzz.h"
 #include "util/path.h"
+
+#define N_HEADS 3u /* that are looked for in an answer of GraphQL */
 
 static OrgConfig org;
 static Config config;
@@ -52,6 +56,13 @@ static void read_others(const ApiForgeOps *ops, const ApiAnswer *answer) {
         FUZZ_CHECK(r <= 1);
         if (r > 0)
                 FUZZ_CHECK(repo.owner && repo.owner[0] && repo.name && repo.name[0]);
+        for (size_t i = 0; ops == &github_api_ops && i < N_HEADS; i++) {
+                Fetch head;
+                if (github_head_read(json_get_object(answer->json, "data"), i, &head))
+                        FUZZ_CHECK(
+                                head.commit.algo == OID_SHA1 &&
+                                git_refname_is_valid(head.resolved));
+        }
         if (ops->identity)
                 (void) ops->identity(answer->json); /* borrowed; whatever it is */
 }

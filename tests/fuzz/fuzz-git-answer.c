@@ -8,6 +8,7 @@
 #include "forge/git-capabilities.h"
 #include "forge/git-refs.h"
 #include "forge/git-response.h"
+#include "forge/git-size-line.h"
 #include "fuzz.h"
 
 typedef enum Question {
@@ -15,6 +16,7 @@ typedef enum Question {
         ASK_REFS,
         ASK_PACK_V2,
         ASK_PACK_V0,
+        ASK_SIZES,
         _QUESTION_MAX,
 } Question;
 
@@ -23,9 +25,23 @@ typedef struct Answer {
         GitAdvertisement advertisement;
         GitRefs refs;
         Buf pack;
+        size_t n_sizes;
         int result;
         FailureClass class;
 } Answer;
+
+static int on_size(Answer *a, const char *data, size_t len) {
+        uint64_t size;
+        Oid oid;
+
+        int r = git_size_line_parse(data, len, &oid, &size);
+        if (r > 0) {
+                FUZZ_CHECK(size <= INT64_MAX);
+                a->n_sizes++;
+        }
+        FUZZ_CHECK(r < 0 || oid_raw_size(oid.algo) > 0);
+        return MIN(r, 0);
+}
 
 static int on_packet(PktType type, const char *data, size_t len, void *userdata) {
         Answer *a = userdata;
@@ -34,7 +50,10 @@ static int on_packet(PktType type, const char *data, size_t len, void *userdata)
                 int r = git_advertisement_packet(&a->advertisement, type, data, len);
                 return r < 0 ? r : a->advertisement.complete;
         }
-        return type != PKT_DATA ? 1 : git_refs_add_line(&a->refs, data, len);
+        if (type != PKT_DATA)
+                return 1;
+        return a->question == ASK_SIZES ? on_size(a, data, len)
+                                        : git_refs_add_line(&a->refs, data, len);
 }
 
 static int on_pack(const uint8_t *data, size_t len, void *userdata) {
@@ -93,6 +112,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         run(data + 2, size - 2, 1 + (size_t) data[1], &pieces);
         FUZZ_CHECK(whole.result == pieces.result && whole.class == pieces.class);
         FUZZ_CHECK(whole.pack.len == pieces.pack.len && whole.refs.n == pieces.refs.n);
+        FUZZ_CHECK(whole.n_sizes == pieces.n_sizes);
         FUZZ_CHECK(
                 whole.pack.len == 0 ||
                 memcmp(whole.pack.data, pieces.pack.data, whole.pack.len) == 0);

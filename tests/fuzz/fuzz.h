@@ -3,7 +3,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* What libFuzzer, or standalone-main.c in its place, calls. */
+/* What libFuzzer, or standalone-main.c in its place, calls. libFuzzer does not look at what the
+ * first returns: what cannot begin aborts. */
 int LLVMFuzzerInitialize(int *argc, char ***argv);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

@@ -48,7 +48,12 @@ Namespace *fake_new(FlightTable *flights) {
         ns->flights = flights;
         must(pthread_mutex_init(&ns->mutex, NULL) == 0);
         must(pthread_cond_init(&ns->changed, NULL) == 0);
-        ns->nodes[NS_ROOT_ID] = (Node){.parent = NS_ROOT_ID, .mode = S_IFDIR | 0555};
+        ns->nodes[NS_ROOT_ID] = (Node){
+                .parent = NS_ROOT_ID,
+                .mode = S_IFDIR | 0555,
+                .content = strdup(""),
+        };
+        must(ns->nodes[NS_ROOT_ID].content);
         ns->n_nodes = NS_ROOT_ID + 1;
         ns->counts = ns->own_counts;
         return ns;
