@@ -76,12 +76,12 @@ JournalSlot *journal_reader_slot(Journal *j, unsigned i) {
         return (JournalSlot *) (void *) (j->map + HEADER_SIZE + (size_t) i * JOURNAL_READER_SIZE);
 }
 
-static bool is_parked_slot(const Journal *j, const JournalSlot *slot) {
+bool journal_slot_is_parked(const Journal *j, const JournalSlot *slot) {
         return (const uint8_t *) slot >= j->map + file_size(0);
 }
 
 static size_t capacity(const Journal *j, const JournalSlot *slot) {
-        return (is_parked_slot(j, slot) ? JOURNAL_PARKED_SIZE : JOURNAL_READER_SIZE) -
+        return (journal_slot_is_parked(j, slot) ? JOURNAL_PARKED_SIZE : JOURNAL_READER_SIZE) -
                JOURNAL_SLOT_HEAD;
 }
 
@@ -324,7 +324,7 @@ JournalSlot *journal_take(Journal *j) {
 }
 
 void journal_give(Journal *j, JournalSlot *slot) {
-        if (!is_parked_slot(j, slot))
+        if (!journal_slot_is_parked(j, slot))
                 return;
         assert(j->n_free < j->n_parked);
         j->free_slots[j->n_free++] =

@@ -77,6 +77,8 @@ JournalSlot *journal_reader_slot(Journal *j, unsigned i);
 JournalSlot *journal_take(Journal *j);
 void journal_give(Journal *j, JournalSlot *slot);
 
+/* Whether it is one for parked requests. */
+bool journal_slot_is_parked(const Journal *j, const JournalSlot *slot);
 /* Whether its request is short enough for a parked slot; and copying it to one. */
 bool journal_slot_fits(const JournalSlot *slot);
 void journal_slot_copy(JournalSlot *to, const JournalSlot *from);

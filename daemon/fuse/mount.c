@@ -300,6 +300,31 @@ static int abort_by_fusectl(unsigned connection) {
         return write_all(fd, "1", 1);
 }
 
+static int read_number(const char *path, unsigned *ret) {
+        _cleanup_buf_ Buf text = {0};
+        char *end;
+
+        int r = read_file(path, 64, &text);
+        if (r < 0)
+                return r;
+        unsigned long n = strtoul(buf_str(&text), &end, 10);
+        if (n == 0 || n > UINT_MAX || *end != '\n')
+                return -EBADMSG;
+        *ret = (unsigned) n;
+        return 0;
+}
+
+int mount_max_background(unsigned connection, unsigned *ret) {
+        char path[64];
+
+        (void) snprintf(
+                path, sizeof(path), "/sys/fs/fuse/connections/%u/max_background", connection);
+        if (connection != 0 && read_number(path, ret) >= 0)
+                return 0;
+        /* fusectl is not mounted, or not for us. */
+        return read_number("/sys/module/fuse/parameters/max_user_bgreq", ret);
+}
+
 int mount_abort(const char *path, unsigned connection) {
         unsigned there;
 

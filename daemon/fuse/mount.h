@@ -32,6 +32,10 @@ int mount_remove(const char *path, unsigned connection);
  * for a connection that was aborted, whose number may already be a successor's. */
 int mount_remove_dead(const char *path, unsigned connection);
 
+/* How many requests in the background the kernel allows a connection (0: not known which), that is,
+ * the user it is for. 0 or a negative errno. */
+int mount_max_background(unsigned connection, unsigned *ret);
+
 /* Ends a connection the hard way: everybody who waits in it gets an error. Where fusectl is not
  * mounted only root can, and only while the mount is still in its place. */
 int mount_abort(const char *path, unsigned connection);

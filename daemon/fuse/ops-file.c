@@ -50,6 +50,7 @@ void op_read(
                 .id = id,
                 .offset = (uint64_t) offset,
                 .size = size,
+                .background = true, /* as a rule; which one is not, nobody tells */
         };
 
         stat_add(STAT_FUSE_READ, 1);

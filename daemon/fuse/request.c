@@ -29,6 +29,11 @@
  * at `cancel` before it runs the operation, and again after it has parked: either the canceller saw
  * it in the flight, or it sees the canceller's mark.
  *
+ * How many may wait is limited, for all (max_pending), for READs, which have few places in the
+ * kernel (max_background: session.c), and for each process (caller.c). Which process
+ * a request comes from takes two system calls, so it is only found out while many wait: a sixteenth
+ * of the places is nobody's in particular.
+ *
  * How long its memory lives. One reference is the owner's and passes with the ownership. Others who
  * touch the request take their own under the list's lock, or from the owner: a thread that has
  * parked a request has lost it, but still has to look at `cancel`.
@@ -41,6 +46,8 @@
 /* A directory or object that is evicted faster than it is read would be fetched for ever. */
 #define ROUNDS_MAX 32
 #define CANCEL_BATCH 64
+#define UNCOUNTED_PART 16
+#define NOBODY (-1)
 
 /* Not an errno: no reply, the slot stays for a successor. */
 #define LEFT (-4200)
@@ -52,6 +59,7 @@ struct Request {
         FlightWaiter waiter;
         Task task;
         RequestTable *table;
+        Caller *caller; /* guarded by table->mutex; NULL: it is not counted */
         uint64_t deadline_usec;
         unsigned n_rounds; /* the owner's */
         bool left;         /* the owner's: ends without a reply */
@@ -90,8 +98,13 @@ void requests_done(RequestTable *t) {
         mutex_lock(&t->mutex);
         assert(TAILQ_EMPTY(&t->pending));
         mutex_unlock(&t->mutex);
+        callers_done(&t->callers);
         t->drained_fd = safe_close(t->drained_fd);
         mutex_destroy(&t->mutex);
+}
+
+static CallerKind kind_of(const Op *op) {
+        return op->background ? CALLER_BACKGROUND : CALLER_ALL;
 }
 
 /* The owner's last act, after the reply. */
@@ -100,6 +113,8 @@ static void request_end(Request *r) {
 
         mutex_lock(&t->mutex);
         TAILQ_REMOVE(&t->pending, r, entry);
+        callers_leave(&t->callers, kind_of(&r->op), r->caller);
+        t->n_background -= r->op.background;
         if (!r->left) {
                 journal_slot_clear(r->slot);
                 journal_give(t->journal, r->slot);
@@ -192,20 +207,53 @@ static void request_interrupted(fuse_req_t req, void *userdata) {
                 pool_submit(r->table->pool, &r->task, TASK_NORMAL);
 }
 
-/* 0 if the table took it; or why no more requests may wait. */
-static int request_enlist(RequestTable *t, Request *r) {
+/* So many wait that no process may have all the places. */
+static bool is_crowded(RequestTable *t, const Op *op) {
         MUTEX_GUARD(&t->mutex);
+        return t->n_pending >= t->max_pending / UNCOUNTED_PART ||
+               (op->background && t->n_background >= t->max_background / UNCOUNTED_PART);
+}
+
+static uint64_t n_left(uint64_t max, uint64_t n) {
+        return n < max ? max - n : 0;
+}
+
+/* For the request at hand. One that had a place with a predecessor has it here, too. */
+static void count_places_locked(const RequestTable *t, uint64_t ret[_CALLER_KIND_MAX]) {
+        bool has_place = journal_slot_is_parked(t->journal, journal_current());
+
+        ret[CALLER_ALL] = has_place ? UINT64_MAX : n_left(t->max_pending, t->n_pending);
+        ret[CALLER_BACKGROUND] =
+                has_place ? UINT64_MAX : n_left(t->max_background, t->n_background);
+}
+
+/* 0 if the table took it; or why it may not wait: -ENOTCONN, -ENOMEM, -EAGAIN where none of its
+ * kind may, -EDQUOT where none of this process may. */
+static int request_enlist(RequestTable *t, Request *r, pid_t process) {
+        CallerKind kind = kind_of(&r->op);
+        uint64_t n_free[_CALLER_KIND_MAX];
+
+        MUTEX_GUARD(&t->mutex);
+        count_places_locked(t, n_free);
         if (t->stopping)
                 return -ENOTCONN;
-        if (t->n_pending >= t->max_pending)
+        if (n_free[CALLER_ALL] == 0 || n_free[kind] == 0)
                 return -EAGAIN;
+        if (process != NOBODY) {
+                int k = callers_enter(&t->callers, process, kind, n_free, &r->caller);
+                if (k < 0)
+                        return k;
+        }
         r->slot = journal_take(t->journal);
-        if (!r->slot)
+        if (!r->slot) {
+                callers_leave(&t->callers, kind, r->caller);
                 return -EAGAIN;
+        }
         /* One timeout for all, and taken under the lock: the list is in order. */
         r->deadline_usec = now_usec() + t->timeout_usec;
         TAILQ_INSERT_TAIL(&t->pending, r, entry);
         t->n_pending++;
+        t->n_background += r->op.background;
         stat_add(STAT_FUSE_PARKED, 1);
         stat_add(STAT_FUSE_PARKED_NOW, 1);
         return 0;
@@ -229,31 +277,57 @@ static int request_new(RequestTable *t, const Op *op, const Reply *reply, Reques
                 if (!r->op.name)
                         return -ENOMEM;
         }
-        int k = request_enlist(t, r);
-        if (k < 0)
-                return k;
-        journal_slot_copy(r->slot, journal_current());
         *ret = TAKE_PTR(r);
         return 0;
+}
+
+/* No more may wait, of anybody or of this process. */
+static void request_refuse(Reply *reply, int error, pid_t process) {
+        Failure f = {0};
+
+        stat_add(STAT_FUSE_REFUSED, 1);
+        if (error == -EAGAIN)
+                (void) failure_set(&f, FAILURE_LOCAL, "too many calls wait");
+        else
+                (void) failure_set(&f, FAILURE_LOCAL, "too many calls of process %d wait", process);
+        reply_error(reply, -EAGAIN, &f);
+}
+
+/* The operation cannot be answered now. */
+static void request_park(RequestTable *t, const Op *op, Reply *reply) {
+        pid_t process = NOBODY;
+        Request *r;
+
+        int k = request_new(t, op, reply, &r);
+        if (k < 0) {
+                reply_error(reply, k, NULL);
+                return;
+        }
+        if (is_crowded(t, op))
+                process = caller_process(fuse_req_ctx(reply->req)->pid);
+        k = request_enlist(t, r, process);
+        if (k < 0) {
+                request_unref(r);
+                if (k == -EAGAIN || k == -EDQUOT)
+                        request_refuse(reply, k, process);
+                else
+                        reply_error(reply, k, NULL);
+                return;
+        }
+        journal_slot_copy(r->slot, journal_current());
+        fuse_req_interrupt_func(reply->req, request_interrupted, r);
+        request_run(r, 0);
 }
 
 void request_dispatch(MountSession *s, fuse_req_t req, const Op *op) {
         Reply reply = {.session = s, .req = req, .what = op->what, .id = op->id};
         const NsCall resident = {0};
-        Request *r;
 
         int k = op->run(op, &resident, &reply);
-        if (k >= 0)
-                return;
-        if (k == NS_PARKED || k == NS_BLOCKS) {
-                k = request_new(&s->requests, op, &reply, &r);
-                if (k == 0) {
-                        fuse_req_interrupt_func(req, request_interrupted, r);
-                        request_run(r, 0);
-                        return;
-                }
-        }
-        reply_error(&reply, k, NULL);
+        if (k == NS_PARKED || k == NS_BLOCKS)
+                request_park(&s->requests, op, &reply);
+        else if (k < 0)
+                reply_error(&reply, k, NULL);
 }
 
 /* Ends everything whose deadline is not after `now`. In batches: nothing is replied to under the

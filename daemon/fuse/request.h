@@ -6,6 +6,7 @@
 #include <stdint.h>
 #include <sys/queue.h>
 
+#include "fuse/caller.h"
 #include "fuse/journal.h"
 #include "fuse/reply.h"
 #include "tree/namespace.h"
@@ -29,6 +30,7 @@ struct Op {
         const char *name; /* lookup only, else NULL */
         uint64_t offset;
         size_t size;
+        bool background; /* the kernel has few places for it: RequestTable.max_background */
 };
 
 typedef struct RequestTable {
@@ -36,12 +38,15 @@ typedef struct RequestTable {
         FlightTable *flights;
         uint64_t timeout_usec;
         uint64_t max_pending;
-        Journal *journal; /* the session's; set before the first request */
-        int drained_fd;   /* eventfd, written when the last request ends while stopping */
+        uint64_t max_background; /* of Op.background; set before the first request, like the next */
+        Journal *journal;        /* the session's */
+        int drained_fd;          /* eventfd, written when the last request ends while stopping */
 
         Mutex mutex;
         TAILQ_HEAD(, Request) pending; /* by deadline; guarded by mutex */
         uint64_t n_pending;            /* guarded by mutex */
+        uint64_t n_background;         /* of them; guarded by mutex */
+        CallerTable callers;           /* guarded by mutex */
         bool stopping;                 /* guarded by mutex */
 } RequestTable;
 

@@ -24,7 +24,15 @@
  * readers still answer, for the same reason; the readers serve until the mount is gone, because
  * whoever walks it now must get an answer too; the descriptor is closed last. */
 
-#define MAX_BACKGROUND 64
+/* The kernel reads for the page cache in the background, and keeps back what is more than
+ * max_background: then all READs wait for the slowest server. So it is asked for as many as may be,
+ * and allows a user hundreds or thousands; a part of them is left to READs that wait for nobody
+ * (allowed_to_wait()). Beyond the congestion_threshold it reads nothing ahead that nobody waits
+ * for. */
+#define MAX_BACKGROUND 65535u
+#define CONGESTION_THRESHOLD 48u
+/* Where the kernel cannot be asked: what it allows with a gigabyte of memory. */
+#define SURE_BACKGROUND 256u
 
 /* --- agreeing with the kernel --- */
 
@@ -45,8 +53,8 @@ static void op_init(void *userdata, struct fuse_conn_info *conn) {
         conn->want = terms->answered ? terms->want : want & conn->capable;
         if (terms->answered)
                 conn->max_readahead = terms->max_readahead;
-        conn->max_background = MAX_BACKGROUND;
-        conn->congestion_threshold = MAX_BACKGROUND * 3 / 4;
+        conn->max_background = s->config.max_background;
+        conn->congestion_threshold = MIN(CONGESTION_THRESHOLD, s->config.max_background);
         /* Before the reply: who comes after us must say the same. */
         journal_record_answer(s->journal, conn->want, conn->max_readahead);
         s->no_open = conn->want & FUSE_CAP_NO_OPEN_SUPPORT;
@@ -280,6 +288,8 @@ int mount_session_new(
         if (s->config.n_threads == 0)
                 s->config.n_threads = MOUNT_THREADS_DEFAULT;
         s->config.n_threads = MIN(s->config.n_threads, (unsigned) READERS_MAX);
+        if (s->config.max_background == 0)
+                s->config.max_background = MAX_BACKGROUND;
         s->ns = ns;
         s->ended = ended;
         s->ended_userdata = userdata;
@@ -311,8 +321,18 @@ int mount_session_new(
         return 0;
 }
 
+/* READs, once INIT is answered. */
+static unsigned allowed_to_wait(const MountSession *s) {
+        unsigned n = SURE_BACKGROUND;
+
+        (void) mount_max_background(s->connection, &n); /* then that many */
+        n = MIN(n, s->config.max_background);
+        return MAX(n / 4 * 3, 1u);
+}
+
 int mount_session_start(MountSession *s, Failure *ret_failure) {
         int r = readers_negotiate(s);
+        s->requests.max_background = allowed_to_wait(s);
         if (r >= 0)
                 r = notifier_start(s->notifier, fuse_session_fd(s->se));
         if (r >= 0)

@@ -27,9 +27,11 @@ typedef struct MountConfig {
         unsigned n_threads;            /* readers; 0: MOUNT_THREADS_DEFAULT */
         uint64_t request_timeout_usec; /* how long a request may wait */
         uint64_t max_pending;          /* requests that may wait at once; more get EAGAIN */
-        uint64_t spin_usec;    /* how long a reader looks again before it sleeps; 0: not at all */
-        bool kernel_dir_cache; /* the kernel may keep listings */
-        uint64_t push_limit;   /* bytes of the largest file to push (fuse/push.h); 0: none */
+        uint64_t spin_usec;      /* how long a reader looks again before it sleeps; 0: not at all */
+        bool kernel_dir_cache;   /* the kernel may keep listings */
+        unsigned max_background; /* READs that the kernel may have on their way; 0: as many as it
+                                    allows */
+        uint64_t push_limit;     /* bytes of the largest file to push (fuse/push.h); 0: none */
         const MountInherited *inherited; /* NULL: mounts. The descriptors are the session's, and are
                                             closed also where it fails */
 } MountConfig;

@@ -22,6 +22,7 @@
         X(FUSE_OTHER, "fuse-other")                                                                \
         X(FUSE_PARKED, "fuse-parked")                                                              \
         X(FUSE_PARKED_NOW, "fuse-parked-now")                                                      \
+        X(FUSE_REFUSED, "fuse-refused")                                                            \
         X(FUSE_TIMED_OUT, "fuse-timed-out")                                                        \
         X(FUSE_ERRORS, "fuse-errors")                                                              \
         X(FUSE_RECOVERED, "fuse-recovered")                                                        \

@@ -397,7 +397,7 @@ class Env:
 
 NOT_REQUESTS = {
     "fuse-forget", "fuse-interrupt", "fuse-read-bytes", "fuse-parked", "fuse-parked-now",
-    "fuse-timed-out", "fuse-errors",
+    "fuse-refused", "fuse-timed-out", "fuse-errors",
 }  # fmt: skip
 
 

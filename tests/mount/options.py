@@ -8,6 +8,7 @@ an org by refs.py.
 import contextlib
 import errno
 import os
+import subprocess
 import sys
 import threading
 import time
@@ -167,19 +168,25 @@ def max_requests(t):
 
 @harness.case()
 def max_pending_requests(t):
-    """One waiting call too many fails with EAGAIN, the others wait on (R3)."""
+    """One waiting call too many fails with EAGAIN, of one process half of them; the others wait on (R3)."""
     root = many_repos(t, 10)
     between = proxy.Proxy(t.serve(root).url).start()
     between.fault = lambda r: proxy.Stall(0)
     t.configure("[Mount]\nRequestTimeoutSec=60\nMaxPendingRequests=6\n")
     t.org("o", "git", between.url)
     t.start()
-    threads, results = in_threads(lambda n: t.read(f"o/r{n}/f"), range(6))
-    harness.wait_until(lambda: t.stats()["fuse-parked-now"] == 6, "6 waiting lookups")
+    threads, results = in_threads(lambda n: os.stat(t.at(f"o/r{n}")).st_nlink, range(3))
+    harness.wait_until(lambda: t.stats()["fuse-parked-now"] == 3, "3 waiting lookups")
     assert t.errno_of(os.stat, t.at("o/r8")) == errno.EAGAIN
+    others = [subprocess.Popen(["test", "-d", t.at(f"o/r{n}")]) for n in range(3, 6)]
+    harness.wait_until(lambda: t.stats()["fuse-parked-now"] == 6, "6 waiting lookups")
+    refused = subprocess.run(["ls", t.at("o/r9")], capture_output=True, check=False)
+    assert os.strerror(errno.EAGAIN).encode() in refused.stderr, refused
+    assert t.stats()["fuse-refused"] >= 2
     between.release()
     join(threads)
-    assert results == {n: b"%d\n" % n for n in range(6)}, results
+    assert results == {n: 1 for n in range(3)}, results
+    assert [other.wait() for other in others] == [0, 0, 0]
     assert t.read("o/r8/f") == b"8\n"
 
 

@@ -134,6 +134,8 @@ static _Noreturn void process_main(const Server *s, int socket) {
         (void) setrlimit(RLIMIT_CORE, &no_core);
         config.mount_point = s->mount_point;
         config.kernel_dir_cache = false; /* so that each listing is a request */
+        if (s->max_pending > 0)
+                config.max_pending = s->max_pending;
         if (kept.fuse_fd >= 0)
                 config.inherited = &kept;
         must(pool_new(4, &pool) == 0 && flight_table_new(pool, &flights) == 0);

@@ -16,7 +16,8 @@ typedef struct Server {
         const char *mount_point;
         ServerSetup setup;
         void *userdata;
-        uint64_t *counts; /* shared: the kernel's references */
+        uint64_t *counts;     /* shared: the kernel's references */
+        uint64_t max_pending; /* of the next process; 0: as fixture_config() says */
 
         pid_t pid;
         int socket;
