@@ -89,6 +89,7 @@ int requests_init(
                 .max_pending = max_pending,
                 .pending = TAILQ_HEAD_INITIALIZER(t->pending),
         };
+        failed_reads_init(&t->failed_reads);
         mutex_init(&t->mutex, LOCK_RANK_REQUEST);
         t->drained_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
         return t->drained_fd < 0 ? -errno : 0;
@@ -99,6 +100,7 @@ void requests_done(RequestTable *t) {
         assert(TAILQ_EMPTY(&t->pending));
         mutex_unlock(&t->mutex);
         callers_done(&t->callers);
+        failed_reads_done(&t->failed_reads);
         t->drained_fd = safe_close(t->drained_fd);
         mutex_destroy(&t->mutex);
 }
@@ -128,7 +130,21 @@ static void request_end(Request *r) {
                 (void) eventfd_write(drained_fd, 1); /* happens once: cannot overflow */
 }
 
+/* Nobody was reached in time: the kernel's second question is not to wait like the first. */
+static void note_failed_read(RequestTable *t, uint64_t id, int error) {
+        uint64_t now = now_usec();
+
+        MUTEX_GUARD(&t->mutex);
+        failed_reads_add(&t->failed_reads, id, error, now);
+}
+
+static bool is_unreachable(int error) {
+        return error > LEFT && (reply_errno(error) == ETIMEDOUT || reply_errno(error) == EHOSTDOWN);
+}
+
 static void request_fail(Request *r, int error, const Failure *failure) {
+        if (r->op.background && is_unreachable(error))
+                note_failed_read(r->table, r->op.id, error);
         if (error == LEFT) {
                 r->left = true;
                 reply_none(&r->reply);
@@ -227,20 +243,24 @@ static void count_places_locked(const RequestTable *t, uint64_t ret[_CALLER_KIND
                 has_place ? UINT64_MAX : n_left(t->max_background, t->n_background);
 }
 
-/* 0 if the table took it; or why it may not wait: -ENOTCONN, -ENOMEM, -EAGAIN where none of its
- * kind may, -EDQUOT where none of this process may. */
+/* 0 if the table took it; or why it may not wait: -ENOTCONN, -ENOMEM, what a READ has just failed
+ * with, -EAGAIN where none of its kind may, -EDQUOT where none of this process may. */
 static int request_enlist(RequestTable *t, Request *r, pid_t process) {
         CallerKind kind = kind_of(&r->op);
         uint64_t n_free[_CALLER_KIND_MAX];
+        uint64_t now = now_usec();
 
         MUTEX_GUARD(&t->mutex);
         count_places_locked(t, n_free);
         if (t->stopping)
                 return -ENOTCONN;
+        int k = r->op.background ? failed_reads_find(&t->failed_reads, r->op.id, now) : 0;
+        if (k < 0)
+                return k;
         if (n_free[CALLER_ALL] == 0 || n_free[kind] == 0)
                 return -EAGAIN;
         if (process != NOBODY) {
-                int k = callers_enter(&t->callers, process, kind, n_free, &r->caller);
+                k = callers_enter(&t->callers, process, kind, n_free, &r->caller);
                 if (k < 0)
                         return k;
         }

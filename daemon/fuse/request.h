@@ -7,6 +7,7 @@
 #include <sys/queue.h>
 
 #include "fuse/caller.h"
+#include "fuse/failed-read.h"
 #include "fuse/journal.h"
 #include "fuse/reply.h"
 #include "tree/namespace.h"
@@ -47,6 +48,7 @@ typedef struct RequestTable {
         uint64_t n_pending;            /* guarded by mutex */
         uint64_t n_background;         /* of them; guarded by mutex */
         CallerTable callers;           /* guarded by mutex */
+        FailedReads failed_reads;      /* guarded by mutex */
         bool stopping;                 /* guarded by mutex */
 } RequestTable;
 

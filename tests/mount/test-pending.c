@@ -14,6 +14,7 @@
 #include "lib/check-main.h"
 #include "mount/fixture.h"
 #include "mount/server.h"
+#include "util/clock.h"
 #include "util/stats.h"
 
 /* How many calls may wait, of all processes and of one (R3). The number of places is so small that
@@ -207,6 +208,30 @@ START_TEST(reads_of_what_is_here_find_a_place_R9) {
 }
 END_TEST
 
+/* The kernel asks again where reading ahead has failed. */
+START_TEST(a_read_waits_until_its_deadline_once) {
+        Call call;
+
+        const MountConfig config = fixture_config();
+        fixture_init(&f);
+        fixture_mount(&f, &config);
+        uint64_t file = fake_add_file(f.ns, NS_ROOT_ID, "file", "content");
+        fake_set_mode(f.ns, file, FAKE_PARKS, 0);
+        int64_t parked = stat_get(STAT_FUSE_PARKED);
+        int64_t reads = stat_get(STAT_FUSE_READ);
+        call_start(&call, CALL_READ, fixture_path(&f, "file"));
+        fake_wait_parked(f.ns, 1);
+        mount_session_tick(f.session, now_usec() + 7200 * USEC_PER_SEC);
+        ck_assert_int_eq(call_join(&call), ETIMEDOUT);
+        ck_assert_int_eq(stat_get(STAT_FUSE_PARKED) - parked, 1);
+        ck_assert_int_eq(stat_get(STAT_FUSE_READ) - reads, 2);
+        fake_land(f.ns, file, 0, NULL);
+        ck_assert_int_eq(call_now(&call, CALL_READ, fixture_path(&f, "file")), 0);
+        ck_assert_str_eq(call.result.text, "content");
+        fixture_done(&f);
+}
+END_TEST
+
 /* --- and after a crash --- */
 
 static FakeMode mode;
@@ -267,6 +292,7 @@ END_TEST
 static void add_tests(TCase *tc) {
         tcase_add_test(tc, a_process_leaves_as_many_places_as_it_takes);
         tcase_add_test(tc, reads_of_what_is_here_find_a_place_R9);
+        tcase_add_test(tc, a_read_waits_until_its_deadline_once);
         tcase_add_test(tc, a_successor_counts_what_its_predecessor_left);
         skip_without_fuse();
 }
