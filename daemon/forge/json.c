@@ -3,8 +3,11 @@
 #include <errno.h>
 #include <json-c/json.h>
 #include <limits.h>
+#include <pthread.h>
 #include <string.h>
 
+#include "util/mutex.h"
+#include "util/stats.h"
 #include "util/text.h"
 
 /* What json-c allocates for a value, rounded up: a container comes with room for several members.
@@ -41,7 +44,7 @@ static size_t byte_cost(char c) {
  * before the text is known to be cheap enough. The count is exact only for valid JSON, but never
  * too low; for that strings must begin and end where the parser thinks so, which takes apostrophes,
  * too. Nor does it refuse all that is no UTF-8. */
-static int check_text(const char *text, size_t len) {
+static int check_text(const char *text, size_t len, size_t *ret_cost) {
         size_t cost = 0;
         bool quoted = false;
 
@@ -60,21 +63,46 @@ static int check_text(const char *text, size_t len) {
                 else if (!quoted)
                         cost += byte_cost(text[i]);
         }
-        return cost <= JSON_MAX_MEMORY ? 0 : -EFBIG;
+        if (cost > JSON_MAX_MEMORY)
+                return -EFBIG;
+        *ret_cost = cost;
+        return 0;
 }
+
+/* --- the memory of all documents --- */
+
+static Mutex memory_mutex = MUTEX_INIT(LOCK_RANK_LEAF);
+static pthread_cond_t memory_freed = PTHREAD_COND_INITIALIZER;
+static size_t memory_taken; /* guarded by memory_mutex */
+
+static void take_memory(size_t cost) {
+        MUTEX_GUARD(&memory_mutex);
+        while (memory_taken > 0 && memory_taken + cost > JSON_MAX_MEMORY)
+                mutex_wait(&memory_mutex, &memory_freed);
+        memory_taken += cost;
+        stat_add(STAT_JSON_BYTES_NOW, (int64_t) cost);
+}
+
+static void give_memory_back(size_t cost) {
+        MUTEX_GUARD(&memory_mutex);
+        memory_taken -= cost;
+        stat_add(STAT_JSON_BYTES_NOW, -(int64_t) cost);
+        (void) pthread_cond_broadcast(&memory_freed); /* cannot fail on an initialised one */
+}
+
+/* json-c calls it with the last reference. */
+static void document_freed(Json *json, void *userdata) {
+        give_memory_back((size_t) (uintptr_t) userdata);
+}
+
+/* --- parsing --- */
 
 static void tokener_freep(struct json_tokener **tokener) {
         if (*tokener)
                 json_tokener_free(*tokener);
 }
 
-int json_parse(const void *data, size_t len, Json **ret) {
-        if (len > INT_MAX)
-                return -EFBIG;
-        int r = len > 0 ? check_text(data, len) : -EBADMSG;
-        if (r < 0)
-                return r;
-
+static int parse_text(const void *data, size_t len, Json **ret) {
         _cleanup_(tokener_freep) struct json_tokener *tokener = json_tokener_new_ex(JSON_MAX_DEPTH);
         if (!tokener)
                 return -ENOMEM;
@@ -93,6 +121,25 @@ int json_parse(const void *data, size_t len, Json **ret) {
                 return -EBADMSG;
         *ret = TAKE_PTR(json);
         return 0;
+}
+
+int json_parse(const void *data, size_t len, Json **ret) {
+        size_t cost = 0;
+
+        if (len > INT_MAX)
+                return -EFBIG;
+        int r = len > 0 ? check_text(data, len, &cost) : -EBADMSG;
+        if (r < 0)
+                return r;
+        if (cost <= JSON_SMALL)
+                return parse_text(data, len, ret);
+        take_memory(cost);
+        r = parse_text(data, len, ret);
+        if (r < 0)
+                give_memory_back(cost);
+        else /* what costs that much is a container, and no null */
+                json_object_set_userdata(*ret, (void *) (uintptr_t) cost, document_freed);
+        return r;
 }
 
 Json *json_free(Json *json) {

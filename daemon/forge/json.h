@@ -19,8 +19,14 @@ typedef struct json_object Json;
 /* Of the parsed form, which may take a hundred times more than the text. A tree of a hundred
  * thousand files needs half of it. */
 #define JSON_MAX_MEMORY (384u << 20)
+/* Documents below are small: as many as there are threads to read them. */
+#define JSON_SMALL (1u << 20)
 
-/* 0; -EBADMSG for what is no JSON (or too deep, has anything behind it, or is no UTF-8); -EFBIG
+/* All documents together take no more than that, either: waits, where it must, until others have
+ * been freed. So whoever has one reads it and frees it, and waits for nobody; on a thread that may
+ * block.
+ *
+ * 0; -EBADMSG for what is no JSON (or too deep, has anything behind it, or is no UTF-8); -EFBIG
  * over JSON_MAX_MEMORY; -ENOMEM. A member that is there twice counts the second time. A document
  * that is `null` is NULL. */
 int json_parse(const void *data, size_t len, Json **ret);

@@ -62,6 +62,7 @@
         X(HTTP_ACTIVE_NOW, "http-active-now")                                                      \
         X(HTTP_HELD, "http-held")                                                                  \
         X(INBOX_BYTES_NOW, "inbox-bytes-now")                                                      \
+        X(JSON_BYTES_NOW, "json-bytes-now")                                                        \
         X(SSH_REQUESTS, "ssh-requests")                                                            \
         X(SSH_CONNECTIONS, "ssh-connections")                                                      \
         X(SSH_CONNECTIONS_NOW, "ssh-connections-now")                                              \

@@ -1,9 +1,13 @@
 #include <errno.h>
+#include <pthread.h>
+#include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "forge/json.h"
 #include "lib/check-main.h"
+#include "util/stats.h"
 
 static Json *parse(const char *text) {
         Json *json = NULL;
@@ -274,7 +278,54 @@ START_TEST(strings_are_quoted) {
 }
 END_TEST
 
+/* An array of n empty objects, each of which counts as a kilobyte and more. */
+static char *many_objects(unsigned n) {
+        char *text = malloc(3 * (size_t) n + 2);
+
+        ck_assert_ptr_nonnull(text);
+        for (unsigned i = 0; i < n; i++)
+                memcpy(text + 1 + 3 * (size_t) i, "{},", 3);
+        text[0] = '[';
+        text[3 * (size_t) n] = ']';
+        text[3 * (size_t) n + 1] = '\0';
+        return text;
+}
+
+static void *parse_again_and_again(void *userdata) {
+        const char *text = userdata;
+        intptr_t good = 1;
+
+        for (int i = 0; i < 2; i++) {
+                Json *json = NULL;
+                good &= json_parse(text, strlen(text), &json) == 0;
+                good &= stat_get(STAT_JSON_BYTES_NOW) > 0;
+                good &= stat_get(STAT_JSON_BYTES_NOW) <= JSON_MAX_MEMORY;
+                json_free(json);
+        }
+        return (void *) good;
+}
+
+START_TEST(all_documents_together_are_bounded_R3) {
+        _cleanup_free_ char *text = many_objects(90000);
+        pthread_t threads[5];
+
+        for (size_t i = 0; i < ELEMENTSOF(threads); i++)
+                ck_assert_int_eq(pthread_create(&threads[i], NULL, parse_again_and_again, text), 0);
+        for (size_t i = 0; i < ELEMENTSOF(threads); i++) {
+                void *good = NULL;
+                ck_assert_int_eq(pthread_join(threads[i], &good), 0);
+                ck_assert_ptr_nonnull(good);
+        }
+        ck_assert_int_eq(stat_get(STAT_JSON_BYTES_NOW), 0);
+        /* What fails takes nothing. */
+        text[strlen(text) - 1] = '}';
+        assert_refused(text, strlen(text), -EBADMSG);
+        ck_assert_int_eq(stat_get(STAT_JSON_BYTES_NOW), 0);
+}
+END_TEST
+
 static void add_tests(TCase *tc) {
+        tcase_add_test(tc, all_documents_together_are_bounded_R3);
         tcase_add_test(tc, members_are_found_by_name_and_type);
         tcase_add_test(tc, another_type_is_nothing);
         tcase_add_test(tc, members_of_other_types_are_nothing);
