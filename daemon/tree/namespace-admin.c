@@ -209,9 +209,22 @@ int ns_show_org(Namespace *ns, Org *org) {
         return 0;
 }
 
+static bool is_full(Namespace *ns) {
+        MUTEX_GUARD(&ns->lock);
+        return ns->n_orgs >= NS_MAX_ORGS;
+}
+
 int ns_add_org(Namespace *ns, const OrgConfig *config, Failure *ret_failure) {
         _cleanup_(org_unrefp) Org *org = NULL;
 
+        if (is_full(ns)) {
+                (void) failure_set(/* the errno is this one's */
+                                   ret_failure,
+                                   FAILURE_LOCAL,
+                                   "there are %u orgs already, which is as many as there may be",
+                                   NS_MAX_ORGS);
+                return -E2BIG;
+        }
         int r = org_new(config, ns->context, &org, ret_failure);
         if (r < 0)
                 return r;

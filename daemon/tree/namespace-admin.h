@@ -55,7 +55,8 @@ DEFINE_CLEANUP(Namespace *, ns_free)
 uint64_t ns_poll_interval(Namespace *ns, const Org *org);
 void ns_set_config(Namespace *ns, const NsConfig *config);
 
-/* -EEXIST, or what forge_open() said. */
+#define NS_MAX_ORGS 1000u
+/* -EEXIST, -E2BIG over NS_MAX_ORGS, or what forge_open() said. */
 int ns_add_org(Namespace *ns, const OrgConfig *config, Failure *ret_failure);
 /* -ENOENT. */
 int ns_remove_org(Namespace *ns, const char *name);

@@ -105,6 +105,15 @@ Repo *owner_find_repo(Owner *owner, const char *name) {
         return repo ? repo_ref(repo) : NULL;
 }
 
+/* A server may say of any name that it is a repository, and any name may be asked for. What is used
+ * stays, so that looking through all of them pays only once there are twice as many. */
+static bool is_crowded(Owner *owner) {
+        MUTEX_GUARD(&owner->lock);
+        return owner->repos.n_entries >= MAX(OWNER_MAX_UNUSED_REPOS, 2 * owner->n_swept);
+}
+
+static void drop_unused_repos(Owner *owner);
+
 int owner_add_repo(Owner *owner, const char *name, Source *source, Repo **ret) {
         _cleanup_(repo_unrefp) Repo *repo = NULL;
         uint64_t hash = hash_string(name);
@@ -112,6 +121,8 @@ int owner_add_repo(Owner *owner, const char *name, Source *source, Repo **ret) {
         int r = repo_new(owner, name, source, &repo);
         if (r < 0)
                 return r;
+        if (is_crowded(owner))
+                drop_unused_repos(owner);
 
         MUTEX_GUARD(&owner->lock);
         Repo *other = find_repo_locked(owner, name, hash);
@@ -390,6 +401,12 @@ static void drop_unused(Repo *repo, void *userdata) {
         owner_drop_unused_repo(userdata, repo);
 }
 
+static void drop_unused_repos(Owner *owner) {
+        owner_each_repo(owner, drop_unused, owner);
+        MUTEX_GUARD(&owner->lock);
+        owner->n_swept = owner->repos.n_entries;
+}
+
 typedef struct DropOwners {
         Owner *owner;
         bool only_doubted;
@@ -439,7 +456,7 @@ void owner_flush(Owner *owner) {
         mutex_unlock(&owner->lock);
         for (size_t i = 0; i < ELEMENTSOF(lists); i++)
                 name_list_unref(lists[i]);
-        owner_each_repo(owner, drop_unused, owner);
+        drop_unused_repos(owner);
         owner_each_child(owner, flush_child, NULL);
         owner_drop_unused_owners(owner, /* only_doubted= */ false);
 }

@@ -18,8 +18,9 @@
 
 #define OWNER_PATH_MAX 1024
 #define OWNER_N_PAST_LISTS 4
-#define OWNER_DOUBTED 1       /* usec: a time long ago */
-#define OWNER_MAX_UNUSED 4096 /* owners in one */
+#define OWNER_DOUBTED 1               /* usec: a time long ago */
+#define OWNER_MAX_UNUSED 4096         /* owners in one */
+#define OWNER_MAX_UNUSED_REPOS 10000u /* repositories in one */
 
 struct Owner {
         HTableLink link;  /* in the owner above */
@@ -40,6 +41,7 @@ struct Owner {
         Mutex lock;       /* guards what follows; never held together with another owner's */
         HTable repos;     /* Repo by name; references, as their owners refer back, until
                              owner_close() */
+        size_t n_swept;   /* how many of them were used when the unused ones were last dropped */
         HTable owners;    /* Owner by name; references, likewise */
         HTable negatives; /* names that do not exist, until a time */
         size_t n_negatives;
@@ -72,7 +74,8 @@ void owner_close(Owner *owner);
 /* A reference to the repository, or NULL when it is not known (yet). */
 Repo *owner_find_repo(Owner *owner, const char *name);
 /* Makes the repository known; of two that find it at once the first wins. *ret is a reference. 1
- * new, 0 was known, -ENOENT in a closed owner, -ENOMEM. */
+ * new, 0 was known, -ENOENT in a closed owner, -ENOMEM. From OWNER_MAX_UNUSED_REPOS on, those that
+ * nobody uses make room. */
 int owner_add_repo(Owner *owner, const char *name, Source *source, Repo **ret);
 /* The same for an owner in this one. -ENAMETOOLONG over OWNER_PATH_MAX. From OWNER_MAX_UNUSED on,
  * those that nobody uses make room. */

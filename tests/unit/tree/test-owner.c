@@ -437,7 +437,28 @@ START_TEST(a_flush_drops_what_nobody_uses) {
 }
 END_TEST
 
+START_TEST(repositories_that_nobody_uses_make_room_R3) {
+        _cleanup_temp_dir_ TempDir dir;
+        _cleanup_(org_unrefp) Org *org = new_org(&dir);
+        char name[32];
+
+        _cleanup_(repo_unrefp) Repo *used = add_repo(org, "used");
+        _cleanup_(checkout_unrefp) Checkout *c = add_checkout(used, "main");
+        for (unsigned i = 0; i < 3 * OWNER_MAX_UNUSED_REPOS; i++) {
+                (void) snprintf(name, sizeof(name), "name-%u", i);
+                repo_unref(add_repo(org, name));
+                _cleanup_(repo_unrefp) Repo *found = owner_find_repo(&org->root, name);
+                ck_assert_ptr_nonnull(found);
+                ck_assert_uint_le(n_sources, OWNER_MAX_UNUSED_REPOS + 1);
+        }
+        _cleanup_(repo_unrefp) Repo *found = owner_find_repo(&org->root, "used");
+        ck_assert_ptr_eq(found, used);
+        org_close(org);
+}
+END_TEST
+
 static void add_tests(TCase *tc) {
+        tcase_add_test(tc, repositories_that_nobody_uses_make_room_R3);
         tcase_add_test(tc, names_that_do_not_exist_are_remembered_for_a_while);
         tcase_add_test(tc, a_listing_says_what_exists);
         tcase_add_test(tc, a_listing_is_asked_for_once_in_an_interval);
