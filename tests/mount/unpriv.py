@@ -78,6 +78,42 @@ def nobody_elses_business(t):
 
 
 @harness.case()
+def other_users_are_kept_out(t):
+    """By each directory alone, and by the daemon itself where a directory was opened to all."""
+    become_user(t)
+    harness.need_root()
+    t.org("o", "git", t.serve(t.path("repos")).url)
+    t.start()
+    assert as_user(t, "cat", t.at("o/r/f")).stdout == "f\n"
+    control = os.path.join(t.runtime, "control")
+    stranger = pwd.getpwnam("daemon")
+    # The way to all of them is open, as in a home directory that others may enter.
+    for name in "run", "var", "config":
+        os.chmod(t.path(name), 0o755)
+
+    def as_stranger(*command):
+        prefix = ["setpriv", f"--reuid={stranger.pw_uid}", f"--regid={stranger.pw_gid}", "--clear-groups", "--"]
+        return subprocess.run([*prefix, *command], capture_output=True, text=True, check=False)
+
+    for path in t.mount, t.at("o"), t.at("o/r/f"), t.runtime, control, t.cache:
+        done = as_stranger("ls", "-l", path + ("/" if os.path.isdir(path) else ""))
+        assert done.returncode != 0 and "Permission denied" in done.stderr, (path, done)
+    with open(f"/proc/{t.pid}/status", encoding="ascii") as f:
+        assert f"Uid:\t{t.as_user[0]}\t" in f.read(), "not the user's process"
+    for command, name in ("ls", "fd"), ("ls", "map_files"), ("cat", "environ"), ("cat", "mem"):
+        done = as_stranger(command, f"/proc/{t.pid}/{name}")
+        assert "Permission denied" in done.stderr, (name, done)
+
+    ask = [harness.GITFSCTL, "--runtime-directory", t.runtime, "status"]
+    assert as_stranger(*ask).returncode != 0
+    os.chmod(t.runtime, 0o755)
+    os.chmod(control, 0o666)
+    refused = as_stranger(*ask)
+    assert refused.returncode != 0 and not refused.stdout, refused
+    assert t.ctl("status").stdout
+
+
+@harness.case()
 def dead_mount_is_replaced(t):
     """Without root, too (F9)."""
     become_user(t)
