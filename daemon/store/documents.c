@@ -285,7 +285,7 @@ static int read_content(int fd, const DocumentHead *head, Buf *ret) {
 
 /* -ENODATA where it is another key's, of which the hash is the same. */
 static int read_document(int fd, const char *key, Buf *ret) {
-        DocumentHead head;
+        DocumentHead head = {0};
 
         int r = read_head(fd, &head);
         if (r >= 0 && strcmp(head.key, key) != 0)
@@ -313,7 +313,7 @@ int documents_get(Documents *d, const char *key, Buf *ret) {
 static int verify_document(const char *path, const Documents *d) {
         _cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
         _cleanup_buf_ Buf content = {0};
-        DocumentHead head;
+        DocumentHead head = {0};
 
         if (fd < 0)
                 return -errno;

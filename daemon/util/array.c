@@ -10,15 +10,15 @@
 
 int array_grow(void *array, size_t *allocated, size_t n, size_t element) {
         size_t larger = MAX(*allocated * 2, (size_t) N_MIN);
-        void *elements;
+        void *before;
 
         /* A pointer to another type than void is none to assign to. */
-        memcpy(&elements, array, sizeof(elements));
+        memcpy(&before, array, sizeof(before));
         larger = MAX(larger, n);
-        elements = reallocarray(elements, larger, element);
-        if (!elements)
+        void *grown = reallocarray(before, larger, element);
+        if (!grown)
                 return -ENOMEM;
-        memcpy(array, &elements, sizeof(elements));
+        memcpy(array, &grown, sizeof(grown));
         *allocated = larger;
         return 0;
 }
