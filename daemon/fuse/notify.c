@@ -223,13 +223,24 @@ static void recheck_known(uint64_t id, uint64_t parent, const char *name, void *
                 send_inode(n, id);
 }
 
+static void on_expire(uint64_t parent, const char *name, void *userdata) {
+        send_expired(userdata, parent, name);
+}
+
+static void on_drop(uint64_t parent, const char *name, void *userdata) {
+        send_entry(userdata, parent, name);
+}
+
 static void send_recheck(Notifier *n) {
+        const NsTeller teller = {.expire = on_expire, .drop = on_drop, .userdata = n};
+
         /* Also of orgs that came in between: the kernel may know that there are none. */
         send_root_names(n, send_expired);
         int r = ns_each_known(n->ns, NULL, recheck_known, n);
         if (r < 0)
                 log_warning(
                         "The kernel may show what is not true any more: %s", strerrordesc_np(-r));
+        ns_retell(n->ns, &teller);
 }
 
 static void send_notice(Notifier *n, const Notice *notice) {

@@ -38,6 +38,8 @@ static int new_with_nodes(
         if (fd >= 0) {
                 ns->n_recovered = node_table_size(ns->nodes);
                 atomic_init(&ns->n_attach_rounds, ATTACH_ROUNDS);
+                /* Out of memory: what the kernel knows is old, but was true once. */
+                (void) untold_moves_new(ns->nodes, &ns->untold);
         }
         *ret = TAKE_PTR(ns);
         return 0;
@@ -85,6 +87,7 @@ Namespace *ns_free(Namespace *ns) {
                 return NULL;
         for (size_t i = 0; i < ns->n_orgs; i++)
                 org_close(ns->orgs[i]);
+        untold_moves_free(ns->nodes, ns->untold);
         node_table_free(ns->nodes);
         for (size_t i = 0; i < ns->n_orgs; i++)
                 org_unref(ns->orgs[i]);
@@ -111,20 +114,9 @@ uint64_t ns_poll_interval(Namespace *ns, const Org *org) {
         return ns->config.poll_interval_usec;
 }
 
-/* What a move changed, and the kernel may not have heard of from the process before. */
-static void tell_again(Node *node, void *userdata) {
-        if (node->kind == NODE_CHECKOUT &&
-            atomic_load(&node_dir(node)->told) != atomic_load(&node_dir(node)->moved))
-                ns_forget_below(userdata, node);
-}
-
 void ns_set_observer(Namespace *ns, const NsObserver *observer) {
-        mutex_lock(&ns->lock);
+        MUTEX_GUARD(&ns->lock);
         ns->observer = observer ? *observer : (NsObserver){0};
-        mutex_unlock(&ns->lock);
-        if (observer && ns->n_recovered > 0)
-                /* Out of memory: what the kernel knows is old, but was true once. */
-                (void) node_table_each(ns->nodes, tell_again, ns);
 }
 
 void ns_set_org_observer(Namespace *ns, const NsOrgObserver *observer) {

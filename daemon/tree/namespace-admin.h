@@ -41,6 +41,21 @@ int ns_new_from(
 int ns_nodes_fd(const Namespace *ns);
 /* How many nodes were taken over. */
 size_t ns_n_recovered(const Namespace *ns);
+
+/* How the kernel is told at once, on the calling thread. */
+typedef struct NsTeller {
+        /* It may take this name for something else, or believe that there is none: it shall look it
+         * up again, and keep what it then hears is the same. */
+        void (*expire)(uint64_t parent, const char *name, void *userdata);
+        /* What it knows by this name has another one, or none. */
+        void (*drop)(uint64_t parent, const char *name, void *userdata);
+        void *userdata;
+} NsTeller;
+/* Tells it what the process before this one may not have told of branches that had moved; the first
+ * time only. Of attributes and listings it does not speak: those of every directory that was taken
+ * over are to be dropped in any case. Reads the disk, and waits for what is not there, for a second
+ * at most. */
+void ns_retell(Namespace *ns, const NsTeller *teller);
 /* The mount goes on with another process: ns_free() leaves the nodes as they are. No more calls of
  * the file system after this. */
 void ns_keep_nodes(Namespace *ns);

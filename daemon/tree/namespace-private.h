@@ -10,6 +10,7 @@
 #include "tree/node-table.h"
 #include "tree/org.h"
 #include "tree/repo.h"
+#include "tree/untold.h"
 #include "util/clock.h"
 #include "work/flight.h"
 #include "work/timer.h"
@@ -23,6 +24,7 @@ struct Namespace {
         NodeTable *nodes;
         size_t n_recovered; /* of them; constant */
         atomic_uint n_attach_rounds;
+        UntoldMoves *untold; /* until ns_retell(): whose thread's it is then */
         ListingCache *listings;
         Timers *timers;
 

@@ -118,25 +118,151 @@ START_TEST(a_branch_that_moved_meanwhile_is_followed) {
 }
 END_TEST
 
+/* --- what the kernel is told again --- */
+
+typedef struct Heard {
+        Buf text; /* "drop PARENT/NAME\n", "expire PARENT/NAME\n" */
+} Heard;
+
+static void heard_done(Heard *h) {
+        buf_done(&h->text);
+}
+
+static void hear(Heard *h, const char *what, uint64_t parent, const char *name) {
+        ck_assert_int_eq(
+                buf_appendf(&h->text, "%s %llu/%s\n", what, (unsigned long long) parent, name), 0);
+}
+
+static void on_expire(uint64_t parent, const char *name, void *userdata) {
+        hear(userdata, "expire", parent, name);
+}
+
+static void on_drop(uint64_t parent, const char *name, void *userdata) {
+        hear(userdata, "drop", parent, name);
+}
+
+static void retell(TreeFixture *f, Heard *h) {
+        const NsTeller teller = {.expire = on_expire, .drop = on_drop, .userdata = h};
+
+        heard_done(h);
+        ns_retell(f->ns, &teller);
+}
+
+static bool heard(Heard *h, const char *what, uint64_t parent, const char *name) {
+        _cleanup_(heard_done) Heard line = {0};
+
+        hear(&line, what, parent, name);
+        return h->text.len > 0 && strstr(buf_str(&h->text), buf_str(&line.text));
+}
+
+/* The process has died before it told the kernel of any move. */
+static void succeed_untold(TreeFixture *f, uint64_t checkout, uint32_t n_moves) {
+        Node *node = node_table_get(f->ns->nodes, checkout);
+
+        ck_assert_uint_eq(atomic_exchange(&node_dir(node)->told, 0), n_moves);
+        node_table_put(f->ns->nodes, node);
+        tree_fixture_succeed(f);
+        tree_fixture_add_org(f);
+}
+
+/* Who stands in a directory that is there before and after stays where he is. */
 START_TEST(what_the_kernel_may_have_missed_it_is_told_again) {
         _cleanup_tree_fixture_ TreeFixture f;
+        _cleanup_(heard_done) Heard h = {0};
+
+        tree_fixture_init(&f);
+        git_fixture_write(&f.repo, "gone", "gone", 4);
+        git_fixture_write(&f.repo, "same", "same", 4);
+        git_fixture_write(&f.repo, "kind", "a file", 6);
+        git_fixture_write(&f.repo, "dir/sub/file", "deep", 4);
+        git_fixture_write(&f.repo, "quiet/file", "quiet", 5);
+        tree_fixture_commit(&f, "file", "one");
+        static const char *const names[] = {"gone", "same", "kind", "dir", "quiet", "file"};
+        uint64_t top = must_walk(&f, "o/work"), dir = must_walk(&f, "o/work/dir");
+        uint64_t sub = must_walk(&f, "o/work/dir/sub"), quiet = must_walk(&f, "o/work/quiet");
+        for (unsigned i = 0; i < ELEMENTSOF(names); i++) {
+                NsAttr attr;
+                ck_assert_int_eq(fs_lookup(&f, top, names[i], &attr), 1);
+        }
+        (void) must_walk(&f, "o/work/dir/sub/file");
+        (void) must_walk(&f, "o/work/quiet/file");
+
+        git_fixture_run(&f.repo, NULL, NULL, "rm", "-q", "gone", "kind", NULL);
+        git_fixture_write(&f.repo, "kind/file", "a directory", 11);
+        git_fixture_write(&f.repo, "dir/sub/came", "came", 4);
+        tree_fixture_commit(&f, "file", "two");
+        ck_assert_int_eq(fs_refresh(&f, ""), 0);
+        succeed_untold(&f, top, 1);
+        retell(&f, &h);
+
+        /* What is another node by now, or none. */
+        ck_assert(heard(&h, "drop", top, "file") && heard(&h, "drop", top, "gone"));
+        ck_assert(heard(&h, "drop", top, "kind"));
+        /* What it may believe not to exist. */
+        ck_assert(heard(&h, "expire", top, "kind") && heard(&h, "expire", sub, "came"));
+        /* What is as it was. */
+        ck_assert(!heard(&h, "drop", top, "dir") && !heard(&h, "drop", dir, "sub"));
+        ck_assert(!heard(&h, "drop", top, "same") && !heard(&h, "drop", sub, "file"));
+        ck_assert(!heard(&h, "drop", top, "quiet") && !heard(&h, "expire", quiet, "file"));
+
+        tree_fixture_succeed(&f); /* once is enough */
+        tree_fixture_add_org(&f);
+        retell(&f, &h);
+        ck_assert_uint_eq(h.text.len, 0);
+        must_read(&f, must_walk(&f, "o/work/file"), "two");
+}
+END_TEST
+
+START_TEST(moves_that_nobody_told_add_up) {
+        _cleanup_tree_fixture_ TreeFixture f;
+        _cleanup_(heard_done) Heard h = {0};
 
         make_repo(&f);
         uint64_t top = must_walk(&f, "o/work"), dir = must_walk(&f, "o/work/dir");
         (void) must_walk(&f, "o/work/file");
+        (void) must_walk(&f, "o/work/dir/other");
+        tree_fixture_commit(&f, "dir/came", "came");
+        ck_assert_int_eq(fs_refresh(&f, ""), 0);
+        succeed_untold(&f, top, 1); /* who dies before he gets to it, too */
+        (void) must_walk(&f, "o/work");
         tree_fixture_commit(&f, "file", "two");
         ck_assert_int_eq(fs_refresh(&f, ""), 0);
-        Node *node = node_table_get(f.ns->nodes, top);
-        ck_assert_uint_eq(atomic_exchange(&node_dir(node)->told, 0), 1); /* not come to that */
-        node_table_put(f.ns->nodes, node);
-        tree_fixture_succeed(&f);
-        ck_assert(fs_told(&f, top, "file") && fs_told(&f, top, "dir"));
-        ck_assert(fs_told(&f, top, NULL) && fs_told(&f, dir, NULL));
+        tree_fixture_commit(&f, "dir/other", "another");
+        ck_assert_int_eq(fs_refresh(&f, ""), 0);
+        succeed_untold(&f, top, 3);
+        retell(&f, &h);
+        ck_assert(heard(&h, "drop", top, "file") && heard(&h, "drop", dir, "other"));
+        ck_assert(heard(&h, "expire", dir, "came") && !heard(&h, "drop", top, "dir"));
+}
+END_TEST
 
-        tree_fixture_succeed(&f); /* once is enough */
-        ck_assert_uint_eq(f.told.len, 0);
-        tree_fixture_add_org(&f);
-        must_read(&f, must_walk(&f, "o/work/file"), "two");
+/* As those of a local repository, which are in memory only. */
+START_TEST(trees_that_went_with_the_process_are_asked_for) {
+        _cleanup_tree_fixture_ TreeFixture f;
+        _cleanup_(heard_done) Heard h = {0};
+
+        make_repo(&f);
+        uint64_t org = must_walk(&f, "o"), top = must_walk(&f, "o/work");
+        uint64_t dir = must_walk(&f, "o/work/dir");
+        (void) must_walk(&f, "o/work/dir/other");
+        tree_fixture_commit(&f, "dir/other", "another");
+        ck_assert_int_eq(fs_refresh(&f, ""), 0);
+        store_flush_memory(f.context.store);
+        succeed_untold(&f, top, 1);
+        retell(&f, &h);
+        ck_assert(heard(&h, "drop", dir, "other") && !heard(&h, "drop", top, "dir"));
+        ck_assert(!heard(&h, "drop", org, "work"));
+
+        /* Where nobody can be asked it is as if all of it had changed. */
+        (void) must_walk(&f, "o/work");
+        tree_fixture_commit(&f, "dir/other", "a third");
+        ck_assert_int_eq(fs_refresh(&f, ""), 0);
+        store_flush_memory(f.context.store);
+        succeed_untold(&f, top, 2);
+        ck_assert_int_eq(ns_remove_org(f.ns, "o"), 0);
+        retell(&f, &h);
+        ck_assert(heard(&h, "drop", org, "work") && heard(&h, "drop", top, "dir"));
+        ck_assert(heard(&h, "drop", dir, "other"));
 }
 END_TEST
 
@@ -169,6 +295,8 @@ static void add_tests(TCase *tc) {
         tcase_add_test(tc, everything_known_is_as_it_was);
         tcase_add_test(tc, a_branch_that_moved_meanwhile_is_followed);
         tcase_add_test(tc, what_the_kernel_may_have_missed_it_is_told_again);
+        tcase_add_test(tc, moves_that_nobody_told_add_up);
+        tcase_add_test(tc, trees_that_went_with_the_process_are_asked_for);
         tcase_add_test(tc, what_is_here_needs_no_org);
 }
 

@@ -163,6 +163,7 @@ class Env:
         self.cache = os.path.join(directory, "var", "cache")
         self.log_path = os.path.join(directory, "gitfsd.log")
         self.as_user = None
+        self.keeper = None  # a keeper.Keeper: the mount outlives a crash()
         self.pid = None
         self._daemon = None
         self._servers = 0
@@ -255,10 +256,11 @@ class Env:
             "--config-home", self.config, "--cache-directory", self.cache, "--log-level", "debug",
             "--system-config", self.path("etc"),
         ]  # fmt: skip
-        command = [GITFSD, *([] if defaults else private), *options]
+        command = [*self.user_prefix(), GITFSD, *([] if defaults else private), *options]
         with open(self.log_path, "ab") as log:
             self._daemon = subprocess.Popen(
-                [*self.user_prefix(), *command],
+                self.keeper.command(command) if self.keeper else command,
+                pass_fds=self.keeper.descriptors() if self.keeper else (),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -280,7 +282,8 @@ class Env:
                 left = deadline - time.monotonic()
                 ready, _, _ = select.select([notify, pidfd], [], [], max(left, 0))
                 if notify in ready:
-                    if b"READY=1" in notify.recv(65536).split(b"\n"):
+                    text = self.keeper.hear(notify) if self.keeper else notify.recv(65536)
+                    if b"READY=1" in text.split(b"\n"):
                         return
                 elif pidfd in ready:
                     status, self._daemon = self._daemon.wait(), None
@@ -312,6 +315,11 @@ class Env:
         with contextlib.suppress(ChildProcessError):
             while True:
                 os.waitpid(-group, 0)
+
+    def crash(self):
+        """What the service manager makes of one: with a keeper the mount waits for the next daemon."""
+        self._daemon.kill()
+        self.wait_exit()
 
     def restart(self):
         self.stop()

@@ -394,6 +394,10 @@ int ns_each_known(
         return 0;
 }
 
+/* No branch moves here. */
+void ns_retell(Namespace *ns, const NsTeller *teller) {
+}
+
 int ns_path(Namespace *ns, uint64_t id, Buf *ret) {
         return buf_appendf(ret, "node-%llu", (unsigned long long) id);
 }
