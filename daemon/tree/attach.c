@@ -111,13 +111,21 @@ static int attach_owner(Namespace *ns, const Node *node) {
 }
 
 /* Of several directories that show one checkout (spellings of its ref), one may not have followed
- * its last move. */
-static bool catch_up_locked(Node *node, const Checkout *c) {
+ * its last move. But a checkout that was fetched ahead, and that nobody was shown yet, goes back to
+ * what the kernel knows, and is moved from there. */
+static bool catch_up_locked(Node *node, Checkout *c) {
         const NodeShown *now = node_shown(node);
         NodeShown shown = {.tree = c->root, .commit = c->commit, .mtime = c->time};
 
         if (oid_equal(&now->commit, &c->commit) && oid_equal(&now->tree, &c->root))
                 return false;
+        if (c->n_root_nodes == 0) {
+                c->commit = now->commit;
+                c->root = now->tree;
+                c->time = now->mtime;
+                c->checked_usec = 0;
+                return false;
+        }
         shown.move = atomic_load(&node_dir(node)->moved) + 1;
         node_show_locked(node, &shown);
         atomic_store(&node_dir(node)->moved, shown.move);

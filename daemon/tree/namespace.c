@@ -205,6 +205,23 @@ static void wait_for_repo(Namespace *ns, const NsCall *call, Owner *owner, const
                 owner_walk_entered(ns, owner, name);
 }
 
+/* What a predecessor gave to the kernel goes on showing the commit that it showed, whatever its
+ * branch is by now, and is moved from that one. 1, NS_PARKED or < 0. */
+static int attach_known(Namespace *ns, const NsCall *call, Node *dir, const char *name) {
+        const NodeSpec spec = {
+                .kind = NODE_CHECKOUT,
+                .parent = dir,
+                .name = name,
+                .name_len = strlen(name),
+        };
+        if (ns->n_recovered == 0)
+                return 1;
+        Node *node = node_table_find(ns->nodes, &spec);
+        int r = node ? ns_attach(ns, call, node) : 1;
+        node_table_put(ns->nodes, node);
+        return r == -ESTALE ? 1 : r; /* then it is another one */
+}
+
 static int
 child_of_owner(Namespace *ns, const NsCall *call, Node *dir, const char *name, Node **ret) {
         char repo_name[NAME_MAX + 1], refspec[NAME_MAX + 1];
@@ -227,6 +244,9 @@ child_of_owner(Namespace *ns, const NsCall *call, Node *dir, const char *name, N
                 wait_for_repo(ns, call, owner, name);
                 return demand_name(ns, call, owner, repo_name);
         }
+        int r = attach_known(ns, call, dir, name);
+        if (r != 1)
+                return r;
         _cleanup_(checkout_unrefp) Checkout *c = repo_find_checkout(repo, refspec);
         if (!c) {
                 char full[2 * NAME_MAX + 2];
@@ -253,7 +273,7 @@ child_of_owner(Namespace *ns, const NsCall *call, Node *dir, const char *name, N
         Oid commit = c->commit;
         spec.oid = c->root;
         spec.mtime = c->time;
-        int r = node_table_get_or_add(ns->nodes, &spec, ret);
+        r = node_table_get_or_add(ns->nodes, &spec, ret);
         c->n_root_nodes += r > 0;
         mutex_unlock(&c->lock);
         if (r > 0) {

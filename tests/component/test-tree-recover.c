@@ -118,6 +118,59 @@ START_TEST(a_branch_that_moved_meanwhile_is_followed) {
 }
 END_TEST
 
+/* As the kernel does that was told to look again at every name. */
+START_TEST(who_comes_from_above_is_shown_the_same_and_moves_with_it) {
+        _cleanup_tree_fixture_ TreeFixture f;
+
+        make_repo(&f);
+        uint64_t top = must_walk(&f, "o/work"), file = must_walk(&f, "o/work/file");
+        tree_fixture_succeed(&f);
+        tree_fixture_commit(&f, "file", "two");
+        tree_fixture_add_org(&f);
+
+        ck_assert_uint_eq(must_walk(&f, "o/work"), top);
+        ck_assert_uint_eq(must_walk(&f, "o/work/file"), file);
+        ck_assert_int_eq(fs_refresh(&f, ""), 0);
+        ck_assert(fs_told(&f, top, "file"));
+        must_read(&f, must_walk(&f, "o/work/file"), "two");
+}
+END_TEST
+
+static void must(Caller *c, int r) {
+        if (caller_waits(c, &r)) {
+                r = 0;
+                (void) sem_destroy(&c->landed); /* nobody waits */
+        }
+        ck_assert_int_eq(r, 0);
+}
+
+/* By somebody who goes from one repository to the next. */
+START_TEST(what_was_fetched_ahead_moves_with_it_as_well) {
+        _cleanup_tree_fixture_ TreeFixture f;
+        Caller c;
+
+        make_repo(&f);
+        uint64_t top = must_walk(&f, "o/work"), file = must_walk(&f, "o/work/file");
+        tree_fixture_succeed(&f);
+        tree_fixture_commit(&f, "file", "two");
+        tree_fixture_add_org(&f);
+        Org *org = ns_get_org(f.ns, "o");
+        caller_init(&c);
+        must(&c, demand_name(f.ns, &c.call, &org->root, "work"));
+        _cleanup_(repo_unrefp) Repo *repo = owner_find_repo(&org->root, "work");
+        org_unref(org);
+        ck_assert_ptr_nonnull(repo);
+        caller_init(&c);
+        must(&c, demand_checkout(f.ns, &c.call, repo, ""));
+
+        ck_assert_uint_eq(must_walk(&f, "o/work"), top);
+        ck_assert_uint_eq(must_walk(&f, "o/work/file"), file);
+        ck_assert_int_eq(fs_refresh(&f, ""), 0);
+        ck_assert(fs_told(&f, top, "file") && !fs_told(&f, top, "dir"));
+        must_read(&f, must_walk(&f, "o/work/file"), "two");
+}
+END_TEST
+
 /* --- what the kernel is told again --- */
 
 typedef struct Heard {
@@ -224,8 +277,8 @@ START_TEST(moves_that_nobody_told_add_up) {
         tree_fixture_commit(&f, "dir/came", "came");
         ck_assert_int_eq(fs_refresh(&f, ""), 0);
         succeed_untold(&f, top, 1); /* who dies before he gets to it, too */
-        (void) must_walk(&f, "o/work");
         tree_fixture_commit(&f, "file", "two");
+        (void) must_walk(&f, "o/work");
         ck_assert_int_eq(fs_refresh(&f, ""), 0);
         tree_fixture_commit(&f, "dir/other", "another");
         ck_assert_int_eq(fs_refresh(&f, ""), 0);
@@ -254,8 +307,8 @@ START_TEST(trees_that_went_with_the_process_are_asked_for) {
         ck_assert(!heard(&h, "drop", org, "work"));
 
         /* Where nobody can be asked it is as if all of it had changed. */
-        (void) must_walk(&f, "o/work");
         tree_fixture_commit(&f, "dir/other", "a third");
+        (void) must_walk(&f, "o/work");
         ck_assert_int_eq(fs_refresh(&f, ""), 0);
         store_flush_memory(f.context.store);
         succeed_untold(&f, top, 2);
@@ -294,6 +347,8 @@ END_TEST
 static void add_tests(TCase *tc) {
         tcase_add_test(tc, everything_known_is_as_it_was);
         tcase_add_test(tc, a_branch_that_moved_meanwhile_is_followed);
+        tcase_add_test(tc, who_comes_from_above_is_shown_the_same_and_moves_with_it);
+        tcase_add_test(tc, what_was_fetched_ahead_moves_with_it_as_well);
         tcase_add_test(tc, what_the_kernel_may_have_missed_it_is_told_again);
         tcase_add_test(tc, moves_that_nobody_told_add_up);
         tcase_add_test(tc, trees_that_went_with_the_process_are_asked_for);
