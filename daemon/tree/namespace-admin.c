@@ -268,14 +268,23 @@ int ns_each_org(Namespace *ns, int (*fn)(Org *org, void *userdata), void *userda
 typedef struct RefreshCall {
         FlightWaiter waiter;
         Namespace *ns;
+        Checkout *again; /* to be refreshed once more: a reference */
         void (*done)(int result, const Failure *failure, void *userdata);
         void *userdata;
 } RefreshCall;
 
 static void refresh_landed(FlightWaiter *waiter, int result, const Failure *failure) {
         RefreshCall *call = container_of(waiter, RefreshCall, waiter);
+        _cleanup_(checkout_unrefp) Checkout *again = TAKE_PTR(call->again);
         Namespace *ns = call->ns;
 
+        if (again) {
+                const NsCall next = {.flags = NS_MAY_BLOCK, .waiter = waiter};
+                result = demand_refresh(ns, &next, again);
+                failure = NULL;
+        }
+        if (result == NS_PARKED)
+                return;
         if (call->done)
                 call->done(result, failure, call->userdata);
         free(call);
@@ -306,18 +315,27 @@ static int refresh_call_started(RefreshCall *rc, int r) {
         if (r == NS_PARKED)
                 return 0;
         ns_operation_end(rc->ns);
+        checkout_unref(rc->again);
         free(rc);
         return r;
 }
 
-int ns_refresh(Namespace *ns, Checkout *c, RefreshDone done, void *userdata) {
+/* Anew: one that is under way may have heard of the branch before the caller came. */
+static int refresh(Namespace *ns, Checkout *c, bool anew, RefreshDone done, void *userdata) {
+        const FlightKey key = demand_key_name(c->repo, DEMAND_REFRESH, c->refspec);
         RefreshCall *rc;
 
         int r = refresh_call_new(ns, done, userdata, &rc);
         if (r < 0)
                 return r;
+        if (anew && flight_exists(ns->flights, &key))
+                rc->again = checkout_ref(c);
         const NsCall call = {.flags = NS_MAY_BLOCK, .waiter = &rc->waiter};
         return refresh_call_started(rc, demand_refresh(ns, &call, c));
+}
+
+int ns_refresh(Namespace *ns, Checkout *c, RefreshDone done, void *userdata) {
+        return refresh(ns, c, /* anew= */ true, done, userdata);
 }
 
 int ns_relist(Namespace *ns, Owner *owner, RefreshDone done, void *userdata) {
@@ -356,7 +374,8 @@ static void poll_checkout(Checkout *c, void *userdata) {
          * check. */
         bool in_use = atomic_load_explicit(&c->ref.n, memory_order_relaxed) > 2;
         if (c->moves && in_use && checkout_checked(c) + poll->interval <= poll->now)
-                (void) ns_refresh(poll->ns, c, NULL, NULL); /* tried again at the next poll */
+                /* Tried again at the next poll. */
+                (void) refresh(poll->ns, c, /* anew= */ false, NULL, NULL);
 }
 
 static void poll_repo(Repo *repo, void *userdata) {

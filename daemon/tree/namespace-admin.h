@@ -121,7 +121,8 @@ int ns_resolve(
 void ns_target_ref(const NsTarget *target);
 void ns_target_unref(Namespace *ns, const NsTarget *target);
 
-/* Refreshes one checkout now; done on a pool thread, exactly once, unless it is NULL. */
+/* Refreshes one checkout now, from what its server says after this call; done on a pool thread,
+ * exactly once, unless it is NULL. */
 int ns_refresh(
         Namespace *ns,
         Checkout *c,

@@ -488,7 +488,44 @@ START_TEST(two_moves_at_once_do_not_mix) {
 }
 END_TEST
 
+typedef struct Refreshing {
+        sem_t done;
+        int result;
+} Refreshing;
+
+static void refreshed(int result, const Failure *failure, void *userdata) {
+        Refreshing *r = userdata;
+
+        r->result = result;
+        (void) sem_post(&r->done); /* cannot overflow */
+}
+
+START_TEST(a_refresh_asks_after_it_was_asked_for) {
+        _cleanup_tree_fixture_ TreeFixture f;
+        Refreshing r;
+
+        tree_fixture_init(&f);
+        tree_fixture_commit(&f, "file", "one");
+        fs_must_read(&f, "o/work/file", "one");
+        _cleanup_(checkout_unrefp) Checkout *c = tree_fixture_checkout(&f, "");
+        const FlightKey poll = demand_key_name(c->repo, DEMAND_REFRESH, "");
+        ck_assert_int_eq(sem_init(&r.done, 0, 0), 0);
+
+        /* A poll has heard what the branch was, and takes its time. */
+        ck_assert_int_eq(flight_join(f.flights, &poll, NULL), 1);
+        tree_fixture_commit(&f, "file", "two");
+        ck_assert_int_eq(ns_refresh(f.ns, c, refreshed, &r), 0);
+        flight_land(f.flights, &poll, 0, NULL);
+        while (sem_wait(&r.done) < 0)
+                ck_assert_int_eq(errno, EINTR);
+        (void) sem_destroy(&r.done); /* nobody waits */
+        ck_assert_int_eq(r.result, 0);
+        fs_must_read(&f, "o/work/file", "two");
+}
+END_TEST
+
 static void add_tests(TCase *tc) {
+        tcase_add_test(tc, a_refresh_asks_after_it_was_asked_for);
         tcase_add_test(tc, a_refresh_finds_what_is_new);
         tcase_add_test(tc, a_listing_that_a_blind_move_overtakes_is_taken_back);
         tcase_add_test(tc, listings_show_one_commit_while_branches_move_and_orgs_go);
