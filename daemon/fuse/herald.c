@@ -1,8 +1,10 @@
 #include "fuse/herald.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <linux/fuse.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -13,6 +15,7 @@
 #include <unistd.h>
 
 #include "util/fd.h"
+#include "util/log.h"
 
 /* A notification waits in the kernel, uninterruptibly, for requests: that of a name for all
  * look-ups and listings in its directory, that of a page for its READ. If the daemon is killed at
@@ -23,7 +26,11 @@
  *
  * It has nothing but /dev/fuse, one end of a socket and a piece of shared memory. A byte through
  * the socket says that a message is there, another one that its result is. It is forked, as what it
- * does needs no more than system calls. */
+ * does needs no more than system calls.
+ *
+ * A process can be killed. What the kernel is not told it shows for ever, so another one takes over
+ * and is given the same message, which does no harm twice. The number of the socket stays, as
+ * another thread may shut it down. */
 
 typedef struct HeraldMemory {
         uint32_t size;
@@ -32,10 +39,11 @@ typedef struct HeraldMemory {
 } HeraldMemory;
 
 struct Herald {
+        int fuse_fd; /* borrowed */
         pid_t pid;
         int socket;
-        bool dismissed;       /* by the thread that frees, too: may wait for a successor */
-        HeraldMemory *memory; /* with the process */
+        atomic_bool dismissed; /* by the thread that frees, too: may wait for a successor */
+        HeraldMemory *memory;  /* with the process */
         size_t memory_size;
 };
 
@@ -61,31 +69,45 @@ static _Noreturn void herald_main(HeraldMemory *memory, int socket, int fuse_fd)
         _exit(0);
 }
 
+/* Starts a process at the other end of h->socket. */
+static int start_process(Herald *h) {
+        int pair[2];
+
+        if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
+                return -errno;
+        _cleanup_close_ int ours = pair[0], theirs = pair[1];
+        if (h->socket < 0)
+                h->socket = TAKE_FD(ours);
+        else if (dup3(ours, h->socket, O_CLOEXEC) < 0)
+                return -errno;
+        pid_t pid = fork();
+        if (pid < 0)
+                return -errno;
+        if (pid == 0)
+                herald_main(h->memory, theirs, h->fuse_fd);
+        h->pid = pid;
+        return 0;
+}
+
 int herald_new(int fuse_fd, size_t data_max, Herald **ret) {
         _cleanup_(herald_freep) Herald *h = calloc(1, sizeof(*h));
         const size_t head = sizeof(struct fuse_out_header) + sizeof(struct fuse_notify_store_out);
-        int pair[2];
 
         if (!h)
                 return -ENOMEM;
         if (fuse_fd <= STDIN_FILENO)
                 return -EBADF; /* where the process has its socket */
         h->socket = -1;
+        h->fuse_fd = fuse_fd;
         h->memory_size = sizeof(HeraldMemory) + head + MAX(data_max, (size_t) PATH_MAX);
         void *memory = mmap(
                 NULL, h->memory_size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
         if (memory == MAP_FAILED)
                 return -errno;
         h->memory = memory;
-        if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
-                return -errno;
-        h->socket = pair[0];
-        _cleanup_close_ int theirs = pair[1];
-        h->pid = fork();
-        if (h->pid < 0)
-                return -errno;
-        if (h->pid == 0)
-                herald_main(h->memory, theirs, fuse_fd);
+        int r = start_process(h);
+        if (r < 0)
+                return r;
         *ret = TAKE_PTR(h);
         return 0;
 }
@@ -93,7 +115,7 @@ int herald_new(int fuse_fd, size_t data_max, Herald **ret) {
 void herald_dismiss(Herald *h) {
         if (!h)
                 return;
-        h->dismissed = true;
+        atomic_store(&h->dismissed, true);
         (void) shutdown(h->socket, SHUT_RDWR); /* fails where the process is gone */
 }
 
@@ -102,7 +124,8 @@ Herald *herald_free(Herald *h) {
                 return NULL;
         (void) safe_close(h->socket);
         if (h->pid > 0)
-                while (waitpid(h->pid, NULL, h->dismissed ? WNOHANG : 0) < 0 && errno == EINTR)
+                while (waitpid(h->pid, NULL, atomic_load(&h->dismissed) ? WNOHANG : 0) < 0 &&
+                       errno == EINTR)
                         ;
         if (h->memory)
                 (void) munmap(
@@ -135,12 +158,35 @@ compose(Herald *h,
         return 0;
 }
 
-/* Has it given to the kernel. */
-static int deliver(Herald *h) {
+/* False: the process is gone. */
+static bool give(Herald *h) {
         char byte = 0;
 
-        if (send(h->socket, &byte, 1, MSG_NOSIGNAL) != 1 || recv(h->socket, &byte, 1, 0) != 1)
+        return send(h->socket, &byte, 1, MSG_NOSIGNAL) == 1 && recv(h->socket, &byte, 1, 0) == 1;
+}
+
+static int replace_process(Herald *h) {
+        if (atomic_load(&h->dismissed))
                 return -ENOTCONN;
+        log_warning("The process that tells the kernel what changed has ended: another takes over");
+        /* It has closed its socket, and is about to end if it has not. */
+        while (h->pid > 0 && waitpid(h->pid, NULL, 0) < 0 && errno == EINTR)
+                ;
+        h->pid = 0;
+        int r = start_process(h);
+        /* Who dismissed it meanwhile may have shut down the socket of the last one. */
+        return r < 0 ? r : atomic_load(&h->dismissed) ? -ENOTCONN : 0;
+}
+
+/* Has it given to the kernel. */
+static int deliver(Herald *h) {
+        if (!give(h)) {
+                int r = replace_process(h);
+                if (r < 0)
+                        return r;
+                if (!give(h))
+                        return -ENOTCONN;
+        }
         return h->memory->result;
 }
 

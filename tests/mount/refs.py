@@ -81,6 +81,29 @@ def names_of_refs(t, kind):
         assert f"user.gitfs.{name}" in names, names
 
 
+def heralds(t):
+    """The processes that tell the kernel what changed, and push into its cache."""
+    found = subprocess.run(["pgrep", "-P", str(t.pid), "gitfs-herald"], stdout=subprocess.PIPE, check=False).stdout
+    return [int(pid) for pid in found.split()]
+
+
+@harness.case()
+def killed_heralds_are_replaced(t):
+    """What the kernel is not told it shows for ever, so it is told whoever is killed (R6)."""
+    root = make_repo(t)
+    t.start_org("local", root)
+    for version in 1, 2:
+        assert t.read("o/r/version") == f"version {version - 1}\n".encode() * 1000
+        # They get their name only when they run.
+        harness.wait_until(lambda: len(heralds(t)) == 2, "two heralds")
+        for pid in heralds(t):
+            os.kill(pid, signal.SIGKILL)
+        advance(root, version)
+        t.ctl("refresh", t.at("o/r"))
+        assert t.read("o/r/version") == f"version {version}\n".encode() * 1000
+    assert "another takes over" in t.log()
+
+
 @harness.both_kinds()
 def moving_branch(t, kind):
     """`gitfsctl refresh` shows the new commit at once, and only what changed is new."""
