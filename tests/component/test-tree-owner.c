@@ -243,4 +243,4 @@ static void add_tests(TCase *tc) {
         tcase_add_test(tc, a_whole_forge_is_not_fetched_ahead);
 }
 
-CHECK_MAIN("tree/owner-listing", add_tests)
+CHECK_MAIN("tree/owner", add_tests)
