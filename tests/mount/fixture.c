@@ -113,6 +113,13 @@ void fixture_mount(Fixture *f, const MountConfig *config) {
         ck_assert_msg(r == 0, "%d: %s", r, failure.text);
 }
 
+void fixture_start(Fixture *f) {
+        const MountConfig config = fixture_config();
+
+        fixture_init(f);
+        fixture_mount(f, &config);
+}
+
 void fixture_done(Fixture *f) {
         /* In the daemon's order: the last task to reply is in the session until the pool is gone.
          */

@@ -31,6 +31,8 @@ MountConfig fixture_config(void);
 void fixture_init(Fixture *f);
 /* Mounts and serves. */
 void fixture_mount(Fixture *f, const MountConfig *config);
+/* All that most tests begin with: as fixture_config() says. */
+void fixture_start(Fixture *f);
 /* Unmounts, checks that nothing leaked, removes the directory. */
 void fixture_done(Fixture *f);
 /* For tests whose mount is served by another process: only the directory, and who cleans it up when

@@ -1,3 +1,5 @@
+/* Requests through a real mount that are answered at once, and what the kernel is told. */
+
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -14,16 +16,7 @@
 #include "util/clock.h"
 #include "util/stats.h"
 
-/* Requests through a real mount: what is answered, what waits, and how waiting ends (R9, R12, R21,
- * R25, R27, R30, R31, R32). */
-
 static Fixture f;
-
-static void start(void) {
-        const MountConfig config = fixture_config();
-        fixture_init(&f);
-        fixture_mount(&f, &config);
-}
 
 typedef struct Told {
         NotifyWaiter waiter;
@@ -50,7 +43,7 @@ START_TEST(resident_names_and_contents_are_answered_at_once_R31) {
         struct stat st;
         char value[64];
 
-        start();
+        fixture_start(&f);
         uint64_t dir = fake_add_dir(f.ns, NS_ROOT_ID, "dir");
         uint64_t file = fake_add_file(f.ns, dir, "file", "content");
         fake_add_link(f.ns, dir, "link", "file");
@@ -92,7 +85,7 @@ END_TEST
 START_TEST(the_file_system_is_read_only) {
         struct statvfs st;
 
-        start();
+        fixture_start(&f);
         fake_add_file(f.ns, NS_ROOT_ID, "file", "content");
         ck_assert_int_eq(open(fixture_path(&f, "file"), O_WRONLY | O_CLOEXEC), -1);
         ck_assert_int_eq(errno, EROFS);
@@ -132,7 +125,7 @@ START_TEST(a_warm_pass_makes_no_requests) {
         Call call;
         int64_t n = -1;
 
-        start();
+        fixture_start(&f);
         uint64_t dir = fake_add_dir(f.ns, NS_ROOT_ID, "dir");
         fake_add_file(f.ns, dir, "file", "content");
         for (int i = 0; i < ATTEMPTS && n != 0; i++) {
@@ -151,7 +144,7 @@ START_TEST(a_listing_brings_the_attributes_of_its_children_R12) {
         char path[16];
         int64_t n = -1;
 
-        start();
+        fixture_start(&f);
         for (int i = 0; i < ATTEMPTS && n != 0; i++) {
                 (void) snprintf(path, sizeof(path), "dir%d", i);
                 uint64_t dir = fake_add_dir(f.ns, NS_ROOT_ID, path);
@@ -187,267 +180,11 @@ START_TEST(listings_are_asked_for_again_where_the_kernel_must_not_keep_them) {
 }
 END_TEST
 
-START_TEST(a_parked_request_is_answered_after_landing) {
-        Call lookup, read, list, link;
-
-        start();
-        uint64_t dir = fake_add_dir(f.ns, NS_ROOT_ID, "dir");
-        uint64_t file = fake_add_file(f.ns, NS_ROOT_ID, "file", "content");
-        uint64_t target = fake_add_link(f.ns, NS_ROOT_ID, "link", "target");
-        uint64_t listed = fake_add_dir(f.ns, NS_ROOT_ID, "listed");
-        uint64_t inner = fake_add_file(f.ns, dir, "inner", "");
-        fake_set_mode(f.ns, dir, FAKE_PARKS, 0);
-        fake_set_mode(f.ns, file, FAKE_PARKS, 0);
-        fake_set_mode(f.ns, target, FAKE_PARKS, 0);
-        fake_set_mode(f.ns, listed, FAKE_PARKS, 0);
-
-        call_start(&lookup, CALL_STAT, fixture_path(&f, "dir/inner"));
-        call_start(&read, CALL_READ, fixture_path(&f, "file"));
-        call_start(&link, CALL_READLINK, fixture_path(&f, "link"));
-        call_start(&list, CALL_LIST, fixture_path(&f, "listed"));
-        fake_wait_parked(f.ns, 4);
-        ck_assert_int_eq(stat_get(STAT_FUSE_PARKED_NOW), 4);
-        fake_land(f.ns, dir, 0, NULL);
-        fake_land(f.ns, file, 0, NULL);
-        fake_land(f.ns, target, 0, NULL);
-        fake_land(f.ns, listed, 0, NULL);
-
-        ck_assert_int_eq(call_join(&lookup), 0);
-        ck_assert_uint_eq(lookup.result.ino, inner);
-        ck_assert_int_eq(call_join(&read), 0);
-        ck_assert_str_eq(read.result.text, "content");
-        ck_assert_int_eq(call_join(&link), 0);
-        ck_assert_str_eq(link.result.text, "target");
-        ck_assert_int_eq(call_join(&list), 0);
-        ck_assert_str_eq(list.result.text, ". .. ");
-        fixture_done(&f);
-}
-END_TEST
-
-START_TEST(others_are_answered_while_requests_are_parked_R9) {
-        Call slow[8], quick;
-
-        start();
-        uint64_t dir = fake_add_dir(f.ns, NS_ROOT_ID, "slow");
-        fake_add_file(f.ns, NS_ROOT_ID, "quick", "content");
-        for (int i = 0; i < 8; i++) {
-                char name[16];
-                (void) snprintf(name, sizeof(name), "%d", i);
-                uint64_t id = fake_add_file(f.ns, dir, name, "");
-                fake_set_mode(f.ns, id, FAKE_PARKS, 0);
-                char path[32];
-                (void) snprintf(path, sizeof(path), "slow/%d", i);
-                /* An empty file is not read: ask for a link's target instead. */
-                id = fake_add_link(f.ns, dir, name, "x");
-                fake_set_mode(f.ns, id, FAKE_PARKS, 0);
-                call_start(&slow[i], CALL_READLINK, fixture_path(&f, path));
-        }
-        fake_wait_parked(f.ns, 8); /* more than there are readers */
-        ck_assert_int_eq(call_now(&quick, CALL_READ, fixture_path(&f, "quick")), 0);
-        ck_assert_str_eq(quick.result.text, "content");
-        mount_session_tick(f.session, now_usec() + 7200 * USEC_PER_SEC);
-        for (int i = 0; i < 8; i++)
-                ck_assert_int_eq(call_join(&slow[i]), ETIMEDOUT);
-        fixture_done(&f);
-}
-END_TEST
-
-START_TEST(what_blocks_runs_on_the_pool) {
-        Call call;
-
-        start();
-        uint64_t file = fake_add_file(f.ns, NS_ROOT_ID, "file", "content");
-        fake_set_mode(f.ns, file, FAKE_BLOCKS, 0);
-        ck_assert_int_eq(call_now(&call, CALL_READ, fixture_path(&f, "file")), 0);
-        ck_assert_str_eq(call.result.text, "content");
-        ck_assert_uint_ge(fake_n_blocking(f.ns), 1);
-        fixture_done(&f);
-}
-END_TEST
-
-START_TEST(an_error_is_answered_and_not_kept_R32) {
-        Failure failure = {0};
-        Call call;
-
-        start();
-        uint64_t file = fake_add_file(f.ns, NS_ROOT_ID, "file", "content");
-        fake_set_mode(f.ns, file, FAKE_PARKS, 0);
-        call_start(&call, CALL_READ, fixture_path(&f, "file"));
-        fake_wait_parked(f.ns, 1);
-        int r = failure_set(&failure, FAILURE_OFFLINE, "no route to forge.example");
-        int64_t errors = stat_get(STAT_FUSE_ERRORS);
-        fake_land(f.ns, file, r, &failure);
-        ck_assert_int_eq(call_join(&call), EHOSTDOWN);
-        ck_assert_int_gt(stat_get(STAT_FUSE_ERRORS), errors);
-
-        fake_set_mode(f.ns, file, FAKE_FAILS, -EBADMSG);
-        ck_assert_int_eq(call_now(&call, CALL_READ, fixture_path(&f, "file")), EIO);
-        fake_set_mode(f.ns, file, FAKE_RESIDENT, 0);
-        ck_assert_int_eq(call_now(&call, CALL_READ, fixture_path(&f, "file")), 0);
-        ck_assert_str_eq(call.result.text, "content");
-        fixture_done(&f);
-}
-END_TEST
-
-START_TEST(what_never_becomes_resident_fails_in_the_end) {
-        Call call;
-
-        start();
-        uint64_t file = fake_add_file(f.ns, NS_ROOT_ID, "file", "content");
-        fake_set_mode(f.ns, file, FAKE_BOUNCES, 0);
-        ck_assert_int_eq(call_now(&call, CALL_READ, fixture_path(&f, "file")), EIO);
-        fixture_done(&f);
-}
-END_TEST
-
-START_TEST(a_signal_ends_the_wait_of_one_and_not_of_others) {
-        Call leaves, stays;
-
-        start();
-        uint64_t link = fake_add_link(f.ns, NS_ROOT_ID, "link", "target");
-        fake_set_mode(f.ns, link, FAKE_PARKS, 0);
-        call_start(&leaves, CALL_READLINK, fixture_path(&f, "link"));
-        fake_wait_parked(f.ns, 1);
-        call_interrupt(&leaves);
-        ck_assert_int_eq(call_join(&leaves), EINTR);
-
-        ck_assert_uint_eq(flight_count(f.flights), 1);
-        call_start(&stays, CALL_READLINK, fixture_path(&f, "link"));
-        fake_wait_parked(f.ns, 2);
-        fake_land(f.ns, link, 0, NULL);
-        ck_assert_int_eq(call_join(&stays), 0);
-        ck_assert_str_eq(stays.result.text, "target");
-        fixture_done(&f);
-}
-END_TEST
-
-START_TEST(signals_landings_and_timeouts_may_meet_R25) {
-        Call calls[8];
-        char path[32];
-
-        start();
-        uint64_t dir = fake_add_dir(f.ns, NS_ROOT_ID, "dir");
-        for (unsigned round = 1; round <= 200; round++) {
-                fake_set_mode(f.ns, dir, FAKE_PARKS, 0);
-                for (size_t i = 0; i < ELEMENTSOF(calls); i++) {
-                        (void) snprintf(path, sizeof(path), "dir/%u-%zu", round, i);
-                        call_start(&calls[i], CALL_STAT, fixture_path(&f, path));
-                }
-                fake_wait_parked(f.ns, round * (unsigned) ELEMENTSOF(calls));
-                for (size_t i = 0; i < ELEMENTSOF(calls); i++)
-                        call_interrupt(&calls[i]);
-                if (round % 2)
-                        mount_session_tick(f.session, now_usec() + 7200 * USEC_PER_SEC);
-                fake_land(f.ns, dir, 0, NULL);
-                for (size_t i = 0; i < ELEMENTSOF(calls); i++) {
-                        int error = call_join(&calls[i]);
-                        ck_assert(error == ENOENT || error == EINTR || error == ETIMEDOUT);
-                }
-        }
-        fixture_done(&f);
-}
-END_TEST
-
-START_TEST(a_request_that_waits_too_long_times_out) {
-        Call call;
-
-        start();
-        uint64_t link = fake_add_link(f.ns, NS_ROOT_ID, "link", "target");
-        fake_set_mode(f.ns, link, FAKE_PARKS, 0);
-        call_start(&call, CALL_READLINK, fixture_path(&f, "link"));
-        fake_wait_parked(f.ns, 1);
-        int64_t timed_out = stat_get(STAT_FUSE_TIMED_OUT);
-        mount_session_tick(f.session, now_usec()); /* its time is not up */
-        ck_assert_int_eq(stat_get(STAT_FUSE_PARKED_NOW), 1);
-        mount_session_tick(f.session, now_usec() + 7200 * USEC_PER_SEC);
-        ck_assert_int_eq(call_join(&call), ETIMEDOUT);
-        ck_assert_int_eq(stat_get(STAT_FUSE_TIMED_OUT), timed_out + 1);
-        fixture_done(&f);
-}
-END_TEST
-
-START_TEST(the_number_of_waiting_requests_is_bounded) {
-        MountConfig config = fixture_config();
-        Call waits, refused;
-
-        config.max_pending = 1;
-        fixture_init(&f);
-        fixture_mount(&f, &config);
-        uint64_t dir = fake_add_dir(f.ns, NS_ROOT_ID, "dir");
-        fake_set_mode(f.ns, dir, FAKE_PARKS, 0);
-        call_start(&waits, CALL_STAT, fixture_path(&f, "dir/a"));
-        fake_wait_parked(f.ns, 1);
-        ck_assert_int_eq(call_now(&refused, CALL_STAT, fixture_path(&f, "dir/b")), EAGAIN);
-        fake_land(f.ns, dir, 0, NULL);
-        ck_assert_int_eq(call_join(&waits), ENOENT);
-        fixture_done(&f);
-}
-END_TEST
-
-START_TEST(sixty_four_callers_get_one_inode_R27) {
-        enum { N = 64 };
-        static Call calls[N];
-
-        start();
-        uint64_t dir = fake_add_dir(f.ns, NS_ROOT_ID, "dir");
-        uint64_t id = fake_add_file(f.ns, dir, "new", "content");
-        fake_set_mode(f.ns, dir, FAKE_PARKS, 0);
-        for (int i = 0; i < N; i++)
-                call_start(&calls[i], CALL_STAT, fixture_path(&f, "dir/new"));
-        fake_wait_parked(f.ns, 1);
-        fake_land(f.ns, dir, 0, NULL);
-        for (int i = 0; i < N; i++) {
-                ck_assert_int_eq(call_join(&calls[i]), 0);
-                ck_assert_uint_eq(calls[i].result.ino, id);
-        }
-        fixture_done(&f);
-}
-END_TEST
-
-START_TEST(a_stop_answers_all_who_wait_R25) {
-        enum { N = 100 };
-        static Call calls[N];
-        char name[16];
-
-        start();
-        for (int i = 0; i < N; i++) {
-                (void) snprintf(name, sizeof(name), "%d", i);
-                uint64_t id = fake_add_link(f.ns, NS_ROOT_ID, name, "target");
-                fake_set_mode(f.ns, id, FAKE_PARKS, 0);
-                call_start(&calls[i], CALL_READLINK, fixture_path(&f, name));
-        }
-        fake_wait_parked(f.ns, N);
-        ck_assert(fixture_is_mounted(&f));
-        ck_assert_int_eq(mount_session_stop(f.session, 60 * USEC_PER_SEC), 0);
-        ck_assert(!fixture_is_mounted(&f));
-        for (int i = 0; i < N; i++)
-                ck_assert_int_eq(call_join(&calls[i]), ENOTCONN);
-        fixture_done(&f);
-}
-END_TEST
-
-START_TEST(a_stop_succeeds_while_files_are_open) {
-        char byte;
-
-        start();
-        fake_add_file(f.ns, NS_ROOT_ID, "file", "content");
-        int fd = open(fixture_path(&f, "file"), O_RDONLY | O_CLOEXEC);
-        ck_assert_int_ge(fd, 0);
-        ck_assert_int_eq(mount_session_stop(f.session, 60 * USEC_PER_SEC), 0);
-        ck_assert(!fixture_is_mounted(&f));
-        f.session = mount_session_free(f.session);
-        ck_assert_int_eq(pread(fd, &byte, 1, 0), -1);
-        ck_assert(errno == ENOTCONN || errno == ECONNABORTED);
-        (void) close(fd);
-        fixture_done(&f);
-}
-END_TEST
-
 START_TEST(the_kernel_gives_back_every_reference_R21) {
         Call call;
         char path[32];
 
-        start();
+        fixture_start(&f);
         uint64_t dir = fake_add_dir(f.ns, NS_ROOT_ID, "dir");
         for (int i = 0; i < 500; i++) {
                 (void) snprintf(path, sizeof(path), "%d", i);
@@ -493,7 +230,7 @@ START_TEST(a_large_directory_streams_R30) {
         char name[16];
         struct dirent *e;
 
-        start();
+        fixture_start(&f);
         uint64_t id = fake_add_dir(f.ns, NS_ROOT_ID, "dir");
         for (int i = 0; i < N; i++) {
                 (void) snprintf(name, sizeof(name), "%d", i);
@@ -529,7 +266,7 @@ START_TEST(a_replaced_name_is_seen_at_once) {
         Call call;
         char old[16] = "";
 
-        start();
+        fixture_start(&f);
         mount_session_observer(f.session, &observer);
         uint64_t dir = fake_add_dir(f.ns, NS_ROOT_ID, "dir");
         fake_add_file(f.ns, dir, "file", "old");
@@ -567,7 +304,7 @@ START_TEST(nobody_stands_still_for_a_notification) {
         Told t = {.waiter.told = told};
         int value;
 
-        start();
+        fixture_start(&f);
         ck_assert_int_eq(sem_init(&t.sem, 0, 0), 0);
         mount_session_observer(f.session, &observer);
         uint64_t dir = fake_add_dir(f.ns, NS_ROOT_ID, "dir");
@@ -594,7 +331,7 @@ START_TEST(too_many_notifications_become_one) {
         NsObserver observer;
         Call call;
 
-        start();
+        fixture_start(&f);
         mount_session_observer(f.session, &observer);
         uint64_t dir = fake_add_dir(f.ns, NS_ROOT_ID, "dir");
         fake_add_file(f.ns, dir, "file", "old");
@@ -620,18 +357,6 @@ static void add_tests(TCase *tc) {
         tcase_add_test(tc, a_warm_pass_makes_no_requests);
         tcase_add_test(tc, a_listing_brings_the_attributes_of_its_children_R12);
         tcase_add_test(tc, listings_are_asked_for_again_where_the_kernel_must_not_keep_them);
-        tcase_add_test(tc, a_parked_request_is_answered_after_landing);
-        tcase_add_test(tc, others_are_answered_while_requests_are_parked_R9);
-        tcase_add_test(tc, what_blocks_runs_on_the_pool);
-        tcase_add_test(tc, an_error_is_answered_and_not_kept_R32);
-        tcase_add_test(tc, what_never_becomes_resident_fails_in_the_end);
-        tcase_add_test(tc, a_signal_ends_the_wait_of_one_and_not_of_others);
-        tcase_add_test(tc, signals_landings_and_timeouts_may_meet_R25);
-        tcase_add_test(tc, a_request_that_waits_too_long_times_out);
-        tcase_add_test(tc, the_number_of_waiting_requests_is_bounded);
-        tcase_add_test(tc, sixty_four_callers_get_one_inode_R27);
-        tcase_add_test(tc, a_stop_answers_all_who_wait_R25);
-        tcase_add_test(tc, a_stop_succeeds_while_files_are_open);
         tcase_add_test(tc, the_kernel_gives_back_every_reference_R21);
         tcase_add_test(tc, a_large_directory_streams_R30);
         tcase_add_test(tc, a_replaced_name_is_seen_at_once);
