@@ -179,10 +179,14 @@ void pin_set_drop(PinSets *s, PinSet *set) {
 void pin_set_expect(PinSets *s, PinSet *set, uint32_t job) {
         MUTEX_GUARD(&s->lock);
         set->job = job;
+        if (job != 0)
+                set->told = false;
 }
 
 void pin_set_clear(PinSets *s, PinSet *set) {
         MUTEX_GUARD(&s->lock);
+        if (set->told)
+                return;
         set->bytes = 0;
         pinned_done(&set->objects);
         changed_locked(s, set);
@@ -212,6 +216,7 @@ int pin_sets_tell(
                 return -ECANCELED;
         pinned_done(&set->objects);
         set->bytes = 0;
+        set->told = true;
         changed_locked(s, set);
         if (bytes + others > limit)
                 return failure_set(

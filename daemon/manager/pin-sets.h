@@ -22,6 +22,7 @@ typedef struct PinSet {
 
         /* guarded by PinSets.lock */
         uint32_t job;   /* that may tell what is needed; 0: none */
+        bool told;      /* the last job has */
         Pinned objects; /* sealed */
         uint64_t bytes;
         bool noted;   /* the document says the same */
@@ -57,7 +58,7 @@ void pin_set_expect(PinSets *s, PinSet *set, uint32_t job);
  * together would be too large: then this one is empty. */
 int pin_sets_tell(
         PinSets *s, uint32_t job, const Pinned *objects, uint64_t bytes, Failure *ret_failure);
-/* It needs nothing, for now. */
+/* It needs nothing, for now, unless its last job has told otherwise. */
 void pin_set_clear(PinSets *s, PinSet *set);
 /* Of the cache; 0 while unknown. */
 uint64_t pin_set_bytes(PinSets *s, PinSet *set);

@@ -235,7 +235,8 @@ void pins_job_ended(Job *job, Checkout *checkout, const Oid *commit) {
         if (!pin)
                 return; /* dropped meanwhile */
         set_job(p, pin, 0);
-        if (is_final(info.result)) /* what is not there needs nothing */
+        /* What is not there needs nothing, nor what its job had to tell nothing of. */
+        if (info.result >= 0 || is_final(info.result))
                 pin_set_clear(&p->sets, pin->set);
         if (info.result >= 0) {
                 pin->n_files = info.total;

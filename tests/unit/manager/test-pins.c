@@ -313,6 +313,27 @@ START_TEST(what_is_not_there_needs_nothing) {
 }
 END_TEST
 
+/* A repository on this machine, or an empty one. */
+START_TEST(who_has_nothing_to_tell_needs_nothing) {
+        keep("pin o/b", MIB, 1);
+        load("o/a\no/b\n");
+        pins_tick(manager.pins, NOW);
+        ck_assert_int_eq(list("o/a", 2, MIB), 0);
+        end("o/b", 0, NULL);
+        assert_kept(2, 2, MIB);
+}
+END_TEST
+
+/* One blob that the server has lost is no reason to give up the others. */
+START_TEST(what_was_told_stays_when_the_rest_cannot_be_had) {
+        load("o/a\n");
+        pins_tick(manager.pins, NOW);
+        ck_assert_int_eq(list("o/a", 2, MIB), 0);
+        end("o/a", -ENOENT, NULL);
+        assert_kept(2, 2, MIB);
+}
+END_TEST
+
 START_TEST(who_is_unpinned_keeps_nothing) {
         Failure failure;
 
@@ -357,6 +378,8 @@ static void add_tests(TCase *tc) {
         tcase_add_test(tc, what_was_kept_stays_until_its_pin_has_told);
         tcase_add_test(tc, what_was_kept_takes_room);
         tcase_add_test(tc, what_is_not_there_needs_nothing);
+        tcase_add_test(tc, who_has_nothing_to_tell_needs_nothing);
+        tcase_add_test(tc, what_was_told_stays_when_the_rest_cannot_be_had);
         tcase_add_test(tc, who_is_unpinned_keeps_nothing);
         tcase_add_test(tc, documents_that_make_no_sense_are_not_there);
         tcase_add_test(tc, what_does_not_fit_keeps_nothing);
