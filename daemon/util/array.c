@@ -1,6 +1,7 @@
 #include "util/array.h"
 
 #include <errno.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -15,6 +16,8 @@ int array_grow(void *array, size_t *allocated, size_t n, size_t element) {
         /* A pointer to another type than void is none to assign to. */
         memcpy(&before, array, sizeof(before));
         larger = MAX(larger, n);
+        if (larger > PTRDIFF_MAX / element)
+                return -ENOMEM;
         void *grown = reallocarray(before, larger, element);
         if (!grown)
                 return -ENOMEM;
