@@ -481,7 +481,7 @@ int ssh_connection_new(int epoll, const SshTransfer *t, SshConnection **ret) {
                 r = connection_watch(c);
         if (r < 0)
                 return r;
-        c->active_usec = now_usec();
+        c->opened_usec = c->active_usec = now_usec();
         stat_add(STAT_SSH_CONNECTIONS, 1);
         stat_add(STAT_SSH_CONNECTIONS_NOW, 1);
         c->counted = true;

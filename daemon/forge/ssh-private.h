@@ -116,6 +116,7 @@ struct SshConnection {
         Buf advertisement;
 
         unsigned n_served;
+        uint64_t opened_usec;
         uint64_t active_usec; /* the last byte, or when it fell idle */
         unsigned n_signals;   /* sent to end it */
         uint64_t signal_usec; /* ENDING: when the next is due */

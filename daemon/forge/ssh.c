@@ -278,7 +278,7 @@ static uint64_t tend(SshClient *c) {
 
         for (conn = TAILQ_FIRST(&c->connections); conn; conn = next_conn) {
                 next_conn = TAILQ_NEXT(conn, entry);
-                if (ssh_connection_is_idle(conn) && conn->active_usec <= renewed)
+                if (ssh_connection_is_idle(conn) && conn->opened_usec <= renewed)
                         ssh_connection_abort(conn, 0, &(Failure){0});
                 ssh_connection_tick(conn, now, c->config.stall_timeout_usec);
                 if (!ssh_connection_is_over(conn))

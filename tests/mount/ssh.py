@@ -186,12 +186,13 @@ def another_network(t):
     harness.private_network()
     server = start(t)
     assert t.read("o/r/f0") == content(0)
-    assert len(server.sessions()) == 1, server.sessions()
+    old = len(server.sessions())
+    assert 1 <= old <= 2, server.sessions()
     before = t.stats()["network-changes"]
     harness.add_address("127.7.7.7")
     harness.wait_until(lambda: t.stats()["network-changes"] > before, "the address is noticed")
     assert t.read("o/r/f1") == content(1)
-    assert len(server.sessions()) == 2, server.sessions()
+    assert len(server.sessions()) > old, server.sessions()
 
 
 def refused_case(name, options, expected, word):
