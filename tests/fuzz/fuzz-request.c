@@ -180,9 +180,11 @@ run(uint32_t opcode, uint64_t unique, uint64_t node, const void *arguments, size
 }
 
 static void forget(uint64_t node, uint64_t n) {
+        struct fuse_forget_in in;
+
         if (node >= n_nodes || n == 0 || references[node] == 0)
                 return;
-        const struct fuse_forget_in in = {.nlookup = MIN(n, references[node])};
+        in.nlookup = MIN(n, references[node]);
         references[node] -= in.nlookup;
         run(FUSE_FORGET, next_unique += 2, node, &in, sizeof(in));
 }
