@@ -1,3 +1,10 @@
+/* The manager drops the descriptor of a connection that has ended by itself, but not what belongs
+ * to it: so what is there is removed by name before anything is stored.
+ *
+ * What is kept has to make sense at every moment, as a process may end between two messages: the
+ * connection alone, from which nobody has read, or all three. So a connection that is kept stays,
+ * and the other two come in one message, by one name; they are told apart by what they are. */
+
 #include "manager/fd-store.h"
 
 #include <errno.h>
@@ -6,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <systemd/sd-daemon.h>
+#include <unistd.h>
 
 #include "gitfs/macro.h"
 
@@ -13,27 +21,36 @@
 #include "util/fd.h"
 #include "util/log.h"
 
-/* The manager drops the descriptor of a connection that has ended by itself, but not what belongs
- * to it: so what is there is removed by name before anything is stored. */
-
 #define BARRIER_USEC (5 * USEC_PER_SEC)
 
-static const char *const names[] = {"fuse", "session", "nodes"};
+#define NAME_FUSE "fuse"
+#define NAME_MEMORY "session"
+#define NAME_NODES "nodes" /* by that of older versions */
 
-static int *fd_of(MountFds *fds, size_t i) {
-        return i == 0 ? &fds->fuse : i == 1 ? &fds->session : &fds->nodes;
+static bool is_memory(int fd, const char *link) {
+        char path[32], target[64];
+
+        (void) snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+        ssize_t n = readlink(path, target, sizeof(target));
+        return n >= (ssize_t) strlen(link) && memcmp(target, link, strlen(link)) == 0;
+}
+
+/* NULL for what is nothing of ours. */
+static int *place_of(MountFds *fds, int fd, const char *name) {
+        if (strcmp(name, NAME_FUSE) == 0)
+                return &fds->fuse;
+        if (is_memory(fd, "/memfd:gitfs-session"))
+                return &fds->session;
+        return is_memory(fd, "/memfd:gitfs-nodes") ? &fds->nodes : NULL;
 }
 
 static void keep(MountFds *fds, int fd, const char *name) {
-        int flags = fcntl(fd, F_GETFD);
+        int flags = fcntl(fd, F_GETFD), *place = place_of(fds, fd, name);
 
-        for (size_t i = 0; i < ELEMENTSOF(names); i++)
-                if (strcmp(name, names[i]) == 0 && *fd_of(fds, i) < 0 && flags >= 0 &&
-                    fcntl(fd, F_SETFD, flags | FD_CLOEXEC) >= 0) {
-                        *fd_of(fds, i) = fd;
-                        return;
-                }
-        (void) safe_close(fd); /* nothing of ours */
+        if (place && *place < 0 && flags >= 0 && fcntl(fd, F_SETFD, flags | FD_CLOEXEC) >= 0)
+                *place = fd;
+        else
+                (void) safe_close(fd);
 }
 
 MountFds fd_store_take(void) {
@@ -46,14 +63,16 @@ MountFds fd_store_take(void) {
                 free(list[i]);
         }
         free(list);
-        if (fds.fuse < 0)
+        fds.kept = fds.fuse >= 0;
+        if (!fds.kept)
                 mount_fds_close(&fds);
         return fds;
 }
 
 void mount_fds_close(MountFds *fds) {
-        for (size_t i = 0; i < ELEMENTSOF(names); i++)
-                *fd_of(fds, i) = safe_close(*fd_of(fds, i));
+        fds->fuse = safe_close(fds->fuse);
+        fds->session = safe_close(fds->session);
+        fds->nodes = safe_close(fds->nodes);
 }
 
 static void await_manager(void) {
@@ -63,30 +82,42 @@ static void await_manager(void) {
                         "The service manager did not answer: %s, ignoring", strerrordesc_np(-r));
 }
 
-static int forget(void) {
-        int r = 0;
+static int forget(const char *name) {
+        return sd_notifyf(false, "FDSTOREREMOVE=1\nFDNAME=%s", name);
+}
 
-        for (size_t i = 0; r >= 0 && i < ELEMENTSOF(names); i++)
-                r = sd_notifyf(false, "FDSTOREREMOVE=1\nFDNAME=%s", names[i]);
-        return r;
+static int forget_memory(void) {
+        int r = forget(NAME_MEMORY);
+
+        return r < 0 ? r : forget(NAME_NODES);
 }
 
 void fd_store_clear(void) {
-        if (forget() > 0)
+        int r = forget_memory();
+
+        if (r >= 0)
+                r = forget(NAME_FUSE);
+        if (r > 0)
                 await_manager();
 }
 
-void fd_store_put(const MountFds *fds) {
-        MountFds copy = *fds;
+static int put(const char *name, const int *fds, unsigned n) {
         char text[64];
 
-        int r = forget();
-        for (size_t i = 0; r > 0 && i < ELEMENTSOF(names); i++) {
-                if (*fd_of(&copy, i) < 0)
-                        continue;
-                (void) snprintf(text, sizeof(text), "FDSTORE=1\nFDNAME=%s", names[i]);
-                r = sd_pid_notify_with_fds(0, false, text, fd_of(&copy, i), 1);
-        }
+        (void) snprintf(text, sizeof(text), "FDSTORE=1\nFDNAME=%s", name);
+        return sd_pid_notify_with_fds(0, false, text, fds, n);
+}
+
+void fd_store_put(const MountFds *fds) {
+        const int memory[] = {fds->session, fds->nodes};
+
+        int r = forget_memory();
+        if (r > 0 && fds->fuse >= 0)
+                r = forget(NAME_FUSE);
+        if (r > 0 && fds->fuse >= 0)
+                r = put(NAME_FUSE, &fds->fuse, 1);
+        if (r > 0 && fds->session >= 0)
+                r = put(NAME_MEMORY, memory, ELEMENTSOF(memory));
         if (r > 0)
                 await_manager();
         else if (r < 0)

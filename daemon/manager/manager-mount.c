@@ -44,10 +44,10 @@ static void mount_ended(void *userdata) {
 }
 
 /* Before the kernel hears a word, so that a crash at any time loses nothing. */
-static void store_fds(Manager *m) {
+static void store_fds(Manager *m, bool kept) {
         const MountInherited legacy = mount_session_legacy(m->session);
         const MountFds fds = {
-                .fuse = legacy.fuse_fd,
+                .fuse = kept ? -1 : legacy.fuse_fd,
                 .session = legacy.journal_fd,
                 .nodes = ns_nodes_fd(m->ns),
         };
@@ -78,7 +78,7 @@ int manager_start_mount(Manager *m, MountFds *inherited) {
                 &config, m->ns, m->pool, m->flights, mount_ended, m, &m->session, &failure);
         if (r >= 0) {
                 if (!succeeds) /* otherwise they are where these came from */
-                        store_fds(m);
+                        store_fds(m, inherited->kept);
                 mount_session_observer(m->session, &observer);
                 ns_set_observer(m->ns, &observer);
                 r = mount_session_start(m->session, &failure);
