@@ -3,14 +3,16 @@
 
     load.py MOUNT TRUTH [--readers N] [--seed N]
 
-TRUTH is a file of JSON: for each repository a map from path to [SHA-256, size], or null for a directory, and with
-"moving" the name of a file whose lines are equal at every moment. Runs until its input ends, then prints one line
-of JSON: calls, failures by errno, wrong answers, the longest call, and which processes did not end.
+TRUTH is a file of JSON: for each repository a map from path to [SHA-256, size], or null for a directory; with
+"moving" the repository whose branch moves from one commit to the next (files_of() is what is in them), and with
+"state" a file that says how far it is. Runs until its input ends, then prints one line of JSON: calls, failures by
+errno, wrong answers, the longest call, and which processes did not end.
 Every process uses the mount in its own way: readers and listers at random, one with its working directory inside,
-one with a descriptor that stays open, one with a mapping.
+one with a descriptor that stays open, one with a mapping; and the last three again where the branch moves.
 """
 
 import argparse
+import collections
 import errno
 import hashlib
 import json
@@ -18,11 +20,49 @@ import mmap
 import multiprocessing
 import os
 import random
+import re
 import sys
 import time
 
 # A call that takes longer than this when all else is over hangs.
 HANGS_AFTER = 60
+
+# The directory of the repository that moves which is there at all times.
+SIDE = "in/side"
+
+
+def version(n):
+    return f"version {n}\n".encode() * 500
+
+
+def large(n):
+    return f"version {n}\n".encode() * 20_000
+
+
+def files_of(n):
+    """What commit n of the repository that moves has, counted from 0."""
+    return {
+        "version": version(n),
+        f"{SIDE}/version": version(n),
+        f"{SIDE}/large": large(n),
+        f"{SIDE}/same": b"same\n",
+        f"{SIDE}/only-{n}": b"",
+    }
+
+
+def names_of(n):
+    """What SIDE lists."""
+    return sorted(["version", "large", "same", f"only-{n}"])
+
+
+def commit_of(content):
+    """The number of the commit that a file says it is of; -1 for one that says nothing."""
+    match = re.match(rb"version (\d+)\n", content)
+    return int(match[1]) if match else -1
+
+
+# pushed: the last commit that the server may have, finished: the last move to one that was waited for.
+State = collections.namedtuple("State", ["pushed", "finished"])
 
 
 class Tally:
@@ -57,6 +97,7 @@ class Load:
         self.mount, self.truth, self.tally, self.stop = mount, truth, tally, stop
         self.rng = random.Random(seed)
         self.repos = sorted(truth["repos"])
+        self.seen = {}  # of which commit a path was last
 
     def pick(self, directory=False, at_least=0):
         """A repository and a path in it."""
@@ -105,14 +146,65 @@ class Load:
         if st is not None:
             self.tally.check(st.st_size == size, f"size of {name}/{path}")
 
-    def moving(self):
-        def lines(path):
-            with open(path, "rb") as f:
-                return f.read().splitlines()
+    # The same where the branch moves. Nothing may ever be of an older commit than what was seen before, or than the
+    # last of which all were told.
 
-        got = self.tally.call(lines, os.path.join(self.mount, self.truth["moving"]))
-        if got is not None:
-            self.tally.check(len(got) > 1 and len(set(got)) == 1, "a file of two commits")
+    def state(self):
+        with open(self.truth["state"], encoding="ascii") as f:
+            return State(**json.load(f))
+
+    def content(self, path):
+        """All of a file; None where a call failed."""
+        fd = self.tally.call(os.open, path, os.O_RDONLY | os.O_CLOEXEC)
+        if fd is None:
+            return None
+        try:
+            parts = []
+            while parts[-1:] != [b""]:
+                parts.append(self.tally.call(os.read, fd, 1 << 20))
+                if parts[-1] is None:
+                    return None
+            return b"".join(parts)
+        finally:
+            os.close(fd)
+
+    def moving(self, path=None):
+        path = path or self.full(self.truth["moving"], "version")
+        before = self.state()
+        got = self.content(path)
+        if got is None:
+            return
+        n = commit_of(got)
+        self.tally.check(got == version(n), f"{path} is of no commit")
+        oldest = max(before.finished, self.seen.get(path, 0))
+        self.tally.check(oldest <= n <= self.state().pushed, f"{path} is of commit {n}, {oldest} is over")
+        self.seen[path] = n
+
+    def is_there(self, path):
+        def look(path):
+            try:
+                os.stat(path)
+            except FileNotFoundError:
+                return False
+            return True
+
+        return self.tally.call(look, path)
+
+    def side(self):
+        """What the working directory has, in which there is a name that moves. While the branch does, one name may be
+        of one commit and one of another."""
+        before = self.state()
+        names = self.tally.call(os.listdir, ".")
+        came = self.is_there(f"only-{before.pushed}")
+        went = self.is_there(f"only-{before.pushed - 1}")
+        after = self.state()
+        if names is None:
+            return
+        fits = any(sorted(names) == names_of(n) for n in range(before.finished, after.pushed + 1))
+        self.tally.check(fits, f"{names} is no commit from {before.finished} to {after.pushed}")
+        if before == after and before.pushed == before.finished:
+            right = came is not False and not went  # None is a failure, and counted
+            self.tally.check(right, f"names of commit {before.pushed}: {came}, of the last: {went}")
 
     # The processes.
 
@@ -135,31 +227,86 @@ class Load:
             self.tally.call(os.getcwd)
             self.tally.call(os.stat, "..")
 
-    def holder(self):
-        """One descriptor, opened once."""
-        name, path, (digest, size) = self.pick(at_least=100_000)
-        fd = os.open(self.full(name, path), os.O_RDONLY)
-        whole = os.pread(fd, size, 0)
-        self.tally.check(hashlib.sha256(whole).hexdigest() == digest, path)
+    def stander(self):
+        """The same where the branch moves."""
+        here = self.full(self.truth["moving"], SIDE)
+        os.chdir(here)
+        while not self.stop.is_set():
+            got = self.tally.call(os.getcwd)
+            self.tally.check(got in (here, None), f"{got} for the path of the working directory")
+            self.moving("version")
+            self.moving("../../version")
+            self.side()
+
+    def hold(self, path, whole):
+        """One descriptor, opened once: whole(first bytes) is all that is to be read from it."""
+        fd = os.open(path, os.O_RDONLY)
+        whole = whole(os.pread(fd, os.fstat(fd).st_size, 0))
         while not self.stop.is_set():
             os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
-            at = self.rng.randrange(size)
+            at = self.rng.randrange(len(whole))
             part = self.tally.call(os.pread, fd, 8192, at)
             if part is not None:
                 self.tally.check(part == whole[at : at + 8192], f"{path} at {at}")
 
-    def mapper(self):
+    def map(self, path, whole):
         """A page that cannot be read is SIGBUS, which ends this process: a failure."""
-        name, path, (digest, size) = self.pick(at_least=100_000)
-        with open(self.full(name, path), "rb") as f, mmap.mmap(f.fileno(), 0, prot=mmap.PROT_READ) as m:
-            whole = bytes(m)
-            self.tally.check(hashlib.sha256(whole).hexdigest() == digest, path)
+        with open(path, "rb") as f, mmap.mmap(f.fileno(), 0, prot=mmap.PROT_READ) as m:
+            whole = whole(bytes(m))
             while not self.stop.is_set():
                 m.madvise(mmap.MADV_DONTNEED)
                 os.posix_fadvise(f.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
-                at = self.rng.randrange(size)
+                at = self.rng.randrange(len(whole))
                 part = self.tally.call(m.__getitem__, slice(at, at + 8192))
                 self.tally.check(part == whole[at : at + 8192], f"mapping of {path} at {at}")
+
+    def resting(self, use):
+        name, path, (digest, _) = self.pick(at_least=100_000)
+
+        def whole(content):
+            self.tally.check(hashlib.sha256(content).hexdigest() == digest, path)
+            return content
+
+        use(self.full(name, path), whole)
+
+    def passing(self, use):
+        """A file of which there is another one soon: who has it open goes on seeing the one that he opened."""
+
+        def whole(content):
+            n = commit_of(content)
+            self.tally.check(content == large(n), "a file of no commit")
+            return large(n)
+
+        use(self.full(self.truth["moving"], f"{SIDE}/large"), whole)
+
+    def holder(self):
+        self.resting(self.hold)
+
+    def mapper(self):
+        self.resting(self.map)
+
+    def holder_of_old(self):
+        self.passing(self.hold)
+
+    def mapper_of_old(self):
+        self.passing(self.map)
+
+
+ROLES = ["lister", "inside", "holder", "mapper", "stander", "holder_of_old", "mapper_of_old"]
+
+
+def summary(tallies, processes):
+    failures = {
+        errno.errorcode.get(e, str(e)): n for e in range(256) if (n := sum(t.failures[e] for t in tallies))
+    }
+    return {
+        "calls": sum(t.calls.value for t in tallies),
+        "failures": failures,
+        "wrong": sum(t.wrong.value for t in tallies),
+        "longest": max(t.longest.value for t in tallies),
+        "hung": [p.name for p in processes if p.is_alive()],
+        "died": [p.name for p in processes if p.exitcode not in (0, None)],
+    }
 
 
 def main():
@@ -174,8 +321,7 @@ def main():
 
     stop = multiprocessing.Event()
     tallies, processes = [], []
-    roles = ["reader"] * options.readers + ["lister", "inside", "holder", "mapper"]
-    for i, role in enumerate(roles):
+    for i, role in enumerate(["reader"] * options.readers + ROLES):
         tally = Tally()
         load = Load(options.mount, truth, options.seed * 1000 + i, tally, stop)
         process = multiprocessing.Process(target=getattr(load, role), name=f"{role} {i}", daemon=True)
@@ -187,20 +333,7 @@ def main():
     stop.set()
     for process in processes:
         process.join(HANGS_AFTER)
-    failures = {
-        errno.errorcode.get(e, str(e)): n for e in range(256) if (n := sum(t.failures[e] for t in tallies))
-    }
-    print(
-        json.dumps({
-            "calls": sum(t.calls.value for t in tallies),
-            "failures": failures,
-            "wrong": sum(t.wrong.value for t in tallies),
-            "longest": max(t.longest.value for t in tallies),
-            "hung": [p.name for p in processes if p.is_alive()],
-            "died": [p.name for p in processes if p.exitcode not in (0, None)],
-        }),
-        flush=True,
-    )  # fmt: skip
+    print(json.dumps(summary(tallies, processes)), flush=True)
     os._exit(0)  # one that hangs would be waited for
 
 

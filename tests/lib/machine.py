@@ -36,9 +36,13 @@ class Machine:
 
     def __exit__(self, kind, value, trace):
         if kind is not None:
-            subprocess.run([SANDBOX, self.directory, "journal", "--lines", "80"], check=False)
+            self.journal("--lines", "80")
             self.print_reports()
         subprocess.run([SANDBOX, self.directory, "stop"], check=False)
+
+    def journal(self, *arguments):
+        """Prints it."""
+        subprocess.run([SANDBOX, self.directory, "journal", *arguments], check=False)
 
     def _argv(self, user, argv, seconds=120):
         return [SANDBOX, self.directory, "run", "-u", user, "-t", str(seconds), *argv]
@@ -59,10 +63,10 @@ class Machine:
     def user(self, *argv, check=True):
         return self._run(USER, argv, check)
 
-    def spawn(self, *argv):
-        """A process of the user, with its input and output connected. It has a day."""
+    def spawn(self, *argv, user=USER):
+        """A process with its input and output connected. It has a day."""
         return subprocess.Popen(
-            self._argv(USER, argv, 86400), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            self._argv(user, argv, 86400), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
 
     def reboot(self):
