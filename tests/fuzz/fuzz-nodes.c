@@ -7,6 +7,7 @@
 
 #include <fcntl.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include "fuzz.h"
@@ -19,6 +20,9 @@
 #define PAGE_BYTES 4096u
 #define N_PAGES 64u       /* that are changed */
 #define PLACES_BYTES 512u /* of each */
+#define IMAGE_BYTES ((off_t) (1 + N_PAGES) * PAGE_BYTES)
+#define ARENA_BYTES ((off_t) 64 << 20) /* no arena is smaller */
+#define N_IMAGES 26u
 
 static void stub_free(Source *source) {
 }
@@ -29,6 +33,7 @@ static const SourceOps stub_ops = {.free = stub_free};
 static Org org = {.ref = REF_INIT};
 static Source source = {.ops = &stub_ops, .ref = REF_INIT, .url = (char *) "https://example.org/r"};
 static Checkout *checkout;
+static Buf images[N_IMAGES]; /* by the number of files */
 
 static Node *add(NodeTable *t, Node *parent, NodeKind kind, const char *name) {
         const NodeSpec spec = {
@@ -47,7 +52,8 @@ static Node *add(NodeTable *t, Node *parent, NodeKind kind, const char *name) {
         return node;
 }
 
-static int make_arena(unsigned n_files) {
+/* What a table with so many files has written. */
+static void make_image(unsigned n_files, Buf *ret) {
         static const NodeKind kinds[] = {NODE_ORG, NODE_CHECKOUT, NODE_DIR, NODE_DIR};
         char name[] = "file a";
         NodeTable *t;
@@ -64,10 +70,25 @@ static int make_arena(unsigned n_files) {
                 node_table_put(t, add(t, parent, NODE_FILE, name));
         }
         node_table_put(t, parent);
-        int fd = fcntl(node_table_fd(t), F_DUPFD_CLOEXEC, 0);
-        FUZZ_CHECK(fd >= 0);
+        FUZZ_CHECK(lseek(node_table_fd(t), IMAGE_BYTES, SEEK_DATA) < 0); /* there is no more */
+        FUZZ_CHECK(buf_reserve(ret, IMAGE_BYTES) == 0);
+        FUZZ_CHECK(pread(node_table_fd(t), ret->data, IMAGE_BYTES, 0) == IMAGE_BYTES);
+        ret->len = IMAGE_BYTES;
         node_table_keep(t);
         node_table_free(t);
+}
+
+/* In a file as small as may be: looking through it takes less. */
+static int make_arena(unsigned n_files) {
+        static const uint8_t zeros[PAGE_BYTES];
+        const uint8_t *image = images[n_files].data;
+        int fd = memfd_create("nodes", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+
+        FUZZ_CHECK(fd >= 0 && ftruncate(fd, ARENA_BYTES) == 0);
+        for (off_t at = 0; at < IMAGE_BYTES; at += PAGE_BYTES)
+                if (memcmp(image + at, zeros, PAGE_BYTES) != 0)
+                        FUZZ_CHECK(pwrite(fd, image + at, PAGE_BYTES, at) == PAGE_BYTES);
+        FUZZ_CHECK(fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) == 0);
         return fd;
 }
 
@@ -100,6 +121,8 @@ int LLVMFuzzerInitialize(int *argc, char ***argv) {
         FUZZ_CHECK(repo_new(&org.root, "repo", &source, &repo) == 0);
         FUZZ_CHECK(checkout_new(repo, "", "refs/heads/main", true, &state, &checkout) == 0);
         repo_unref(repo);
+        for (unsigned i = 0; i < N_IMAGES; i++)
+                make_image(i, &images[i]);
         return 0;
 }
 
@@ -108,7 +131,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
 
         if (size == 0)
                 return 0;
-        int fd = make_arena(data[0] % 26);
+        int fd = make_arena(data[0] % N_IMAGES);
         change(fd, data + 1, size - 1);
         if (node_table_recover(fd, &t) < 0) {
                 safe_close(fd);
