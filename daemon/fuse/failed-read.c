@@ -6,10 +6,10 @@
 
 /* The kernel reads ahead of what a process reads. Where that fails it does not tell the process,
  * but asks once more on its behalf, at once: so who has waited for a server until the deadline
- * would wait for as long again. The second question gets the answer of the first. Whoever asks
- * later gets one of his own. */
+ * would wait for as long again. The second question gets the answer of the first, and so does
+ * whoever else asks in that moment: of many that wait for one page all ask, one after the other. */
 
-#define MOMENT_USEC (2 * USEC_PER_SEC)
+#define MOMENT_USEC (1 * USEC_PER_SEC)
 #define FAILED_MAX 65536
 
 typedef struct FailedRead {

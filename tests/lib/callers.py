@@ -48,6 +48,12 @@ class Crowd:
             child.stdin.write("go\n")
             child.stdin.flush()
 
+    def kill(self):
+        for child in self._children:
+            child.kill()
+        for child in self._children:
+            child.wait()
+
     def results(self, seconds):
         """Those of all calls, as soon as the last one has ended; none may take longer than that from now."""
         results, deadline = [], time.monotonic() + seconds
