@@ -65,6 +65,8 @@ Source *source_unref(Source *source) {
 }
 
 void source_fetch(Source *source, Fetch *fetch) {
+        if (source->scope)
+                fetch->scope = source->scope; /* else that of who asks in its place */
         source->ops->fetch(source, fetch);
 }
 

@@ -168,6 +168,8 @@ struct Fetch {
         /* True while its request waits for its turn at its host, or to be tried again: the source
          * keeps it up to date. NULL: nobody asks. Relaxed: a hint. */
         atomic_bool *held;
+        /* Of the flights that wait for it (work/blame.h); set by source_fetch(). */
+        const void *scope;
 
         /* FETCH_REF: what to resolve, as the user wrote it: NULL for the default branch, "refs/..."
          * exactly, else a branch, tag or (abbreviated) commit id tried in that order: refs/heads/X,
@@ -220,6 +222,8 @@ struct Source {
          * The least of the last minutes, of all repositories of that host; 0: unknown, or no
          * network. Relaxed: a hint. */
         atomic_uint_least64_t rtt_usec;
+        /* Of its fetches; NULL: not known. Set before the first one. */
+        const void *scope;
 };
 
 Source *source_ref(Source *source);

@@ -19,6 +19,7 @@
 #include "forge/git-host.h"
 #include "forge/git-http.h"
 #include "forge/git-transport.h"
+#include "work/blame.h"
 
 static void begin(GitExchange *x);
 
@@ -112,6 +113,8 @@ int git_exchange_move(GitExchange *x, const char *base, size_t len) {
 /* --- the end of a request --- */
 
 int git_exchange_data(GitExchange *x, const uint8_t *data, size_t len) {
+        BLAME_GUARD(x->scope);
+
         return x->ops->data(x, data, len);
 }
 
@@ -165,6 +168,7 @@ static void measure(GitExchange *x) {
 }
 
 void git_exchange_ended(GitExchange *x, int result, const Failure *reason) {
+        BLAME_GUARD(x->scope);
         Failure failure;
 
         int r = judge(x, result, reason, &failure);

@@ -54,6 +54,7 @@ struct GitExchange {
         uint64_t deadline_usec;
         atomic_uint_least64_t *rtt_usec; /* kept up to date: Source.rtt_usec; NULL: nobody's */
         atomic_bool *held;               /* likewise: Fetch.held */
+        const void *scope;               /* for whom (work/blame.h); NULL: not known */
         Buf body;                        /* owned; filled by prepare() */
 
         /* For the operation to read. The URL of the repository, without credentials; it changes

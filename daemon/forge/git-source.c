@@ -65,6 +65,7 @@ void git_source_exchange(
                 .waited = fetch->waited,
                 .cancelled = fetch->cancelled,
                 .held = fetch->held,
+                .scope = fetch->scope,
         };
         git_auth_init(&ret->auth, source->secrets, source->ask_git);
 }

@@ -15,6 +15,7 @@
 #include "util/buf.h"
 #include "util/clock.h"
 #include "util/stats.h"
+#include "work/blame.h"
 
 #define MAX_TAG_DEPTH 8
 
@@ -348,6 +349,7 @@ static void fetch_run(LocalOp *op) {
 
 static void local_op_run(Task *task) {
         _cleanup_free_ LocalOp *op = container_of(task, LocalOp, task);
+        BLAME_GUARD(op->fetch->scope);
 
         fetch_run(op);
         (void) source_unref(&op->source->source);

@@ -122,6 +122,9 @@ int flight_join(FlightTable *table, const FlightKey *key, FlightWaiter *waiter) 
                 assert(!waiter->flight);
                 waiter->task.run = waiter_run;
                 waiter->flight = flight;
+                if (waiter->scope)
+                        atomic_store_explicit(
+                                waiter->scope, (uintptr_t) key->scope, memory_order_relaxed);
                 TAILQ_INSERT_TAIL(&flight->waiters, waiter, entry);
         }
         stat_add(started ? STAT_FLIGHT_STARTED : STAT_FLIGHT_JOINED, 1);

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -25,11 +26,13 @@ struct FlightKey {
         uint8_t id[36]; /* zero padded */
 };
 
-/* Embedded in whatever waits, zeroed but for landed(). At most one flight at a time. */
+/* Embedded in whatever waits, zeroed but for landed() and scope. At most one flight at a time. */
 struct FlightWaiter {
         /* Runs on a pool thread exactly once per join that was not left: result is 0 or a negative
          * errno, failure is valid during the call. */
         void (*landed)(FlightWaiter *waiter, int result, const Failure *failure);
+        /* Where the scope of the flight that it waits in is noted; NULL: nowhere. */
+        atomic_uintptr_t *scope;
 
         /* private to flight.c */
         Task task;
