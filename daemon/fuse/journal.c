@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "fuse/crash-mark.h"
 #include "util/fd.h"
 #include "util/htable.h"
 
@@ -26,10 +27,17 @@
  *
  *      header | JOURNAL_READERS reader slots | n_parked parked slots
  *
+ * Who is suspected of a crash. If the thread that crashed was running an operation: that request.
+ * If it did something that requests wait for (as a rule it unpacks what a server sent): those that
+ * wait for something of the same scope, or where that is not known, all that were begun. If the
+ * process could say nothing, or was killed: those that were running just then. Suspicion costs
+ * nothing but company: recovery.c runs suspects a few at a time, then one at a time, so that only
+ * who crashes its daemon alone is suspected again.
+ *
  * The layout is for this machine and this boot. What would change it, changes VERSION. */
 
 #define MAGIC "gitfssn"
-#define VERSION 1
+#define VERSION 2
 #define PARKED_MAX ((1u << 24) + 1)
 
 typedef struct JournalHeader {
@@ -43,6 +51,9 @@ typedef struct JournalHeader {
 
         JournalTerms terms;
         atomic_uint n_parked_used; /* no slot from there on was ever used */
+        CrashMark crash;
+        uint32_t n_condemned;                      /* ever */
+        uint64_t condemned[JOURNAL_CONDEMNED_MAX]; /* call_hash() */
 } JournalHeader;
 
 #define HEADER_SIZE 8192
@@ -56,6 +67,7 @@ struct Journal {
         uint32_t *free_slots; /* a stack of n_free indices of parked slots */
         uint32_t n_free;
         uint32_t n_parked;
+        bool follows_crash;
 };
 
 static JournalHeader *header_of(const Journal *j) {
@@ -196,6 +208,7 @@ int journal_open(int fd, Journal **ret, Failure *ret_failure) {
                 if (i > atomic_load(&header_of(j)->n_parked_used) ||
                     journal_slot_size(parked_slot(j, i - 1)) == 0)
                         j->free_slots[j->n_free++] = i - 1;
+        j->follows_crash = atomic_load(&header_of(j)->crash.crashed) != 0;
         *ret = TAKE_PTR(j);
         return 0;
 }
@@ -203,6 +216,8 @@ int journal_open(int fd, Journal **ret, Failure *ret_failure) {
 Journal *journal_free(Journal *j) {
         if (!j)
                 return NULL;
+        if (j->map)
+                crash_mark_forget(&header_of(j)->crash);
         if (j->map)
                 (void) munmap(j->map, j->size); /* cannot fail: it is what mmap() returned */
         (void) safe_close(j->fd);
@@ -275,8 +290,11 @@ void journal_slot_clear(JournalSlot *slot) {
          * is in memory is all there is to see, so the order is that of one processor's stores. */
         atomic_store_explicit(length_of(slot), 0, memory_order_release);
         atomic_store_explicit(&slot->running, 0, memory_order_relaxed);
+        atomic_store_explicit(&slot->begun, 0, memory_order_relaxed);
+        atomic_store_explicit(&slot->scope, 0, memory_order_relaxed);
         slot->n_attempts = 0;
         slot->n_applied = 0;
+        crash_mark_enter(0);
 }
 
 static unsigned mark_of_thread(void) {
@@ -290,12 +308,15 @@ static unsigned mark_of_thread(void) {
 
 void journal_slot_enter(JournalSlot *slot) {
         atomic_store_explicit(&slot->running, mark_of_thread(), memory_order_relaxed);
+        atomic_store_explicit(&slot->begun, 1, memory_order_relaxed);
+        crash_mark_enter(unique_of(slot));
 }
 
 void journal_slot_leave(JournalSlot *slot) {
         unsigned mark = mark_of_thread();
 
         (void) atomic_compare_exchange_strong(&slot->running, &mark, 0);
+        crash_mark_enter(0);
 }
 
 bool journal_slot_fits(const JournalSlot *slot) {
@@ -362,8 +383,36 @@ static void merge(Journal *j, JournalSlot *keep, JournalSlot *drop) {
         keep->n_attempts = MAX(keep->n_attempts, drop->n_attempts);
         if (atomic_load(&drop->running))
                 atomic_store(&keep->running, 1);
+        if (atomic_load(&drop->begun))
+                atomic_store(&keep->begun, 1);
         journal_slot_clear(drop);
         journal_give(j, drop);
+}
+
+/* See the top of this file. scope 0: whatever it waits for. */
+static bool is_suspect(const CrashMark *mark, uintptr_t scope, JournalSlot *slot) {
+        if (!atomic_load(&mark->crashed))
+                return atomic_load(&slot->running);
+        if (atomic_load(&mark->unique) != 0)
+                return unique_of(slot) == atomic_load(&mark->unique);
+        return atomic_load(&slot->begun) && (scope == 0 || atomic_load(&slot->scope) == scope);
+}
+
+static void count_attempts(CrashMark *mark, JournalSlot **list, size_t n) {
+        uintptr_t scope = 0;
+
+        for (size_t i = 0; i < n && scope == 0; i++)
+                if (is_suspect(mark, atomic_load(&mark->scope), list[i]))
+                        scope = atomic_load(&mark->scope);
+        for (size_t i = 0; i < n; i++) {
+                /* First the count: a crash between the two counts once too often, not too little.
+                 */
+                if (is_suspect(mark, scope, list[i]))
+                        list[i]->n_attempts++;
+                atomic_store(&list[i]->running, 0);
+                atomic_store(&list[i]->begun, 0);
+        }
+        atomic_store(&mark->crashed, 0);
 }
 
 int journal_pending(Journal *j, JournalSlot ***ret, size_t *ret_n) {
@@ -383,16 +432,53 @@ int journal_pending(Journal *j, JournalSlot ***ret, size_t *ret_n) {
                         merge(j, list[n_kept - 1], list[i]);
                 else
                         list[n_kept++] = list[i];
-        for (size_t i = 0; i < n_kept; i++) {
-                /* First the count: a crash between the two counts once too often, not too little.
-                 */
-                if (atomic_load(&list[i]->running))
-                        list[i]->n_attempts++;
-                atomic_store(&list[i]->running, 0);
-        }
+        count_attempts(&header_of(j)->crash, list, n_kept);
         *ret = TAKE_PTR(list);
         *ret_n = n_kept;
         return 0;
+}
+
+bool journal_follows_crash(const Journal *j) {
+        return j->follows_crash;
+}
+
+void journal_watch(Journal *j) {
+        crash_mark_watch(&header_of(j)->crash);
+}
+
+/* --- calls that crash who runs them --- */
+
+static uint64_t call_hash(const JournalSlot *slot) {
+        const struct fuse_in_header *in = (const void *) slot->data;
+        const uint64_t what[2] = {in->opcode, in->nodeid};
+
+        uint64_t hash = hash_bytes_stable(what, sizeof(what), VERSION);
+        if (in->opcode == FUSE_LOOKUP)
+                hash = hash_bytes_stable(in + 1, journal_slot_size(slot) - sizeof(*in), hash);
+        return hash;
+}
+
+void journal_condemn(Journal *j, const JournalSlot *slot) {
+        JournalHeader *h = header_of(j);
+
+        h->condemned[h->n_condemned++ % JOURNAL_CONDEMNED_MAX] = call_hash(slot);
+}
+
+bool journal_is_condemned(const Journal *j, const JournalSlot *slot) {
+        const JournalHeader *h = header_of(j);
+        uint32_t n = h->n_condemned;
+
+        if (n == 0)
+                return false;
+        uint64_t hash = call_hash(slot);
+        for (uint32_t i = 0; i < n && i < JOURNAL_CONDEMNED_MAX; i++)
+                if (h->condemned[i] == hash)
+                        return true;
+        return false;
+}
+
+void journal_pardon(Journal *j) {
+        header_of(j)->n_condemned = 0;
 }
 
 /* --- the request at hand --- */

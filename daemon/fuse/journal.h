@@ -22,14 +22,18 @@ typedef struct Journal Journal;
 #define JOURNAL_PARKED_SIZE 512
 #define JOURNAL_SLOT_HEAD 64
 #define JOURNAL_INIT_MAX 256
-/* A request that was running in that many crashes is not run again. */
+/* A request that was suspected of that many crashes is not run again. */
 #define JOURNAL_ATTEMPTS_MAX 3
+/* Calls that are remembered not to be run again. */
+#define JOURNAL_CONDEMNED_MAX 64
 
 /* One request. */
 typedef struct JournalSlot {
-        atomic_uint running; /* the mark of the thread that runs its operation, or 0 */
-        uint32_t n_attempts; /* crashes in which it was */
-        uint32_t n_applied;  /* items of a FORGET that are done, or were about to be */
+        atomic_uint running;    /* the mark of the thread that runs its operation, or 0 */
+        uint32_t n_attempts;    /* crashes of which it is suspected */
+        uint32_t n_applied;     /* items of a FORGET that are done, or were about to be */
+        atomic_uint begun;      /* this process has run its operation, or begun to */
+        atomic_uintptr_t scope; /* of the flight that it waits in, or waited in last */
         /* As the kernel wrote it, a struct fuse_in_header and more; its first four bytes, the
          * length, are zero in a free slot. */
         _Alignas(JOURNAL_SLOT_HEAD) uint8_t data[];
@@ -79,10 +83,12 @@ void journal_give(Journal *j, JournalSlot *slot);
 
 /* Whether it is one for parked requests. */
 bool journal_slot_is_parked(const Journal *j, const JournalSlot *slot);
+
 /* Whether its request is short enough for a parked slot; and copying it to one. */
 bool journal_slot_fits(const JournalSlot *slot);
 void journal_slot_copy(JournalSlot *to, const JournalSlot *from);
-/* The request has been replied to, or has another slot. */
+/* The request has been replied to, or has another slot; called by the thread that ran it, if one
+ * has. */
 void journal_slot_clear(JournalSlot *slot);
 /* Around the running of its operation. The second does nothing where another thread runs it by
  * then, or has it cleared: for those who may have lost the request. */
@@ -90,10 +96,24 @@ void journal_slot_enter(JournalSlot *slot);
 void journal_slot_leave(JournalSlot *slot);
 uint32_t journal_slot_size(const JournalSlot *slot);
 
+/* True when the predecessor has ended by a fault of its own. */
+bool journal_follows_crash(const Journal *j);
 /* The requests that a predecessor left, oldest first, each once: an array to be freed. Clears what
- * makes no sense. Slots that are running count one more attempt. Parked slots in it are not free
- * before journal_give(). */
+ * makes no sense. Those that may have crashed it count one more attempt. Parked slots in it are not
+ * free before journal_give(). */
 int journal_pending(Journal *j, JournalSlot ***ret, size_t *ret_n);
+
+/* From now on a crash of this process is noted for the successor: after journal_pending(). */
+void journal_watch(Journal *j);
+
+/* --- calls that crash who runs them --- */
+
+/* Calls like the one in this slot are not to be run any more: the same operation on the same node
+ * and name. When there are too many, the first are forgotten. Before other threads read. */
+void journal_condemn(Journal *j, const JournalSlot *slot);
+bool journal_is_condemned(const Journal *j, const JournalSlot *slot);
+/* Forgets all of them. */
+void journal_pardon(Journal *j);
 
 /* --- the request at hand --- */
 

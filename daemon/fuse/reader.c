@@ -144,12 +144,28 @@ static int receive(MountSession *s, JournalSlot *slot) {
         return MIN(fuse_session_receive_buf(s->se, &buf), 1);
 }
 
-static void process(MountSession *s, JournalSlot *slot) {
+void reader_refuse(MountSession *s, const JournalSlot *slot, int error) {
+        const struct fuse_out_header out = {
+                .len = sizeof(out),
+                .error = error,
+                .unique = header_of(slot)->unique,
+        };
+
+        if (write(fuse_session_fd(s->se), &out, sizeof(out)) < 0)
+                log_debug("Its caller is gone: %s", strerrordesc_np(errno));
+}
+
+void reader_run(MountSession *s, JournalSlot *slot) {
         const struct fuse_buf buf = {.mem = slot->data, .size = journal_slot_size(slot)};
 
-        journal_set_current(slot);
-        journal_slot_enter(slot);
-        fuse_session_process_buf(s->se, &buf);
+        if (journal_is_condemned(s->journal, slot)) {
+                stat_add(STAT_FUSE_POISON, 1);
+                reader_refuse(s, slot, -EIO);
+        } else {
+                journal_set_current(slot);
+                journal_slot_enter(slot);
+                fuse_session_process_buf(s->se, &buf);
+        }
         journal_slot_clear(slot);
 }
 
@@ -166,7 +182,7 @@ static void *reader_main(void *userdata) {
                         learn(s, &reader);
                         if (++reader.n_in_a_row % HELP_AFTER == 0)
                                 call_help(s);
-                        process(s, slot);
+                        reader_run(s, slot);
                         if (s->config.spin_usec > 0)
                                 reader.since_usec = now_usec();
                 } else if (n == -EAGAIN)
@@ -242,56 +258,15 @@ int readers_negotiate(MountSession *s) {
         return s->negotiated ? 0 : -EPROTO;
 }
 
-/* A request that crashes who runs it would crash every successor: its caller gets an error, and
- * nobody else notices. */
-static void refuse(MountSession *s, const JournalSlot *slot) {
-        const struct fuse_in_header *in = header_of(slot);
-        const struct fuse_out_header out = {
-                .len = sizeof(out),
-                .error = -EIO,
-                .unique = in->unique,
-        };
-
-        stat_add(STAT_FUSE_POISON, 1);
-        log_error(
-                "A call (operation %u on node %llu) was running in %u crashes and is answered with "
-                "EIO",
-                in->opcode,
-                (unsigned long long) in->nodeid,
-                slot->n_attempts);
-        if (in->opcode == FUSE_FORGET || in->opcode == FUSE_BATCH_FORGET)
-                return; /* nobody waits for it */
-        if (write(fuse_session_fd(s->se), &out, sizeof(out)) < 0)
-                log_debug("Its caller is gone: %s", strerrordesc_np(errno));
-}
-
 /* A session that cannot be read from looks to its callers like one that hangs: the kernel refuses a
  * buffer that is too small for what was agreed. */
-static int check_reading(MountSession *s) {
+int readers_check(MountSession *s) {
         JournalSlot *slot = journal_reader_slot(s->journal, 0);
 
         int r = receive(s, slot);
         if (r > 0)
-                process(s, slot);
+                reader_run(s, slot);
         return r > 0 || r == -EAGAIN || r == -EINTR ? 0 : r == 0 ? -ENODEV : -EPROTO;
-}
-
-int readers_recover(MountSession *s) {
-        _cleanup_free_ JournalSlot **slots = NULL;
-        size_t n = 0;
-
-        int r = journal_pending(s->journal, &slots, &n);
-        if (r < 0)
-                return r;
-        for (size_t i = 0; i < n; i++) {
-                if (slots[i]->n_attempts >= JOURNAL_ATTEMPTS_MAX)
-                        refuse(s, slots[i]);
-                else
-                        process(s, slots[i]);
-                requests_release_slot(&s->requests, slots[i]);
-        }
-        stat_add(STAT_FUSE_RECOVERED, (int64_t) n);
-        return check_reading(s);
 }
 
 int readers_start(MountSession *s) {

@@ -32,9 +32,9 @@ int readers_init(Readers *r);
 /* Answers the kernel's first request on this thread, or again the one that the journal has. 0;
  * -ETIMEDOUT, -EPROTO or another errno. */
 int readers_negotiate(MountSession *s);
-/* Runs or answers, on this thread, what a predecessor has read and not answered. Before
- * readers_start(). 0 or a negative errno. */
-int readers_recover(MountSession *s);
+/* Whether the kernel lets itself be read from, as it must. Before readers_start(). 0, -ENODEV or
+ * -EPROTO. */
+int readers_check(MountSession *s);
 int readers_start(MountSession *s);
 /* Tells the threads to end. */
 void readers_stop(Readers *r);
@@ -43,3 +43,9 @@ bool readers_wait(Readers *r, uint64_t deadline_usec);
 /* Joins; may wait for ever for a thread that has not been told to stop. */
 void readers_join(Readers *r);
 void readers_done(Readers *r);
+
+/* Runs the operation of a request, or refuses one like those that crashed others; when it returns
+ * the request is answered or has another slot, and this one is clear. Any thread. */
+void reader_run(MountSession *s, JournalSlot *slot);
+/* Answers it with an error instead. Leaves the slot as it is. */
+void reader_refuse(MountSession *s, const JournalSlot *slot, int error);

@@ -113,6 +113,8 @@ static CallerKind kind_of(const Op *op) {
 static void request_end(Request *r) {
         RequestTable *t = r->table;
 
+        if (r->slot->n_attempts > 0)
+                recovery_ended(r->reply.session);
         mutex_lock(&t->mutex);
         TAILQ_REMOVE(&t->pending, r, entry);
         callers_leave(&t->callers, kind_of(&r->op), r->caller);
@@ -335,6 +337,9 @@ static void request_park(RequestTable *t, const Op *op, Reply *reply) {
                 return;
         }
         journal_slot_copy(r->slot, journal_current());
+        r->waiter.scope = &r->slot->scope;
+        if (r->slot->n_attempts > 0)
+                recovery_parked(reply->session);
         fuse_req_interrupt_func(reply->req, request_interrupted, r);
         request_run(r, 0);
 }
@@ -385,6 +390,22 @@ void requests_release_slot(RequestTable *t, JournalSlot *slot) {
         journal_slot_clear(slot);
         MUTEX_GUARD(&t->mutex);
         journal_give(t->journal, slot);
+}
+
+JournalSlot *requests_keep_slot(RequestTable *t, JournalSlot *slot) {
+        JournalSlot *kept = NULL;
+
+        if (journal_slot_is_parked(t->journal, slot))
+                return slot;
+        if (journal_slot_fits(slot)) {
+                MUTEX_GUARD(&t->mutex);
+                kept = journal_take(t->journal);
+        }
+        if (kept) {
+                journal_slot_copy(kept, slot);
+                journal_slot_clear(slot);
+        }
+        return kept;
 }
 
 static void end_all(RequestTable *t, int error) {

@@ -70,6 +70,10 @@ void request_dispatch(MountSession *s, fuse_req_t req, const Op *op);
  * Clears it and, where it is one for parked requests, gives it back. */
 void requests_release_slot(RequestTable *t, JournalSlot *slot);
 
+/* A parked slot that holds the request of this one, which is the same one or is clear now; NULL
+ * where there is none for it. */
+JournalSlot *requests_keep_slot(RequestTable *t, JournalSlot *slot);
+
 /* Ends those whose deadline is not after `now` with ETIMEDOUT. */
 void requests_expire(RequestTable *t, uint64_t now);
 

@@ -7,6 +7,7 @@
 #include "fuse/notify.h"
 #include "fuse/push.h"
 #include "fuse/reader.h"
+#include "fuse/recovery.h"
 #include "fuse/request.h"
 #include "fuse/session.h"
 
@@ -38,6 +39,7 @@ struct MountSession {
 
         RequestTable requests;
         Readers readers;
+        Recovery recovery;
         Notifier *notifier; /* owned */
         Pusher *pusher;     /* owned; NULL: nothing is pushed */
 

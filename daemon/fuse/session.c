@@ -296,6 +296,7 @@ int mount_session_new(
         s->uid = geteuid();
         s->gid = getegid();
 
+        recovery_init(&s->recovery);
         /* Both leave something to clean up when they fail. */
         int r = readers_init(&s->readers);
         int k = requests_init(
@@ -338,7 +339,11 @@ int mount_session_start(MountSession *s, Failure *ret_failure) {
         if (r >= 0)
                 r = pusher_start(s->pusher, fuse_session_fd(s->se));
         if (r >= 0 && s->succeeds)
-                r = readers_recover(s);
+                r = recovery_start(s);
+        else if (r >= 0)
+                journal_watch(s->journal);
+        if (r >= 0 && s->succeeds)
+                r = readers_check(s);
         if (r >= 0)
                 r = readers_start(s);
         /* What the predecessor had to tell the kernel and what changed meanwhile is not known. */
@@ -391,10 +396,12 @@ int mount_session_stop(MountSession *s, uint64_t timeout_usec) {
         /* Before an abort of our own makes it true. */
         bool disconnected = is_disconnected(fuse_session_fd(s->se));
 
+        /* Nothing more is told from here on; what is being told may wait for a request. */
+        notifier_stop(s->notifier);
+        recovery_stop(s, -ENOTCONN);
         requests_stop(&s->requests);
         if (!requests_wait(&s->requests, deadline))
                 stuck = "A request";
-        notifier_stop(s->notifier);
         pusher_stop(s->pusher);
         if (!notifier_wait(s->notifier, deadline) && !stuck)
                 stuck = "A notification";
@@ -428,6 +435,9 @@ void mount_session_leave(MountSession *s) {
         pusher_leave(s->pusher);
         readers_stop(&s->readers);
         readers_join(&s->readers);
+        recovery_stop(s, 0);
+        /* Whoever restarts may have repaired what crashed. */
+        journal_pardon(s->journal);
         requests_leave(&s->requests);
         (void) requests_wait(&s->requests, UINT64_MAX);
 }
@@ -460,6 +470,7 @@ MountSession *mount_session_free(MountSession *s) {
                 fuse_session_destroy(s->se);
         }
         readers_done(&s->readers);
+        recovery_done(&s->recovery);
         requests_done(&s->requests);
         journal_free(s->journal);
         free(s->mount_point);
@@ -474,6 +485,10 @@ MountInherited mount_session_legacy(const MountSession *s) {
                 .fuse_fd = fuse_session_fd(s->se),
                 .journal_fd = journal_fd(s->journal),
         };
+}
+
+bool mount_session_follows_crash(const MountSession *s) {
+        return s->succeeds && journal_follows_crash(s->journal);
 }
 
 bool mount_session_is_visible(const MountSession *s) {

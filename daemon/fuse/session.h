@@ -60,6 +60,8 @@ int mount_session_new(
 /* What a successor needs: to be kept by somebody who outlives this process, from before
  * mount_session_start() on. Borrowed. */
 MountInherited mount_session_legacy(const MountSession *s);
+/* It goes on where a process ended that crashed. */
+bool mount_session_follows_crash(const MountSession *s);
 /* The mount lies in this process's view of the file system, as it does unless somebody else mounted
  * it elsewhere. */
 bool mount_session_is_visible(const MountSession *s);

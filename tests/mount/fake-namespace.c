@@ -9,6 +9,8 @@
 
 #include "tree/namespace-admin.h"
 #include "util/clock.h"
+#include "util/thread.h"
+#include "work/blame.h"
 
 typedef struct Node {
         uint64_t parent;
@@ -181,6 +183,19 @@ unsigned fake_n_blocking(Namespace *ns) {
         return atomic_load(&ns->n_blocking);
 }
 
+static void *abort_main(void *userdata) {
+        BLAME_GUARD(userdata);
+
+        abort();
+}
+
+static void abort_behind(Namespace *ns) {
+        pthread_t thread;
+
+        must(thread_start(&thread, "aborts", abort_main, ns) == 0);
+        must(pthread_detach(thread) == 0);
+}
+
 /* 0 when the node may answer. */
 static int ask(Namespace *ns, const NsCall *call, uint64_t id) {
         const FlightKey key = key_of(ns, id);
@@ -202,6 +217,7 @@ static int ask(Namespace *ns, const NsCall *call, uint64_t id) {
                 return error;
         case FAKE_ABORTS:
                 abort();
+        case FAKE_ABORTS_BEHIND:
         case FAKE_PARKS:
         case FAKE_BOUNCES:
                 break;
@@ -215,6 +231,8 @@ static int ask(Namespace *ns, const NsCall *call, uint64_t id) {
         ns->n_parked++;
         must(pthread_cond_broadcast(&ns->changed) == 0);
         unlock(ns);
+        if (mode == FAKE_ABORTS_BEHIND)
+                abort_behind(ns);
         if (mode == FAKE_BOUNCES)
                 flight_land(ns->flights, &key, 0, NULL);
         return NS_PARKED;

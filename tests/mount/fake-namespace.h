@@ -13,12 +13,13 @@
  * or a cache. Any thread. */
 
 typedef enum FakeMode {
-        FAKE_RESIDENT, /* answers */
-        FAKE_PARKS,    /* waits for fake_land() */
-        FAKE_BLOCKS,   /* answers only where it may block */
-        FAKE_FAILS,    /* fails with the error it was given */
-        FAKE_ABORTS,   /* ends the process */
-        FAKE_BOUNCES,  /* lands at once and is never there: a cache that is too small */
+        FAKE_RESIDENT,      /* answers */
+        FAKE_PARKS,         /* waits for fake_land() */
+        FAKE_BLOCKS,        /* answers only where it may block */
+        FAKE_FAILS,         /* fails with the error it was given */
+        FAKE_ABORTS,        /* ends the process */
+        FAKE_ABORTS_BEHIND, /* waits, and what it waits for ends the process, on another thread */
+        FAKE_BOUNCES,       /* lands at once and is never there: a cache that is too small */
 } FakeMode;
 
 Namespace *fake_new(FlightTable *flights);

@@ -2,12 +2,14 @@
 
 #include <check.h>
 #include <errno.h>
+#include <poll.h>
 #include <semaphore.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/pidfd.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
@@ -258,6 +260,20 @@ int server_await_death(Server *s) {
         ck_assert_int_eq(waitpid(s->pid, &status, 0), s->pid);
         s->socket = safe_close(s->socket);
         return WIFSIGNALED(status) ? WTERMSIG(status) : 0;
+}
+
+bool server_dies_before(Server *s, const Call *call) {
+        _cleanup_close_ int server = pidfd_open(s->pid, 0);
+        _cleanup_close_ int other = pidfd_open(call->pid, 0);
+        struct pollfd fds[] = {{.fd = server, .events = POLLIN}, {.fd = other, .events = POLLIN}};
+
+        ck_assert_int_ge(server, 0);
+        ck_assert_int_ge(other, 0);
+        ck_assert_int_gt(poll(fds, ELEMENTSOF(fds), -1), 0);
+        if (fds[0].revents == 0)
+                return false;
+        ck_assert_int_eq(server_await_death(s), SIGABRT);
+        return true;
 }
 
 void server_kill(Server *s) {

@@ -1,10 +1,12 @@
 #pragma once
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
 
 #include "fuse/session.h"
 #include "mount/fake-namespace.h"
+#include "mount/fixture.h"
 
 /* A process that serves the fake name space and can be killed: what it needs to be succeeded is
  * kept by the test, as the service manager would. The functions assert with libcheck. */
@@ -37,6 +39,9 @@ void server_start(Server *s);
 void server_kill(Server *s);
 /* Returns when it has died by itself, with the number of the signal. */
 int server_await_death(Server *s);
+/* Waits for either: true if it has died by itself before this call ended. Then it is to be
+ * succeeded. */
+bool server_dies_before(Server *s, const Call *call);
 /* Has it end and leave the mount to a successor. */
 void server_leave(Server *s);
 /* Has it unmount and end, and forgets what was kept. */

@@ -30,8 +30,9 @@ static Server server;
 #define FILE_MAX 60000
 
 typedef struct Tree {
-        FakeMode mode; /* of "slow" and what is in it */
-        bool changed;  /* "changes" is another file */
+        FakeMode mode;   /* of "slow" and what is in it */
+        FakeMode poison; /* of "poison" */
+        bool changed;    /* "changes" is another file */
 } Tree;
 
 static Tree tree;
@@ -72,14 +73,14 @@ static void make_tree(Namespace *ns, void *userdata) {
         fake_set_mode(ns, list, t->mode, 0);
         fake_set_mode(ns, name_in, t->mode, 0);
         uint64_t poison = fake_add_link(ns, NS_ROOT_ID, "poison", "");
-        fake_set_mode(ns, poison, FAKE_ABORTS, 0);
+        fake_set_mode(ns, poison, t->poison, 0);
         fake_add_file(ns, NS_ROOT_ID, "changes", "first");
         if (t->changed)
                 fake_add_file(ns, NS_ROOT_ID, "changes", "second");
 }
 
 static void start(FakeMode mode) {
-        tree = (Tree){.mode = mode};
+        tree = (Tree){.mode = mode, .poison = FAKE_ABORTS};
         fixture_make_dir(&f);
         fixture_start_guard(&f);
         server_init(&server, f.mnt, make_tree, &tree);
@@ -218,23 +219,101 @@ END_TEST
 
 /* --- a call that crashes the daemon --- */
 
+/* How many servers die before the call is answered. */
+static int count_crashes(const Call *call) {
+        int n = 0;
+
+        for (; server_dies_before(&server, call); n++) {
+                ck_assert_int_eq(server_attach(&server), 0);
+                (void) server_serve(&server); /* it may die of it */
+        }
+        return n;
+}
+
 START_TEST(a_call_that_crashes_the_daemon_gets_one_error) {
         Call poison, good;
-        int n_crashes = 0;
+        Waiting w;
 
-        start(FAKE_RESIDENT);
+        start(FAKE_PARKS);
         server_start(&server);
+        waiting_start(&w);
         ck_assert_int_eq(call_now(&good, CALL_STAT, fixture_path(&f, "poison")), 0);
         call_start(&poison, CALL_READLINK, fixture_path(&f, "poison"));
-        do {
-                ck_assert_int_eq(server_await_death(&server), SIGABRT);
-                n_crashes++;
-                ck_assert_int_eq(server_attach(&server), 0);
-        } while (server_serve(&server) == -ECONNRESET);
-        ck_assert_int_eq(n_crashes, JOURNAL_ATTEMPTS_MAX);
+        ck_assert_int_eq(count_crashes(&poison), JOURNAL_ATTEMPTS_MAX);
         ck_assert_int_eq(call_join(&poison), EIO);
-        ck_assert_int_eq(call_now(&good, CALL_READ, fixture_path(&f, "slow/file")), 0);
-        ck_assert_str_eq(good.result.text, "content");
+        /* Who calls again hears it at once. */
+        ck_assert_int_eq(call_now(&poison, CALL_READLINK, fixture_path(&f, "poison")), EIO);
+        /* Those who waited all the time go on waiting, and are answered. */
+        server_kill(&server);
+        tree.mode = FAKE_RESIDENT;
+        server_start(&server);
+        waiting_join(&w);
+        ck_assert_int_eq(call_now(&poison, CALL_READLINK, fixture_path(&f, "poison")), EIO);
+        /* An upgrade may have repaired it. */
+        server_leave(&server);
+        tree.poison = FAKE_RESIDENT;
+        server_start(&server);
+        ck_assert_int_eq(call_now(&poison, CALL_READLINK, fixture_path(&f, "poison")), 0);
+        done();
+}
+END_TEST
+
+START_TEST(a_call_that_crashes_a_worker_is_told_from_those_that_wait) {
+        Call poison;
+        Waiting w;
+
+        start(FAKE_PARKS);
+        tree.poison = FAKE_ABORTS_BEHIND;
+        server_start(&server);
+        waiting_start(&w);
+        tree.mode = FAKE_BLOCKS; /* of those that come */
+        call_start(&poison, CALL_READLINK, fixture_path(&f, "poison"));
+        ck_assert_int_eq(count_crashes(&poison), JOURNAL_ATTEMPTS_MAX);
+        ck_assert_int_eq(call_join(&poison), EIO);
+        waiting_join(&w);
+        done();
+}
+END_TEST
+
+/* Two crashes, after which one of four waits and the others wait for it. */
+static void start_suspects(Waiting *w, Call *poison) {
+        start(FAKE_PARKS);
+        tree.poison = FAKE_ABORTS_BEHIND;
+        server_start(&server);
+        waiting_start(w);
+        call_start(poison, CALL_READLINK, fixture_path(&f, "poison"));
+        for (int i = 0; i < 2; i++) {
+                ck_assert(server_dies_before(&server, poison));
+                ck_assert_int_eq(server_attach(&server), 0);
+                (void) server_serve(&server); /* it may die of it */
+        }
+        server_wait_parked(&server, 1);
+}
+
+START_TEST(a_stop_answers_suspects) {
+        Call poison;
+        Waiting w;
+
+        start_suspects(&w, &poison);
+        done();
+        ck_assert_int_eq(call_join(&w.read), ENOTCONN);
+        ck_assert_int_eq(call_join(&w.link), ENOTCONN);
+        ck_assert_int_eq(call_join(&w.list), ENOTCONN);
+        ck_assert_int_eq(call_join(&w.name), ENOTCONN);
+        ck_assert_int_eq(call_join(&poison), ENOTCONN);
+}
+END_TEST
+
+START_TEST(who_leaves_leaves_suspects) {
+        Call poison;
+        Waiting w;
+
+        start_suspects(&w, &poison);
+        server_leave(&server);
+        tree.mode = tree.poison = FAKE_RESIDENT;
+        server_start(&server);
+        waiting_join(&w);
+        ck_assert_int_eq(call_join(&poison), 0);
         done();
 }
 END_TEST
@@ -534,6 +613,9 @@ static void add_tests(TCase *tc) {
         tcase_add_test(tc, a_stop_answers_what_the_predecessor_left);
         tcase_add_test(tc, a_crash_before_the_kernel_was_answered_loses_nothing);
         tcase_add_test(tc, a_call_that_crashes_the_daemon_gets_one_error);
+        tcase_add_test(tc, a_call_that_crashes_a_worker_is_told_from_those_that_wait);
+        tcase_add_test(tc, a_stop_answers_suspects);
+        tcase_add_test(tc, who_leaves_leaves_suspects);
         tcase_add_test(tc, who_stands_in_a_directory_goes_on_standing_there);
         tcase_add_test(tc, what_changed_meanwhile_is_seen);
         tcase_add_test(tc, who_is_given_a_mount_serves_it_and_leaves_it_mounted);

@@ -1,12 +1,16 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/fuse.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "fuse/journal.h"
 #include "lib/check-main.h"
+#include "work/blame.h"
 
 /* What a process leaves to its successor: here the same process opens the file a second time. */
 
@@ -181,6 +185,137 @@ START_TEST(only_what_was_running_counts_an_attempt) {
 }
 END_TEST
 
+/* Three requests: one runs, one waits for something in `scope`, one for something else; and one
+ * that nobody has begun with. */
+static int scope, elsewhere;
+
+static void fill_for_crash(Journal *j) {
+        const int *scopes[] = {NULL, &scope, &elsewhere, NULL};
+
+        for (unsigned i = 0; i < ELEMENTSOF(scopes); i++) {
+                JournalSlot *slot = journal_take(j);
+                fill(slot, i + 1, 60);
+                if (i < 3)
+                        journal_slot_enter(slot);
+                if (i > 0)
+                        journal_slot_leave(slot);
+                atomic_store(&slot->scope, (uintptr_t) scopes[i]);
+        }
+}
+
+/* A child that watches the journal, and dies as `die` has it. */
+static Journal *after_death(int number, void (*die)(Journal *j), bool crash, const char *suspects) {
+        const struct rlimit no_core = {0, 0};
+        Journal *j = new_journal(4), *next;
+        JournalSlot **slots = NULL;
+        size_t n = 0;
+        int status;
+
+        fill_for_crash(j);
+        pid_t pid = fork();
+        ck_assert_int_ge(pid, 0);
+        if (pid == 0) {
+                (void) setrlimit(RLIMIT_CORE, &no_core);
+                journal_watch(j);
+                die(j);
+                _exit(0);
+        }
+        ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+        ck_assert(WIFSIGNALED(status));
+        ck_assert_int_eq(WTERMSIG(status), number);
+        ck_assert_int_eq(reopen(j, &next), 0);
+        journal_free(j);
+        ck_assert_int_eq(journal_follows_crash(next), crash);
+        ck_assert_int_eq(journal_pending(next, &slots, &n), 0);
+        ck_assert_uint_eq(n, 4);
+        for (size_t i = 0; i < n; i++)
+                ck_assert_uint_eq(slots[i]->n_attempts, suspects[i] == 'x');
+        free(slots);
+        /* It is counted once. */
+        ck_assert_int_eq(journal_pending(next, &slots, &n), 0);
+        for (size_t i = 0; i < n; i++)
+                ck_assert_uint_eq(slots[i]->n_attempts, suspects[i] == 'x');
+        free(slots);
+        return next;
+}
+
+static void die_running(Journal *j) {
+        fill(journal_reader_slot(j, 0), 2, 60); /* the second one has another slot */
+        journal_slot_enter(journal_reader_slot(j, 0));
+        __builtin_trap();
+}
+
+static void die_for_scope(Journal *j) {
+        BLAME_GUARD(&scope);
+        abort();
+}
+
+static void die_for_nobody_here(Journal *j) {
+        BLAME_GUARD(j);
+        abort();
+}
+
+static void die_of_something(Journal *j) {
+        abort();
+}
+
+static void die_killed(Journal *j) {
+        (void) raise(SIGKILL);
+}
+
+static void die_by_order(Journal *j) {
+        (void) kill(getpid(), SIGABRT);
+        (void) pause();
+}
+
+START_TEST(who_is_suspected_of_a_crash) {
+        journal_free(after_death(SIGILL, die_running, true, "-x--"));
+        journal_free(after_death(SIGABRT, die_for_scope, true, "-x--"));
+        journal_free(after_death(SIGABRT, die_for_nobody_here, true, "xxx-"));
+        journal_free(after_death(SIGABRT, die_of_something, true, "xxx-"));
+        /* Nobody's fault: but who was running may have made it take too much memory. */
+        journal_free(after_death(SIGKILL, die_killed, false, "x---"));
+        journal_free(after_death(SIGABRT, die_by_order, false, "x---"));
+}
+END_TEST
+
+START_TEST(calls_like_one_that_is_condemned_are_known) {
+        Journal *j = new_journal(1), *next;
+        JournalSlot *slot = journal_reader_slot(j, 0);
+
+        fill(slot, 1, 60);
+        ck_assert(!journal_is_condemned(j, slot));
+        journal_condemn(j, slot);
+        fill(slot, 2, 60);
+        ck_assert_int_eq(reopen(j, &next), 0);
+        ck_assert(journal_is_condemned(next, slot));
+        slot->data[59] = 'y'; /* another name */
+        ck_assert(!journal_is_condemned(next, slot));
+        header_of(slot)->opcode = FUSE_READ;
+        ck_assert(!journal_is_condemned(next, slot));
+        journal_condemn(next, slot);
+        slot->data[50] = 'y'; /* another place in the same file */
+        ck_assert(journal_is_condemned(next, slot));
+        header_of(slot)->nodeid++;
+        ck_assert(!journal_is_condemned(next, slot));
+        /* The first ones make room. */
+        for (unsigned i = 0; i < JOURNAL_CONDEMNED_MAX; i++) {
+                header_of(slot)->nodeid++;
+                journal_condemn(next, slot);
+                ck_assert(journal_is_condemned(next, slot));
+        }
+        fill(slot, 3, 60);
+        ck_assert(!journal_is_condemned(next, slot));
+        header_of(slot)->opcode = FUSE_READ;
+        header_of(slot)->nodeid += 1 + JOURNAL_CONDEMNED_MAX;
+        ck_assert(journal_is_condemned(next, slot));
+        journal_pardon(next);
+        ck_assert(!journal_is_condemned(next, slot));
+        journal_free(next);
+        journal_free(j);
+}
+END_TEST
+
 START_TEST(nonsense_in_a_slot_is_dropped) {
         Journal *j = new_journal(1), *next;
         JournalSlot **slots = NULL;
@@ -219,6 +354,8 @@ static void add_tests(TCase *tc) {
         tcase_add_test(tc, another_layout_and_damage_are_told_apart);
         tcase_add_test(tc, what_was_not_answered_is_found_once_and_in_order);
         tcase_add_test(tc, only_what_was_running_counts_an_attempt);
+        tcase_add_test(tc, who_is_suspected_of_a_crash);
+        tcase_add_test(tc, calls_like_one_that_is_condemned_are_known);
         tcase_add_test(tc, nonsense_in_a_slot_is_dropped);
         tcase_add_test(tc, what_is_too_long_for_a_parked_slot_is_known);
 }
