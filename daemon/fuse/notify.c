@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/queue.h>
@@ -42,8 +43,9 @@ struct Notifier {
         Herald *herald; /* owned; before notifier_start() NULL */
         Namespace *ns;
         pthread_t thread;
-        bool started;  /* by the thread that starts and frees */
-        int exited_fd; /* eventfd, written by the thread when it ends */
+        bool started;       /* by the thread that starts and frees */
+        int exited_fd;      /* eventfd, written by the thread when it ends */
+        atomic_bool ending; /* the same as stop, without the lock */
 
         Mutex mutex;
         pthread_cond_t changed; /* with mutex: something was queued, or stop was set */
@@ -174,9 +176,17 @@ static bool collect_name(const char *name, const NsAttr *attr, uint64_t next, vo
         return buf_append(names, name, strlen(name) + 1) >= 0;
 }
 
+/* Of a million names not one more than is being sent: what is left is dropped with the mount, or a
+ * successor's to send. */
+static bool is_ending(const Notifier *n) {
+        return atomic_load_explicit(&n->ending, memory_order_relaxed);
+}
+
 static void send_known(uint64_t id, uint64_t parent, const char *name, void *userdata) {
         Notifier *n = userdata;
 
+        if (is_ending(n))
+                return;
         if (parent != 0)
                 send_entry(n, parent, name);
         send_inode(n, id);
@@ -191,7 +201,7 @@ static void send_root_names(Notifier *n, SendName send) {
         int r = ns_readdir(n->ns, &call, NS_ROOT_ID, 0, /* plus= */ false, collect_name, &names);
         if (r < 0)
                 log_debug("Listing the root to invalidate it failed: %s", strerrordesc_np(-r));
-        for (size_t at = 0; at < names.len;) {
+        for (size_t at = 0; at < names.len && !is_ending(n);) {
                 const char *name = (const char *) names.data + at;
                 at += strlen(name) + 1;
                 if (strcmp(name, ".") != 0 && strcmp(name, "..") != 0)
@@ -217,6 +227,8 @@ static void recheck_known(uint64_t id, uint64_t parent, const char *name, void *
         Notifier *n = userdata;
         NsAttr attr;
 
+        if (is_ending(n))
+                return;
         if (parent != 0)
                 send_expired(n, parent, name);
         if (ns_getattr(n->ns, id, &attr) >= 0 && S_ISDIR(attr.mode))
@@ -353,6 +365,7 @@ void notifier_leave(Notifier *n) {
 void notifier_stop(Notifier *n) {
         NotifyWaiters told = STAILQ_HEAD_INITIALIZER(told);
 
+        atomic_store(&n->ending, true);
         mutex_lock(&n->mutex);
         n->stop = true;
         clear_locked(n);

@@ -253,6 +253,31 @@ START_TEST(a_stop_answers_all_who_wait_R25) {
 }
 END_TEST
 
+/* Who is told of thousands of names may wait for a request at the first of them. */
+START_TEST(a_stop_does_not_wait_for_all_notifications) {
+        enum { N = 5000 };
+        char name[16];
+        Call call;
+
+        fixture_start(&f);
+        uint64_t dir = fake_add_dir(f.ns, NS_ROOT_ID, "dir");
+        for (int i = 0; i < N; i++) {
+                (void) snprintf(name, sizeof(name), "%d", i);
+                fake_add_file(f.ns, dir, name, "");
+        }
+        ck_assert_int_eq(call_now(&call, CALL_STAT, fixture_path(&f, "dir")), 0);
+        fake_set_mode(f.ns, dir, FAKE_PARKS, 0);
+        call_start(&call, CALL_STAT, fixture_path(&f, "dir/0"));
+        fake_wait_parked(f.ns, 1);
+        int64_t sent = stat_get(STAT_NOTIFY_ENTRY);
+        mount_session_invalidate_all(f.session);
+        ck_assert_int_eq(mount_session_stop(f.session, 60 * USEC_PER_SEC), 0);
+        ck_assert_int_eq(call_join(&call), ENOTCONN);
+        ck_assert_int_lt(stat_get(STAT_NOTIFY_ENTRY) - sent, N / 10);
+        fixture_done(&f);
+}
+END_TEST
+
 START_TEST(a_stop_succeeds_while_files_are_open) {
         char byte;
 
@@ -282,6 +307,7 @@ static void add_tests(TCase *tc) {
         tcase_add_test(tc, the_number_of_waiting_requests_is_bounded);
         tcase_add_test(tc, sixty_four_callers_get_one_inode_R27);
         tcase_add_test(tc, a_stop_answers_all_who_wait_R25);
+        tcase_add_test(tc, a_stop_does_not_wait_for_all_notifications);
         tcase_add_test(tc, a_stop_succeeds_while_files_are_open);
         skip_without_fuse();
 }
