@@ -92,6 +92,7 @@ int ssh_program_find(SshProgram *ret) {
 
 void ssh_program_done(SshProgram *p) {
         free(p->command);
+        free(p->config);
         *p = (SshProgram){0};
 }
 
@@ -132,10 +133,16 @@ static int add_program(const SshProgram *p, char **argv, size_t *n) {
         return r >= 0 ? add(argv, n, p->command) : r; /* its $0 */
 }
 
-static int add_options(const SshUrl *url, bool v2, char **argv, size_t *n) {
+static int add_options(const SshProgram *p, const SshUrl *url, bool v2, char **argv, size_t *n) {
         char port[16];
 
-        int r = add(argv, n, "-oBatchMode=yes");
+        int r = 0;
+
+        /* Who names another one himself wants no other. */
+        if (p->config && !(p->shell && strstr(p->command, "-F")))
+                r = addf(argv, n, "-F", p->config, "");
+        if (r >= 0)
+                r = add(argv, n, "-oBatchMode=yes");
         /* A master of ours could not make its socket where the service may not write. */
         if (r >= 0)
                 r = add(argv, n, "-oControlMaster=no");
@@ -159,7 +166,7 @@ int ssh_program_argv(const SshProgram *p, const SshUrl *url, bool v2, char ***re
                 return -ENOMEM;
         int r = add_program(p, argv, &n);
         if (r >= 0 && !p->simple)
-                r = add_options(url, v2, argv, &n);
+                r = add_options(p, url, v2, argv, &n);
         if (r >= 0)
                 r = addf(argv, &n, url->user ? url->user : "", url->user ? "@" : "", url->host);
         if (r >= 0)

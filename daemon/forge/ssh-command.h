@@ -11,6 +11,7 @@ typedef struct SshProgram {
         char *command; /* owned */
         bool shell;    /* it is for a shell to read */
         bool simple;   /* takes a host and a command, and no options */
+        char *config;  /* owned; a configuration to be used for its own; NULL: none */
 } SshProgram;
 
 /* $GIT_SSH_COMMAND, else core.sshCommand, else $GIT_SSH, else "ssh". Runs git: workers only. 0 or a

@@ -13,6 +13,7 @@
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 
+#include "forge/ssh-config.h"
 #include "forge/ssh-private.h"
 #include "util/clock.h"
 #include "util/fd.h"
@@ -30,6 +31,7 @@ struct SshClient {
         Ref ref; /* the owner's and one per transfer */
         Pool *pool;
         SshConfig config;
+        char *directory; /* owned; NULL: none */
         int epoll, wakeup;
         pthread_t thread;
         atomic_uint_least64_t renewed_usec; /* when the network changed; 0 never */
@@ -57,6 +59,7 @@ SshClient *ssh_client_unref(SshClient *c) {
         command_queue_done(&c->commands);
         mutex_destroy(&c->mutex);
         ssh_program_done(&c->program);
+        free(c->directory);
         safe_close(c->wakeup);
         safe_close(c->epoll);
         free(c);
@@ -78,13 +81,24 @@ CommandQueue *ssh_client_queue(SshClient *c) {
 }
 
 static int copy_program(const SshProgram *from, SshProgram *ret) {
-        char *command = strdup(from->command);
+        _cleanup_free_ char *command = strdup(from->command);
+        _cleanup_free_ char *config = from->config ? strdup(from->config) : NULL;
 
-        if (!command)
+        if (!command || (from->config && !config))
                 return -ENOMEM;
         *ret = *from;
-        ret->command = command;
+        ret->command = TAKE_PTR(command);
+        ret->config = TAKE_PTR(config);
         return 0;
+}
+
+/* Without the copies ssh says itself what it does not like. */
+static void find_config(const SshClient *c, SshProgram *p) {
+        if (!c->directory || !ssh_config_is_foreign(SSH_SYSTEM_CONFIG))
+                return;
+        int r = ssh_config_copy(SSH_SYSTEM_CONFIG, c->directory, &p->config);
+        if (r < 0)
+                log_debug("cannot copy \"%s\": %s", SSH_SYSTEM_CONFIG, strerrordesc_np(-r));
 }
 
 /* What the user wants to have run. Two who ask at once do no harm. */
@@ -98,6 +112,8 @@ static int get_program(SshClient *c, SshProgram *ret) {
                         return copy_program(&c->program, ret);
         }
         int r = ssh_program_find(&found);
+        if (r >= 0)
+                find_config(c, &found);
         if (r >= 0)
                 r = copy_program(&found, ret);
         if (r < 0)
@@ -359,6 +375,8 @@ int ssh_client_new(const SshConfig *config, Pool *pool, SshClient **ret) {
         if (!fresh)
                 return -ENOMEM;
         *fresh = (SshClient){.ref = REF_INIT, .pool = pool, .config = *config};
+        fresh->config.directory = NULL;
+        fresh->directory = config->directory ? strdup(config->directory) : NULL;
         TAILQ_INIT(&fresh->queue);
         TAILQ_INIT(&fresh->connections);
         command_queue_init(&fresh->commands, wake);
@@ -368,6 +386,8 @@ int ssh_client_new(const SshConfig *config, Pool *pool, SshClient **ret) {
 
         _cleanup_(ssh_client_unrefp) SshClient *c = fresh;
         struct epoll_event e = {.events = EPOLLIN, .data.ptr = NULL};
+        if (config->directory && !c->directory)
+                return -ENOMEM;
         if (c->epoll < 0 || c->wakeup < 0 || epoll_ctl(c->epoll, EPOLL_CTL_ADD, c->wakeup, &e) < 0)
                 return -errno;
         int r = thread_start(&c->thread, "gitfs-ssh", ssh_thread, c);

@@ -26,6 +26,7 @@ typedef struct SshClient SshClient;
 typedef struct SshConfig {
         uint64_t stall_timeout_usec; /* no byte in either direction for that long */
         InboxBudget *budget;         /* outlives the client; NULL: no limit */
+        const char *directory; /* for copies of configuration (ssh-config.h); copied; NULL: none */
 } SshConfig;
 
 int ssh_client_new(const SshConfig *config, Pool *pool, SshClient **ret);

@@ -85,7 +85,9 @@ static int start_engine(Manager *m, MountFds *inherited) {
                 .max_idle = c->max_total,
                 .budget = &m->inbox_budget,
         };
+        _cleanup_free_ char *ssh_directory = path_join(m->runtime_directory, "ssh", NULL);
         const SshConfig ssh = {
+                .directory = ssh_directory,
                 .stall_timeout_usec = c->stall_timeout_usec,
                 .budget = &m->inbox_budget,
         };

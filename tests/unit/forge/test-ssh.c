@@ -3,13 +3,19 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "forge/ssh-command.h"
+#include "forge/ssh-config.h"
 #include "forge/ssh-failure.h"
 #include "forge/ssh-scan.h"
 #include "lib/check-main.h"
+#include "lib/temp-dir.h"
 #include "object/pktline.h"
 #include "util/buf.h"
+#include "util/fd.h"
+#include "util/path.h"
 
 static void assert_argv(const SshProgram *p, const char *url, bool v2, const char *expected) {
         _cleanup_(ssh_argv_freep) char **argv = NULL;
@@ -50,8 +56,86 @@ START_TEST(what_is_run) {
                 "key'|-oBatchMode=yes|-oControlMaster=no|host|"
                 "git-upload-pack 'r'|");
         assert_argv(&simple, "host:r", true, "wrap|host|git-upload-pack 'r'|");
+        /* With a configuration in place of its own, unless the user has said which. */
+        char config[] = "/run/config", named[] = "ssh -F mine";
+        const SshProgram other = {.command = ssh, .config = config};
+        const SshProgram chosen = {.command = named, .shell = true, .config = config};
+        assert_argv(
+                &other,
+                "host:r",
+                false,
+                "ssh|-F/run/config|-oBatchMode=yes|-oControlMaster=no|host|git-upload-pack 'r'|");
+        assert_argv(
+                &chosen,
+                "host:r",
+                false,
+                "/bin/sh|-c|ssh -F mine \"$@\"|ssh -F mine|-oBatchMode=yes|-oControlMaster=no|host|"
+                "git-upload-pack 'r'|");
         ck_assert_int_eq(ssh_url_parse("ssh://host:22/r", &u), 0);
         ck_assert_int_eq(ssh_program_argv(&simple, &u, true, &argv), -EINVAL);
+}
+END_TEST
+
+static void assert_file(const char *path, const char *expected) {
+        _cleanup_buf_ Buf text = {0};
+
+        ck_assert_int_eq(read_file(path, 4096, &text), 0);
+        ck_assert_str_eq(buf_str(&text), expected);
+}
+
+/* Where root's files do not look like root's. */
+START_TEST(what_all_users_have_configured_is_copied) {
+        static const char config[] = "# all\nInclude ssh_config.d/*.conf\nHost *\n  include = one\n"
+                                     "  Include none/*\n  SendEnv LANG\nIncluded yes\n";
+        _cleanup_temp_dir_ TempDir dir = {0};
+        _cleanup_free_ char *system = NULL, *copies = NULL, *first = NULL, *second = NULL;
+        _cleanup_free_ char *third = NULL, *path = NULL;
+        _cleanup_buf_ Buf expected = {0}, nested = {0};
+        struct stat st;
+
+        temp_dir_init(&dir);
+        temp_dir_write(&dir, "ssh/ssh_config", config, strlen(config));
+        temp_dir_write(&dir, "ssh/ssh_config.d/a.conf", "Include \"one\"\nPort 7", 20);
+        temp_dir_write(&dir, "ssh/one", "User me\n", 8);
+        system = path_join(dir.path, "ssh/ssh_config", NULL);
+        copies = path_join(dir.path, "run/ssh", NULL);
+        ck_assert_int_eq(ssh_config_copy(system, copies, &path), 0);
+        first = path_join(copies, "0", NULL);
+        second = path_join(copies, "1", NULL);
+        third = path_join(copies, "2", NULL);
+        ck_assert_int_eq(
+                buf_appendf(
+                        &expected,
+                        "Include ~/.ssh/config\n# all\nInclude \"%s\"\nHost *\nInclude \"%s\"\n"
+                        "  SendEnv LANG\nIncluded yes\n\n",
+                        first,
+                        third),
+                0);
+        ck_assert_int_eq(buf_appendf(&nested, "Include \"%s\"\nPort 7\n", second), 0);
+        assert_file(path, buf_str(&expected));
+        assert_file(first, buf_str(&nested));
+        assert_file(second, "User me\n\n");
+        assert_file(third, "User me\n\n");
+        /* ssh takes no others. */
+        ck_assert_int_eq(stat(first, &st), 0);
+        ck_assert_uint_eq(st.st_mode & 0777, 0600);
+        ck_assert_uint_eq(st.st_uid, getuid());
+        ck_assert(!ssh_config_is_foreign(system));
+        ck_assert_int_eq(ssh_config_copy("/nowhere/ssh_config", copies, &path), -ENOENT);
+        temp_dir_done(&dir);
+}
+END_TEST
+
+/* One that includes itself. */
+START_TEST(copies_end) {
+        _cleanup_temp_dir_ TempDir dir = {0};
+        _cleanup_free_ char *system = NULL, *path = NULL;
+
+        temp_dir_init(&dir);
+        temp_dir_write(&dir, "ssh_config", "Include ssh_config ssh_config\n", 30);
+        system = path_join(dir.path, "ssh_config", NULL);
+        ck_assert_int_eq(ssh_config_copy(system, dir.path, &path), 0);
+        temp_dir_done(&dir);
 }
 END_TEST
 
@@ -186,6 +270,8 @@ END_TEST
 
 static void add_tests(TCase *tc) {
         tcase_add_test(tc, what_is_run);
+        tcase_add_test(tc, what_all_users_have_configured_is_copied);
+        tcase_add_test(tc, copies_end);
         tcase_add_test(tc, paths_are_quoted);
         tcase_add_test(tc, the_environment_decides);
         tcase_add_test(tc, an_answer_ends_with_a_flush);
