@@ -93,21 +93,24 @@ StoreConfig manager_store_config(const Config *c) {
         };
 }
 
-NsConfig manager_ns_config(const Config *c) {
+static NsPrefetch prefetch_config(const Config *c) {
         uint64_t ahead = c->disk_limit / AHEAD_SHARE;
         uint64_t sibling_limit = MIN(c->sibling_limit, ahead);
         uint64_t walk_limit = MIN(c->walk_limit, ahead);
 
+        return (NsPrefetch){
+                .children = c->prefetch_children,
+                .sibling_limit = sibling_limit,
+                .walk_limit = walk_limit,
+        };
+}
+
+NsConfig manager_ns_config(const Manager *m, const Config *c) {
         return (NsConfig){
                 .request_timeout_usec = c->request_timeout_usec,
                 .negative_timeout_usec = c->negative_timeout_usec,
                 .listing_limit = c->listing_limit,
-                .prefetch =
-                        {
-                                .children = c->prefetch_children,
-                                .sibling_limit = sibling_limit,
-                                .walk_limit = walk_limit,
-                        },
+                .prefetch = manager_is_careful(m) ? (NsPrefetch){.alone = true} : prefetch_config(c),
                 .poll_interval_usec = c->poll_interval_usec,
         };
 }
@@ -146,7 +149,7 @@ int manager_reload(Manager *m, Failure *ret_failure) {
         warn_fixed(m, c);
         if (m->log_level_override < 0)
                 log_set_max_level(c->log_level);
-        const NsConfig nsc = manager_ns_config(c);
+        const NsConfig nsc = manager_ns_config(m, c);
         ns_set_config(m->ns, &nsc);
         const StoreConfig sc = manager_store_config(c);
         store_set_limits(m->store, &sc);

@@ -70,7 +70,9 @@ static int on_tick(sd_event_source *s, uint64_t usec, void *userdata) {
                         pool_submit(m->pool, &m->poll_task, TASK_BACKGROUND);
                 if (!atomic_exchange(&m->trim_queued, true))
                         pool_submit(m->pool, &m->trim_task, TASK_BACKGROUND);
-                if (m->ready)
+                if (manager_is_careful(m) && now >= m->careful_until_usec)
+                        manager_be_careful(m, 0);
+                if (m->ready && !manager_is_careful(m))
                         pins_tick(m->pins, now);
         }
 

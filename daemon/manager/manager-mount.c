@@ -7,8 +7,11 @@
 #include <systemd/sd-daemon.h>
 
 #include "manager/manager-private.h"
+#include "util/clock.h"
 #include "util/fd.h"
 #include "util/log.h"
+
+#define CAREFUL_USEC (600 * USEC_PER_SEC) /* after a crash */
 
 static void update_status(Manager *m) {
         if (m->ready)
@@ -55,6 +58,14 @@ static void store_fds(Manager *m, bool kept) {
         fd_store_put(&fds);
 }
 
+void manager_be_careful(Manager *m, uint64_t until_usec) {
+        m->careful_until_usec = until_usec;
+        const NsConfig config = manager_ns_config(m, m->config);
+        ns_set_config(m->ns, &config);
+        if (manager_is_careful(m))
+                log_notice("The last gitfsd crashed: for a while nothing is fetched ahead");
+}
+
 int manager_start_mount(Manager *m, MountFds *inherited) {
         const bool succeeds = inherited->session >= 0;
         const MountInherited given = {
@@ -81,6 +92,8 @@ int manager_start_mount(Manager *m, MountFds *inherited) {
                         store_fds(m, inherited->kept);
                 mount_session_observer(m->session, &observer);
                 ns_set_observer(m->ns, &observer);
+                if (mount_session_follows_crash(m->session))
+                        manager_be_careful(m, now_usec() + CAREFUL_USEC);
                 r = mount_session_start(m->session, &failure);
         }
         if (r >= 0) {

@@ -57,6 +57,7 @@ struct Manager {
 
         bool left; /* to a successor: the mount stays */
         bool ready;
+        uint64_t careful_until_usec; /* 0: not */
         unsigned n_ticks;
         Task library_task; /* sets libgit2 up while the mount is made */
         Task poll_task;
@@ -84,11 +85,17 @@ static inline bool manager_is_stopping(const Manager *m) {
 int manager_load_config(Manager *m, const ManagerOptions *options);
 /* What of the configuration is for whom. */
 StoreConfig manager_store_config(const Config *c);
-NsConfig manager_ns_config(const Config *c);
+NsConfig manager_ns_config(const Manager *m, const Config *c);
 uint64_t manager_documents_limit(const Config *c);
 
 /* manager-mount.c. Mounts, or takes over what is inherited: -ESTALE where that cannot be done. */
 int manager_start_mount(Manager *m, MountFds *inherited);
+/* What the last process crashed on may be content that nobody has asked for, and nobody could be
+ * told by an error: it is not fetched before this time, 0 for at once. */
+void manager_be_careful(Manager *m, uint64_t until_usec);
+static inline bool manager_is_careful(const Manager *m) {
+        return m->careful_until_usec > 0;
+}
 /* Asks the mount something, and is ready once it has answered. */
 int manager_start_probe(Manager *m);
 

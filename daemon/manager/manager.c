@@ -137,7 +137,7 @@ static int start_engine(Manager *m, MountFds *inherited) {
                 .documents = m->documents,
                 .config_home = m->config_home,
         };
-        const NsConfig nsc = manager_ns_config(c);
+        const NsConfig nsc = manager_ns_config(m, c);
         if (inherited->session < 0)
                 return ns_new(&nsc, &m->context, m->flights, &m->ns);
         r = ns_new_from(&nsc, &m->context, m->flights, inherited->nodes, &m->ns);

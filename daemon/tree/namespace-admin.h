@@ -14,6 +14,7 @@ typedef struct NsPrefetch {
         bool children;          /* ask for sizes once a directory was listed */
         uint64_t sibling_limit; /* bytes of small files next to one that is read; 0 none */
         uint64_t walk_limit;    /* bytes ahead of a walk; 0 none */
+        bool alone; /* no content is fetched for what else comes with it: only what is asked for */
 } NsPrefetch;
 
 typedef struct NsConfig {

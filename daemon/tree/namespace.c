@@ -302,7 +302,7 @@ static int demand_entry_size(
                 int r = walk_await_window(ns, call, c);
                 if (r > 0 && !atomic_load(&c->repo->sizes_refused))
                         return demand_sizes(ns, call, c, l);
-                if (r > 0 && call->waiter)
+                if (r > 0 && call->waiter && !ns_prefetch(ns).alone)
                         r = size_walk_missed(ns, call, dir, l, e);
                 if (r < 0)
                         return r;
