@@ -110,7 +110,8 @@ NsConfig manager_ns_config(const Manager *m, const Config *c) {
                 .request_timeout_usec = c->request_timeout_usec,
                 .negative_timeout_usec = c->negative_timeout_usec,
                 .listing_limit = c->listing_limit,
-                .prefetch = manager_is_careful(m) ? (NsPrefetch){.alone = true} : prefetch_config(c),
+                .prefetch =
+                        manager_is_careful(m) ? (NsPrefetch){.alone = true} : prefetch_config(c),
                 .poll_interval_usec = c->poll_interval_usec,
         };
 }

@@ -3,14 +3,17 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/stat.h>
 #include <systemd/sd-daemon.h>
 
+#include "fuse/wait-fd.h"
 #include "manager/manager-private.h"
 #include "util/clock.h"
 #include "util/fd.h"
 #include "util/log.h"
 
+#define PROBE_TIMEOUT_USEC (4 * USEC_PER_SEC)
 #define CAREFUL_USEC (600 * USEC_PER_SEC) /* after a crash */
 
 static void update_status(Manager *m) {
@@ -114,17 +117,28 @@ int manager_start_mount(Manager *m, MountFds *inherited) {
         return r;
 }
 
-typedef struct Probe {
+typedef enum ProbeState {
+        PROBE_QUEUED,
+        PROBE_ASKS,
+        PROBE_OVER,
+} ProbeState;
+
+/* Whoever asks the mount waits for a reader: as long as one does, the readers must not end. */
+struct Probe {
         Task task;
         MailboxItem item;
         Manager *manager;
         int result;
-} Probe;
+        atomic_int state; /* ProbeState */
+        int over_fd;      /* eventfd, written when the mount has answered */
+};
 
 static void probe_answered(MailboxItem *item) {
         Probe *p = container_of(item, Probe, item);
         Manager *m = p->manager;
 
+        if (manager_is_stopping(m))
+                return;
         if (p->result < 0) {
                 log_error(
                         "The mount \"%s\" does not answer: %s",
@@ -139,26 +153,49 @@ static void probe_answered(MailboxItem *item) {
                 if (m->observer.ready)
                         m->observer.ready(m->observer.userdata);
         }
-        free(p);
 }
 
 static void probe_run(Task *task) {
         Probe *p = container_of(task, Probe, task);
+        int queued = PROBE_QUEUED;
         struct stat st;
 
+        if (!atomic_compare_exchange_strong(&p->state, &queued, PROBE_ASKS))
+                return;
         p->result = stat(p->manager->mount_point, &st) < 0 ? -errno
                     : st.st_ino == NS_ROOT_ID              ? 0
                                                            : -ENODEV;
         manager_post(p->manager, &p->item);
+        (void) eventfd_write(p->over_fd, 1); /* once: cannot overflow */
 }
 
+Probe *probe_free(Probe *p) {
+        if (!p)
+                return NULL;
+        (void) safe_close(p->over_fd);
+        free(p);
+        return NULL;
+}
 int manager_start_probe(Manager *m) {
-        Probe *p = calloc(1, sizeof(*p));
+        _cleanup_(probe_freep) Probe *p = calloc(1, sizeof(*p));
         if (!p)
                 return -ENOMEM;
+        p->over_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+        if (p->over_fd < 0)
+                return -errno;
         p->task.run = probe_run;
         p->item.run = probe_answered;
         p->manager = m;
-        pool_submit(m->pool, &p->task, TASK_NORMAL);
+        m->probe = TAKE_PTR(p);
+        pool_submit(m->pool, &m->probe->task, TASK_NORMAL);
         return 0;
+}
+
+void probe_end(Probe *p) {
+        int queued = PROBE_QUEUED;
+
+        if (!p || atomic_compare_exchange_strong(&p->state, &queued, PROBE_OVER))
+                return;
+        if (!wait_readable(p->over_fd, now_usec() + PROBE_TIMEOUT_USEC))
+                log_warning("The mount \"%s\" does not answer", p->manager->mount_point);
 }

@@ -21,6 +21,7 @@
  * otherwise. */
 
 typedef struct Job Job;
+typedef struct Probe Probe;
 TAILQ_HEAD(JobList, Job);
 
 struct Manager {
@@ -51,6 +52,7 @@ struct Manager {
 
         struct JobList jobs;
         struct Pins *pins;
+        Probe *probe; /* asks the mount whether it answers; NULL before */
         struct NetworkWatch *network;
         uint32_t next_job_id;
         unsigned n_token_calls;
@@ -98,6 +100,11 @@ static inline bool manager_is_careful(const Manager *m) {
 }
 /* Asks the mount something, and is ready once it has answered. */
 int manager_start_probe(Manager *m);
+/* Before the mount ends: nobody of ours asks it any more. NULL-safe. */
+void probe_end(Probe *p);
+/* When no thread runs any more. NULL-safe, returns NULL. */
+Probe *probe_free(Probe *p);
+DEFINE_CLEANUP(Probe *, probe_free)
 
 /* manager-loop.c */
 int manager_start_loop(Manager *m);

@@ -198,6 +198,7 @@ Manager *manager_free(Manager *m) {
         m->observer = (ManagerObserver){0};
         m->tick_source = sd_event_source_disable_unref(m->tick_source);
         m->network = network_watch_free(m->network);
+        probe_end(m->probe);
         if (m->left) {
                 /* First: what fails from here on fails for nobody, and what the kernel was not told
                  * by then a successor tells it. */
@@ -225,6 +226,7 @@ Manager *manager_free(Manager *m) {
         helpers_free(m->helpers);
         /* Nothing runs beside this thread from here on. */
         mailbox_free(m->mailbox);
+        probe_free(m->probe);
         manager_free_jobs(m);
         pins_free(m->pins);
         mount_session_free(m->session);

@@ -56,6 +56,15 @@ def inode_numbers_survive_forget(t):
 
 
 @harness.case()
+def a_stop_while_it_starts(t):
+    """Told to end when it has just mounted, before or while it asks the mount whether it answers, it ends as always."""
+    for _ in range(8):
+        t.start(wait=False)
+        harness.wait_until(lambda: harness.mounts_below(t.dir), "the mount")
+        t.stop()
+
+
+@harness.case()
 def objects_survive_a_crash(t):
     """Killed in the middle of work, the daemon starts again on the same mount with what it had (F3, F9)."""
     directory = harness.fixture("wide")
