@@ -166,11 +166,13 @@ static int start(sd_event *event, ManagerOptions *options, Manager **ret) {
                 fd_store_clear(); /* what is left of a mount that is gone: who mounts for us looks
                                    */
         options->inherited = MOUNT_FDS_NONE;
-        if (r != -ESTALE)
-                return r;
-        log_warning("What waits in the mount fails, and it is made anew");
-        fd_store_clear();
-        return manager_new(event, options, ret);
+        if (r == -ESTALE) {
+                /* Somebody else may keep the connection as well, so that nobody could mount in its
+                 * place: who mounts for us ends it. */
+                log_warning("What waits in the mount fails, and the next start makes it anew");
+                fd_store_clear();
+        }
+        return r;
 }
 
 /* The service manager keeps what is mounted where it is about to start the next gitfsd. Otherwise
@@ -225,5 +227,6 @@ int main(int argc, char **argv) {
                 options.inherited = fd_store_take();
         hide_memory();
         keep_heaps_small();
-        return run(&options, session_bus) == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+        r = run(&options, session_bus);
+        return r == -ESTALE ? SERVICE_EXIT_STALE : r == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
 }

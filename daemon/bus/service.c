@@ -144,6 +144,15 @@ int service_keeps_mount(void) {
         return r < 0 ? r : n == 1 || n == 3;
 }
 
+bool service_is_stale(void) {
+        const char *code = getenv("EXIT_CODE");     // NOLINT(concurrency-mt-unsafe): no threads
+        const char *status = getenv("EXIT_STATUS"); // NOLINT(concurrency-mt-unsafe): no threads
+        char stale[16];
+
+        (void) snprintf(stale, sizeof(stale), "%d", SERVICE_EXIT_STALE);
+        return code && status && strcmp(code, "exited") == 0 && strcmp(status, stale) == 0;
+}
+
 bool service_has_stopped(void) {
         const char *result = getenv("SERVICE_RESULT"); // NOLINT(concurrency-mt-unsafe): no threads
         _cleanup_free_ char *job = NULL;

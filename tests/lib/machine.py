@@ -18,6 +18,14 @@ SKIPPED = 77
 # How the tools of tests/sanitize/run are told what to do, and where their reports go inside.
 TOOL_SETTINGS = ("ASAN_OPTIONS", "UBSAN_OPTIONS", "TSAN_OPTIONS")
 REPORTS = "/var/tmp/reports"
+INSTALL = r"""
+units=.config/systemd/user
+mkdir -p $units/gitfsd.service.d
+sed "s|=[^ ]*/gitfsd\$|=$1/daemon/gitfsd|; s|=+[^ ]*/gitfs-mount|=+$1/daemon/gitfs-mount|" \
+        "$1/units/gitfsd.service" >$units/gitfsd.service
+printf '%s\n' "$2" >$units/gitfsd.service.d/test.conf
+systemctl --user daemon-reload
+"""
 
 
 class Machine:
@@ -68,6 +76,10 @@ class Machine:
         return subprocess.Popen(
             self._argv(user, argv, 86400), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
+
+    def install(self, build, *drop_in):
+        """Has the user's manager know the service of a build that is bound there, with these lines added to it."""
+        self.user("sh", "-euc", INSTALL, "sh", build, "\n".join(drop_in))
 
     def reboot(self):
         """As after a power cut."""
