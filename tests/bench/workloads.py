@@ -26,6 +26,15 @@ def packed(fixture, name):
     return target
 
 
+def directories_of(files):
+    """All above these files, those without a file of their own included; the top is ""."""
+    found = {""}
+    for path in files:
+        while (path := os.path.dirname(path)) not in found:
+            found.add(path)
+    return found
+
+
 class Workload:
     """A repository with a clone on the local disk. `deep` is its deepest file, `other` one far from it."""
 
@@ -40,7 +49,7 @@ class Workload:
         self.deep = max(self.files, key=lambda path: (path.count("/"), path))
         elsewhere = [f for f in self.files if "/" in f and f.split("/")[0] != self.deep.split("/")[0]]
         self.other = min(elsewhere or [f for f in self.files if f != self.deep])
-        self.directories = len({os.path.dirname(f) for f in self.files})
+        self.directories = len(directories_of(self.files))
 
     def pack_bytes(self, *options):
         """The size of the pack that a server makes of the newest commit: all of it, or with a filter."""
