@@ -146,7 +146,8 @@ typedef enum FetchKind {
                           brings just these */
         FETCH_BLOBS,   /* exactly these blobs */
         FETCH_CLOSURE, /* oids are trees, which need not be here: all blobs below them. The trees
-                          come along where the server cannot leave them out */
+                          come along where the server cannot leave them out. Also blobs, which then
+                          share their request */
         FETCH_SIZES,   /* sizes of these blobs, without content where the server can, else
                           -EOPNOTSUPP. Ends well as soon as those are told that stand in Fetch.tree,
                           and when a server leaves some out of what it tells */

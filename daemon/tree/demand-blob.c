@@ -94,7 +94,7 @@ static void conclude(FetchBatch *b, int result, const Failure *failure) {
 
         mutex_lock(&repo->lock);
         fetch_queue_ended_locked(&repo->queue, b);
-        if (result >= 0 && !oid_is_none(&b->tree))
+        if (result >= 0 && b->n_names > 0)
                 fetch_queue_retry_waited_locked(&repo->queue, b);
         fetch_queue_detach_locked(&repo->queue, b, &rest);
         feed_ended_locked(b, result, failure);
@@ -110,7 +110,7 @@ static void conclude(FetchBatch *b, int result, const Failure *failure) {
 
 /* True if the server takes no trees, and the batch is queued as blobs. */
 static bool refuses_trees(FetchBatch *b, int result) {
-        if (result != -EOPNOTSUPP || oid_is_none(&b->tree))
+        if (result != -EOPNOTSUPP || b->n_names == 0)
                 return false;
         MUTEX_GUARD(&b->repo->lock);
         b->repo->queue.trees_refused = true;
@@ -140,20 +140,21 @@ static void on_done(Fetch *fetch, int result, const Failure *failure) {
 /* --- sending --- */
 
 static int list_oids(FetchBatch *b) {
-        bool tree = !oid_is_none(&b->tree);
         size_t n = 0;
         Want *want;
 
-        b->oids = calloc(tree ? 1 : b->n_sent + 1, sizeof(Oid));
+        if (b->n_names > 0) {
+                b->fetch.oids = b->names;
+                b->fetch.n_oids = b->n_names;
+                return 0;
+        }
+        b->oids = calloc(b->n_sent + 1, sizeof(Oid));
         if (!b->oids)
                 return -ENOMEM;
         /* A reader may take some away meanwhile: what is asked for is decided now. */
         MUTEX_GUARD(&b->repo->lock);
-        if (tree)
-                b->oids[n++] = b->tree;
-        else
-                TAILQ_FOREACH (want, &b->wants, entry)
-                        b->oids[n++] = want->blob.oid;
+        TAILQ_FOREACH (want, &b->wants, entry)
+                b->oids[n++] = want->blob.oid;
         b->fetch.oids = b->oids;
         b->fetch.n_oids = n;
         return 0;
@@ -170,12 +171,10 @@ static FetchPriority lane_priority(FetchLane lane) {
 }
 
 static void send(Namespace *ns, Repo *repo, FetchBatch *b) {
-        bool tree = !oid_is_none(&b->tree);
-
         b->ns = ns;
         b->repo = repo_ref(repo);
         b->fetch = (Fetch){
-                .kind = tree ? FETCH_CLOSURE : FETCH_BLOBS,
+                .kind = b->n_names > 0 ? FETCH_CLOSURE : FETCH_BLOBS,
                 .priority = lane_priority(b->lane),
                 /* A job may take as long as bytes come. Readers join the others: a server that
                  * holds them back for hours may not keep what it would refuse a reader. */
@@ -194,7 +193,7 @@ static void send(Namespace *ns, Repo *repo, FetchBatch *b) {
                 conclude(b, r, NULL);
                 return;
         }
-        if (tree)
+        if (b->n_names > 0)
                 stat_add(STAT_FETCH_CLOSURES, 1);
         source_fetch(repo->source, &b->fetch);
 }
@@ -403,21 +402,21 @@ static size_t fill(Namespace *ns, Repo *repo, FetchBatch *b, const BlobWant *wan
         return n_added;
 }
 
-/* A batch that names the tree. False where it has nothing to bring, or there is no memory for it.
- */
-static bool add_tree(
+/* A batch that names trees. False where it has nothing to bring, or there is no memory for it. */
+static bool add_named(
         Namespace *ns,
         Repo *repo,
         FetchLane lane,
-        const Oid *tree,
+        const Oid *names,
+        size_t n_names,
         FetchFeed *feed,
         const BlobWant *wants,
         size_t n) {
-        FetchBatch *b = fetch_batch_new(lane, tree, feed);
+        FetchBatch *b = fetch_batch_new(lane, names, n_names, feed);
 
         if (!b)
                 return false;
-        /* What there was no room for comes with the tree. */
+        /* What there was no room for comes with the trees. */
         size_t n_left = n - fill(ns, repo, b, wants, n);
         for (size_t i = 0; i < n; i++)
                 b->bytes_all += blob_want_bytes(&wants[i]);
@@ -437,7 +436,7 @@ static bool add_tree(
 
 /* Nobody waits for what cannot be added. */
 static void add_blobs(Namespace *ns, Repo *repo, FetchLane lane, const BlobWant *wants, size_t n) {
-        FetchBatch *b = fetch_batch_new(lane, NULL, NULL);
+        FetchBatch *b = fetch_batch_new(lane, NULL, 0, NULL);
 
         if (!b)
                 return;
@@ -449,14 +448,15 @@ static void add_blobs(Namespace *ns, Repo *repo, FetchLane lane, const BlobWant 
 void fetch_queue_ahead(
         Namespace *ns,
         Repo *repo,
-        const Oid *tree,
+        const Oid *names,
+        size_t n_names,
         const BlobWant *wants,
         size_t n,
         FetchLane lane) {
-        if (!tree)
+        if (n_names == 0)
                 add_blobs(ns, repo, lane, wants, n);
-        else
-                (void) add_tree(ns, repo, lane, tree, NULL, wants, n); /* nobody waits for it */
+        else /* nobody waits for it */
+                (void) add_named(ns, repo, lane, names, n_names, NULL, wants, n);
         kick(ns, repo);
 }
 
@@ -469,14 +469,15 @@ void fetch_queue_feed(Namespace *ns, Repo *repo, FetchFeed *feed) {
         feed->result = 0;
         feed->failure = (Failure){0};
         if (!oid_is_none(&feed->tree) && feed->n <= MAX_TREE_WANTS)
-                (void) add_tree(/* else in batches */
-                                ns,
-                                repo,
-                                LANE_PREFETCH,
-                                &feed->tree,
-                                feed,
-                                feed->wants,
-                                feed->n);
+                (void) add_named(/* else in batches */
+                                 ns,
+                                 repo,
+                                 LANE_PREFETCH,
+                                 &feed->tree,
+                                 1,
+                                 feed,
+                                 feed->wants,
+                                 feed->n);
         mutex_lock(&repo->lock);
         TAILQ_INSERT_TAIL(&repo->queue.feeds, feed, entry);
         mutex_unlock(&repo->lock);

@@ -19,7 +19,7 @@
  * good. What waits for its turn at its host is raised there (FetchBatch.waited). That of a job,
  * which may have others of its kind before it, is far.
  *
- * A batch that names a tree is as large as the tree. Others are cut by number and by bytes when
+ * A batch that names trees is as large as they are. Others are cut by number and by bytes when
  * they are sent. */
 
 #include "tree/fetch-queue.h"
@@ -93,23 +93,36 @@ bool fetch_queue_is_idle_locked(const FetchQueue *q) {
 
 /* --- batches --- */
 
-FetchBatch *fetch_batch_new(FetchLane lane, const Oid *tree, FetchFeed *feed) {
-        FetchBatch *b = calloc(1, sizeof(*b));
+static void drop_names(FetchBatch *b) {
+        free(b->names);
+        b->names = NULL;
+        b->n_names = 0;
+}
+
+FetchBatch *fetch_batch_new(FetchLane lane, const Oid *names, size_t n_names, FetchFeed *feed) {
+        _cleanup_free_ FetchBatch *b = calloc(1, sizeof(*b));
 
         if (!b)
                 return NULL;
+        if (n_names > 0) {
+                b->names = calloc(n_names, sizeof(*names));
+                if (!b->names)
+                        return NULL;
+                memcpy(b->names, names, n_names * sizeof(*names));
+                b->n_names = n_names;
+        }
         b->lane = lane;
         TAILQ_INIT(&b->wants);
-        b->tree = tree ? *tree : (Oid){0};
-        b->closed = tree || feed;
+        b->closed = n_names > 0 || feed;
         b->feed = feed;
-        return b;
+        return TAKE_PTR(b);
 }
 
 void fetch_batch_free(FetchBatch *b) {
         if (!b)
                 return;
         assert(TAILQ_EMPTY(&b->wants));
+        free(b->names);
         free(b->oids);
         free(b);
 }
@@ -146,7 +159,7 @@ static FetchBatch *open_batch(FetchQueue *q, FetchLane lane) {
 
         if (b)
                 return b;
-        b = fetch_batch_new(lane, NULL, NULL);
+        b = fetch_batch_new(lane, NULL, 0, NULL);
         if (b)
                 fetch_queue_append_locked(q, b);
         return b;
@@ -308,7 +321,7 @@ static void overtake(FetchQueue *q, Want *want) {
 }
 
 static void catch_up(FetchQueue *q, Want *want) {
-        FetchBatch *to = fetch_batch_new(LANE_WAITING, NULL, NULL);
+        FetchBatch *to = fetch_batch_new(LANE_WAITING, NULL, 0, NULL);
         Want *next;
 
         if (!to)
@@ -383,7 +396,7 @@ static bool waiting_is_ready(FetchQueue *q, uint64_t now, uint64_t gather, uint6
 static bool readahead_is_ready(FetchQueue *q) {
         const FetchBatch *first = TAILQ_FIRST(&q->lanes[LANE_READAHEAD].queued);
 
-        return first && (q->lanes[LANE_READAHEAD].n_active == 0 || !oid_is_none(&first->tree) ||
+        return first && (q->lanes[LANE_READAHEAD].n_active == 0 || first->n_names > 0 ||
                          first->n >= MIN_BATCH || first->bytes >= MIN_BATCH_BYTES);
 }
 
@@ -416,7 +429,7 @@ static int choose_lane(FetchQueue *q, const bool ready[_LANE_MAX], uint64_t now)
 static FetchBatch *cut(FetchQueue *q, FetchBatch *b) {
         if (b->n <= MAX_BATCH && (b->bytes <= MAX_BATCH_BYTES || b->n == 1))
                 return b;
-        FetchBatch *part = fetch_batch_new(b->lane, NULL, b->feed);
+        FetchBatch *part = fetch_batch_new(b->lane, NULL, 0, b->feed);
         if (!part)
                 return b;
         do
@@ -433,8 +446,8 @@ static FetchBatch *take_queued(FetchQueue *q, FetchLane lane) {
 
         /* Readers may have taken much of it meanwhile. */
         if (q->trees_refused || !FETCH_NEARLY_ALL(b->bytes, b->bytes_all))
-                b->tree = (Oid){0};
-        if (!oid_is_none(&b->tree)) {
+                drop_names(b);
+        if (b->n_names > 0) {
                 unqueue(q, b);
                 return b;
         }
@@ -446,7 +459,7 @@ static FetchBatch *take_queued(FetchQueue *q, FetchLane lane) {
 
 /* NULL where all that the feed still wants is under way already, or without memory for more. */
 static FetchBatch *take_of_feed(FetchQueue *q, FetchFeed *feed) {
-        FetchBatch *b = fetch_batch_new(LANE_PREFETCH, NULL, feed);
+        FetchBatch *b = fetch_batch_new(LANE_PREFETCH, NULL, 0, feed);
 
         if (!b) {
                 feed->result = -ENOMEM;
@@ -543,7 +556,7 @@ void fetch_queue_ended_locked(FetchQueue *q, FetchBatch *b) {
 void fetch_queue_requeue_locked(FetchQueue *q, FetchBatch *b) {
         free(b->oids);
         b->oids = NULL;
-        b->tree = (Oid){0};
+        drop_names(b);
         b->first_usec = b->bytes_in = 0;
         b->state = BATCH_QUEUED;
         TAILQ_INSERT_HEAD(&q->lanes[b->lane].queued, b, entry);

@@ -65,8 +65,9 @@ struct FetchBatch {
         WantList wants; /* that are not here yet; in the order of asking */
         size_t n;
         uint64_t bytes;
-        Oid tree;           /* below which they are nearly all blobs; none: wanted one by one */
-        uint64_t bytes_all; /* tree: of its blobs, when it was wanted */
+        Oid *names; /* owned: see fetch_queue_ahead(); NULL: wanted one by one */
+        size_t n_names;
+        uint64_t bytes_all; /* of what is named so, when it was wanted */
         bool closed;        /* nothing is added any more */
         FetchFeed *feed;    /* that it is for; NULL: readers and read-ahead, or cancelled */
         atomic_bool cancelled;
@@ -113,8 +114,8 @@ Want *fetch_queue_find_locked(FetchQueue *q, const Oid *oid);
  * much is wanted in all repositories together. */
 int fetch_queue_add_locked(FetchQueue *q, FetchLane lane, const BlobWant *blob, bool waited);
 
-/* A batch to be filled and appended; NULL without memory. */
-FetchBatch *fetch_batch_new(FetchLane lane, const Oid *tree, FetchFeed *feed);
+/* A batch to be filled and appended; NULL without memory. names: as in fetch_queue_ahead(). */
+FetchBatch *fetch_batch_new(FetchLane lane, const Oid *names, size_t n_names, FetchFeed *feed);
 /* It has no wants. NULL-safe. */
 void fetch_batch_free(FetchBatch *b);
 /* As fetch_queue_add_locked(). */
@@ -152,14 +153,15 @@ bool fetch_queue_cancel_feed_locked(FetchQueue *q, FetchFeed *feed, WantList *re
 /* --- sending --- */
 
 /* Fetches these blobs ahead, in this order, sending at once. A reader who comes joins what is under
- * way. `tree` says that they are nearly all blobs below that tree, so that a request may name the
- * tree instead, for all that is below it comes then: FETCH_NEARLY_ALL() of the bytes; NULL: they
- * are of no tree in particular. Nothing waits: what there is no room for is dropped and counted.
- * Any thread that may block; no lock held. */
+ * way. A request may ask for the n_names names instead, in their order: trees, of all blobs below
+ * which these are FETCH_NEARLY_ALL() of the bytes, as all of that comes then; and those of these
+ * that lie below none of them. 0: there is nothing shorter to say. Nothing waits: what there is no
+ * room for is dropped and counted. Any thread that may block; no lock held. */
 void fetch_queue_ahead(
         Namespace *ns,
         Repo *repo,
-        const Oid *tree,
+        const Oid *names,
+        size_t n_names,
         const BlobWant *wants,
         size_t n,
         FetchLane lane);
@@ -170,7 +172,7 @@ struct FetchFeed {
         /* Set by its owner, unchanged until done: */
         const BlobWant *wants; /* each id once */
         size_t n;
-        Oid tree; /* as in fetch_queue_ahead(); none: of no tree in particular */
+        Oid tree; /* a name as in fetch_queue_ahead(); none: of no tree in particular */
         /* One of them is here. Pool threads, several at a time. */
         void (*object)(FetchFeed *feed, uint64_t size);
         /* Exactly once, last; pool threads. 0: all were asked for, and came; those left out are the

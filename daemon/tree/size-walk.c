@@ -26,6 +26,7 @@
 #include "tree/namespace-private.h"
 #include "tree/walk-cursor.h"
 #include "tree/walk.h"
+#include "util/buf.h"
 
 /* From one directory to the next, not counting what the server takes: nobody types as fast. */
 #define GAP_USEC (2 * USEC_PER_SEC)
@@ -92,21 +93,40 @@ static size_t most_files(Namespace *ns) {
         return ns_prefetch(ns).walk_limit / walk_cost(SIZE_UNKNOWN);
 }
 
+static bool goes_on_locked(const SizeWalk *w, const SizeFetch *f, uint64_t dir, uint64_t now) {
+        return f->n_up > 0 && now < w->usec + GAP_USEC && w->dir != dir &&
+               oid_equal(&w->scope, scope_of(f));
+}
+
+/* More than this directory is about to be fetched. */
+static bool goes_on(SizeWalk *w, const SizeFetch *f, uint64_t dir) {
+        uint64_t now = now_usec();
+
+        MUTEX_GUARD(&w->lock);
+        return goes_on_locked(w, f, dir, now);
+}
+
 /* Somebody came to this directory, and finds sizes there or not. How many files to fetch ahead. */
 static size_t plan_window(SizeWalk *w, const SizeFetch *f, uint64_t dir, bool missed) {
         uint64_t now = now_usec();
         size_t most = most_files(f->ns);
 
         MUTEX_GUARD(&w->lock);
-        bool goes_on = f->n_up > 0 && now < w->usec + GAP_USEC && w->dir != dir &&
-                       oid_equal(&w->scope, scope_of(f));
+        bool next = goes_on_locked(w, f, dir, now);
         w->usec = now;
         w->scope = *scope_of(f);
         w->dir = dir;
-        w->n_steps = goes_on ? w->n_steps + 1 : 0;
-        if (!goes_on || most == 0 || w->n_windows == MAX_WINDOWS)
+        w->n_steps = next ? w->n_steps + 1 : 0;
+        if (!next || most == 0 || w->n_windows == MAX_WINDOWS)
                 return 0;
         return missed && w->n_steps == 1 ? MAX(most / 4, (size_t) 1) : most;
+}
+
+bool size_walk_is_on(SizeWalk *w) {
+        uint64_t now = now_usec();
+
+        MUTEX_GUARD(&w->lock);
+        return w->n_steps > 0 && now < w->usec + GAP_USEC;
 }
 
 /* The trees of the directories above, as far as they were listed. */
@@ -163,24 +183,67 @@ static void note_directories(const SizeFetch *f, size_t n, bool more) {
         }
 }
 
-/* Whether most of what lies below the scope is still wanted. */
-static bool is_nearly_all(const SizeFetch *f, const BlobWant *wants, size_t n) {
+/* From the scope down to this directory. Their own files were wanted before. */
+static bool is_on_the_way(const SizeFetch *f, const Oid *tree) {
+        for (size_t i = 0; i < f->n_up; i++)
+                if (oid_equal(tree, &f->up[i]))
+                        return true;
+        return oid_equal(tree, &f->listing->oid);
+}
+
+static uint64_t entry_bytes(const ListingEntry *e) {
+        return blob_want_bytes(&(BlobWant){.size = listing_size(e)});
+}
+
+/* Whether what lies beside the way is wanted, but for next to nothing. */
+static bool is_nearly_all(const SizeFetch *f, size_t n) {
         uint64_t part = 0, all = 0;
 
         for (size_t i = 0; i < n; i++)
-                part += blob_want_bytes(&wants[i]);
-        for (size_t i = 0; i < f->walk.n_listings; i++)
-                for (size_t j = 0; j < f->walk.listings[i]->n_entries; j++) {
-                        const ListingEntry *e = &f->walk.listings[i]->entries[j];
-                        if (entry_is_blob(e))
-                                all += blob_want_bytes(&(BlobWant){.size = listing_size(e)});
-                }
-        return n >= MIN_TREE_WANTS && FETCH_NEARLY_ALL(part, all);
+                if (!is_on_the_way(f, &f->walk.items[i].listing->oid))
+                        part += entry_bytes(f->walk.items[i].entry);
+        for (size_t i = 0; i < f->walk.n_listings; i++) {
+                const Listing *l = f->walk.listings[i];
+                for (size_t j = 0; !is_on_the_way(f, &l->oid) && j < l->n_entries; j++)
+                        if (entry_is_blob(&l->entries[j]))
+                                all += entry_bytes(&l->entries[j]);
+        }
+        return FETCH_NEARLY_ALL(part, all);
+}
+
+/* All of the rest in few words: directories beside the way, and what is missing on it. */
+static int name_rest(const SizeFetch *f, size_t n, Buf *ret) {
+        int r = 0;
+
+        for (size_t i = 0; i < f->walk.n_listings; i++) {
+                const Listing *l = f->walk.listings[i];
+                if (!is_on_the_way(f, &l->oid))
+                        continue;
+                for (size_t j = 0; j < l->n_entries && r >= 0; j++)
+                        if (l->entries[j].kind == ENTRY_DIR &&
+                            !is_on_the_way(f, &l->entries[j].oid))
+                                r = buf_append(ret, &l->entries[j].oid, sizeof(Oid));
+        }
+        for (size_t i = 0; i < n && r >= 0; i++) {
+                const WalkItem *item = &f->walk.items[i];
+                if (is_on_the_way(f, &item->listing->oid) &&
+                    !demand_blob_is_coming(f->checkout->repo, &item->entry->oid))
+                        r = buf_append(ret, &item->entry->oid, sizeof(Oid));
+        }
+        return r;
+}
+
+/* The names to ask for instead of the first n files of the walk, in *ret; none where that would be
+ * no shorter. */
+static void name_window(const SizeFetch *f, size_t n, Buf *ret) {
+        if (n < MIN_TREE_WANTS || !is_nearly_all(f, n) || name_rest(f, n, ret) < 0 ||
+            ret->len / sizeof(Oid) > n / 2)
+                ret->len = 0;
 }
 
 static int fetch_window(SizeFetch *f) {
-        Repo *repo = f->checkout->repo;
         SizeWalk *w = size_walk_of(f->checkout);
+        _cleanup_buf_ Buf names = {0};
         size_t n_own = f->gather.n;
 
         mutex_lock(&w->lock);
@@ -196,28 +259,40 @@ static int fetch_window(SizeFetch *f) {
                 if (r < 0)
                         return r;
         }
-        const BlobWant *wants = f->gather.wants + n_own;
-        bool whole = all && is_nearly_all(f, wants, n);
+        if (all)
+                name_window(f, n, &names);
         note_directories(f, n, !all);
-        fetch_queue_ahead(f->ns, repo, whole ? scope_of(f) : NULL, wants, n, LANE_READAHEAD);
+        fetch_queue_ahead(
+                f->ns,
+                f->checkout->repo,
+                (const Oid *) (const void *) names.data,
+                names.len / sizeof(Oid),
+                f->gather.wants + n_own,
+                n,
+                LANE_READAHEAD);
         return 0;
 }
 
-static void finish(SizeFetch *f) {
-        SizeWalk *w = size_walk_of(f->checkout);
+static void size_fetch_free(SizeFetch *f) {
         Namespace *ns = f->ns;
 
-        ns_keep_sizes(ns, f->checkout->repo->source, f->walk.listings, f->walk.n_listings);
-        mutex_lock(&w->lock);
-        w->usec = now_usec();
-        w->n_windows -= f->window > 0;
-        mutex_unlock(&w->lock);
         walk_done(&f->walk);
         walk_gather_done(&f->gather);
         listing_unref(f->listing);
         checkout_unref(f->checkout);
         free(f);
         ns_operation_end(ns);
+}
+
+static void finish(SizeFetch *f) {
+        SizeWalk *w = size_walk_of(f->checkout);
+
+        ns_keep_sizes(f->ns, f->checkout->repo->source, f->walk.listings, f->walk.n_listings);
+        mutex_lock(&w->lock);
+        w->usec = now_usec();
+        w->n_windows -= f->window > 0;
+        mutex_unlock(&w->lock);
+        size_fetch_free(f);
 }
 
 /* What does not come is no error of anybody here: who waits for it is told. */
@@ -299,8 +374,15 @@ int size_walk_missed(
         SizeFetch *f = size_fetch_new(ns, dir, l);
         if (!f)
                 return 0; /* it comes alone */
+        /* What is walked over is known when all trees are here. */
+        r = goes_on(size_walk_of(f->checkout), f, dir->id) ? demand_trees(ns, call, f->checkout)
+                                                           : 1;
+        if (r != 1) {
+                size_fetch_free(f);
+                return r;
+        }
         if (gather_own(f, missed) >= 0)
-                fetch_queue_ahead(ns, repo, NULL, f->gather.wants, f->gather.n, LANE_WAITING);
+                fetch_queue_ahead(ns, repo, NULL, 0, f->gather.wants, f->gather.n, LANE_WAITING);
         start(f, dir->id, /* missed= */ true);
         return 0;
 }

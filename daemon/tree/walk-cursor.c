@@ -149,52 +149,94 @@ bool walk_cursor_place(const WalkCursor *cursor, WalkPlace *ret) {
         return cursor->depth >= cursor->scope;
 }
 
-/* The next blob, or NULL at the end, or where enough was looked at: a few trees can stand for more
- * directories than anybody can go through, and hold no blob at all. */
-static ListingEntry *next_blob(WalkCursor *cursor, size_t max_looked, size_t *n_looked) {
-        while (cursor->depth >= cursor->scope && *n_looked < max_looked) {
-                unsigned top = cursor->depth - 1;
-                Listing *l = cursor->stack[top];
-                uint32_t *at = &cursor->at[top];
-                if (cursor->backward ? *at == 0 : *at >= l->n_entries) {
-                        listing_unref(l);
-                        cursor->depth--;
-                        continue;
-                }
-                ListingEntry *e = &l->entries[cursor->backward ? --*at : (*at)++];
-                ++*n_looked;
-                if (entry_is_blob(e))
-                        return e;
-                if (e->kind != ENTRY_DIR || cursor->flat || cursor->depth == WALK_DEPTH_MAX)
-                        continue;
-                Listing *child = tree_listing(cursor->ns, &e->oid);
-                if (!child)
-                        continue; /* not here: the walk only takes what costs nothing */
-                cursor->at[cursor->depth] = cursor->backward ? (uint32_t) child->n_entries : 0;
-                cursor->stack[cursor->depth++] = child;
-        }
-        return NULL;
-}
-
-/* --- gathering --- */
-
 uint64_t walk_cost(uint64_t size) {
         return blob_want_bytes(&(BlobWant){.size = size}) + FILE_COST;
 }
 
 void walk_gather_done(WalkGather *g) {
         free(g->wants);
+        free(g->names);
         g->wants = NULL;
-        g->n = g->cap = 0;
+        g->names = NULL;
+        g->n = g->cap = g->n_names = g->cap_names = 0;
+}
+
+static int add_name(WalkGather *g, const Oid *oid) {
+        int r = ARRAY_RESERVE(g->names, g->cap_names, g->n_names + 1);
+
+        if (r >= 0)
+                g->names[g->n_names++] = *oid;
+        return MIN(r, 0);
 }
 
 int walk_gather_add(WalkGather *g, const Oid *oid, uint64_t size) {
         int r = ARRAY_RESERVE(g->wants, g->cap, g->n + 1);
+        if (r >= 0)
+                r = add_name(g, oid);
         if (r < 0)
                 return r;
         g->wants[g->n++] = (BlobWant){.oid = *oid, .size = size};
         g->cost += walk_cost(size);
         return 0;
+}
+
+static void enter(WalkCursor *cursor, const WalkGather *g, Listing *child) {
+        cursor->at[cursor->depth] = cursor->backward ? (uint32_t) child->n_entries : 0;
+        cursor->marks[cursor->depth] = (WalkMark){
+                .entered = !g->symlinks_only,
+                .n_names = g->n_names,
+                .cost = g->cost,
+                .all_cost = g->all_cost,
+        };
+        cursor->stack[cursor->depth++] = child;
+}
+
+/* Of a directory that was gone through, and of which nearly all is wanted, the tree says that in
+ * one word. There is room for it where one goes. */
+static void leave(WalkCursor *cursor, WalkGather *g) {
+        Listing *l = cursor->stack[--cursor->depth];
+        const WalkMark *mark = &cursor->marks[cursor->depth];
+
+        if (mark->entered && g->n_names > mark->n_names &&
+            FETCH_NEARLY_ALL(g->cost - mark->cost, g->all_cost - mark->all_cost)) {
+                g->names[mark->n_names] = l->oid;
+                g->n_names = mark->n_names + 1;
+        }
+        listing_unref(l);
+}
+
+/* What is below these is not all known: their trees would bring more than was gathered. */
+static void pass_over(WalkCursor *cursor) {
+        for (unsigned i = 0; i < cursor->depth; i++)
+                cursor->marks[i].entered = false;
+}
+
+/* The next blob, or NULL at the end, or where enough was looked at: a few trees can stand for more
+ * directories than anybody can go through, and hold no blob at all. */
+static ListingEntry *next_blob(WalkCursor *cursor, WalkGather *g) {
+        while (cursor->depth >= cursor->scope && g->n_looked < g->max_looked) {
+                unsigned top = cursor->depth - 1;
+                Listing *l = cursor->stack[top];
+                uint32_t *at = &cursor->at[top];
+                if (cursor->backward ? *at == 0 : *at >= l->n_entries) {
+                        leave(cursor, g);
+                        continue;
+                }
+                ListingEntry *e = &l->entries[cursor->backward ? --*at : (*at)++];
+                g->n_looked++;
+                if (entry_is_blob(e))
+                        return e;
+                if (e->kind != ENTRY_DIR)
+                        continue;
+                Listing *child = cursor->flat || cursor->depth == WALK_DEPTH_MAX
+                                         ? NULL
+                                         : tree_listing(cursor->ns, &e->oid);
+                if (child)
+                        enter(cursor, g, child);
+                else /* not here: the walk only takes what costs nothing */
+                        pass_over(cursor);
+        }
+        return NULL;
 }
 
 static bool is_full(const WalkGather *g) {
@@ -212,7 +254,7 @@ int walk_gather(WalkGather *g, WalkCursor *cursor, const WalkPlace *stop) {
         Store *store = cursor->ns->context->store;
 
         while (!is_full(g)) {
-                ListingEntry *e = next_blob(cursor, g->max_looked, &g->n_looked);
+                ListingEntry *e = next_blob(cursor, g);
                 if (!e && is_full(g))
                         break;
                 if (!e || is_past(cursor, stop))

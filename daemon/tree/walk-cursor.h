@@ -33,12 +33,20 @@ unsigned walk_place_distance(const WalkPlace *a, const WalkPlace *b);
 int walk_place_find(
         Namespace *ns, const Node *file, WalkPlace *ret, unsigned *ret_listed, unsigned *ret_first);
 
+/* What had been gathered when a directory was entered. */
+typedef struct WalkMark {
+        bool entered; /* at its beginning, and all that is below it is here */
+        size_t n_names;
+        uint64_t cost, all_cost;
+} WalkMark;
+
 typedef struct WalkCursor {
         Namespace *ns;
         unsigned depth;                 /* of the stack */
         unsigned scope;                 /* of it, those that are not left: at least 1 */
         Listing *stack[WALK_DEPTH_MAX]; /* references */
         uint32_t at[WALK_DEPTH_MAX];    /* forward: the next entry; backward: the one behind it */
+        WalkMark marks[WALK_DEPTH_MAX];
         bool backward;
         bool flat; /* does not enter directories */
 } WalkCursor;
@@ -66,6 +74,8 @@ typedef struct WalkGather {
 
         BlobWant *wants; /* owned; not here */
         size_t n, cap;
+        Oid *names; /* owned: the same as fetch_queue_ahead() takes it, in fewer words */
+        size_t n_names, cap_names;
         uint64_t cost;              /* of them */
         uint64_t all_cost;          /* of all that were looked at, here or not */
         size_t n_looked, n_skipped; /* skipped: too large */

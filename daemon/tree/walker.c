@@ -52,7 +52,7 @@
 #define MIN_WINDOW (UINT64_C(256) << 10) /* where SiblingLimit= does not say */
 #define MAX_LOOKED 100000                /* entries, to find what is missing */
 #define MAX_LINKS 1000
-#define MIN_TREE_WANTS 64 /* for a tree to be wanted as a whole */
+#define MIN_TREE_WANTS 64 /* for trees to be wanted instead of their files */
 /* Files that were read before entering another directory means something. */
 #define MIN_USED_CROSSING 3
 #define MIN_USED 2
@@ -345,12 +345,12 @@ static void fetch_siblings(const WalkPlan *plan) {
         set_next(plan, &plan->place);
         ahead_dropped(AHEAD_SIBLINGS, g.n_skipped);
         fetch_queue_ahead(
-                plan->ns, node_checkout(plan->file)->repo, NULL, g.wants, g.n, LANE_WAITING);
+                plan->ns, node_checkout(plan->file)->repo, NULL, 0, g.wants, g.n, LANE_WAITING);
 }
 
 /* What the window holds, from the place on, and around the end. 1: that is all; *ret_next: else
- * where to go on; *ret_tree: of the directory that is walked. */
-static int gather_window(const WalkPlan *plan, WalkGather *g, WalkPlace *ret_next, Oid *ret_tree) {
+ * where to go on. */
+static int gather_window(const WalkPlan *plan, WalkGather *g, WalkPlace *ret_next) {
         WalkPlace begin = plan->place;
         WalkCursor cursor;
 
@@ -364,7 +364,6 @@ static int gather_window(const WalkPlan *plan, WalkGather *g, WalkPlace *ret_nex
                 plan->backward,
                 /* inclusive= */ true);
         if (r > 0) {
-                *ret_tree = cursor.stack[plan->scope - 1]->oid;
                 r = walk_gather(g, &cursor, NULL);
                 if (r == 0)
                         (void) walk_cursor_place(&cursor, ret_next); /* it is not at the end */
@@ -398,13 +397,13 @@ static uint64_t guess_size(const WalkPlan *plan) {
 }
 
 /* All of the rest, if that is not too much; else a window. */
-static int gather_plan(WalkPlan *plan, WalkGather *g, WalkPlace *ret_next, Oid *ret_tree) {
+static int gather_plan(WalkPlan *plan, WalkGather *g, WalkPlace *ret_next) {
         const WalkGather empty = {.max_looked = MAX_LOOKED, .guess = guess_size(plan)};
 
         *g = empty;
         if (plan->all_limit > 0) {
                 g->max_cost = plan->all_limit;
-                int r = gather_window(plan, g, ret_next, ret_tree);
+                int r = gather_window(plan, g, ret_next);
                 if (r != 0)
                         return r;
                 walk_gather_done(g);
@@ -412,27 +411,26 @@ static int gather_plan(WalkPlan *plan, WalkGather *g, WalkPlace *ret_next, Oid *
         }
         g->max_cost = plan->window;
         g->max_object_size = MAX(plan->window / 2, UINT64_C(1) << 20);
-        return gather_window(plan, g, ret_next, ret_tree);
+        return gather_window(plan, g, ret_next);
 }
 
 static void fetch_window(WalkPlan *plan) {
         _cleanup_walk_gather_ WalkGather g = {0};
         WalkPlace next;
-        Oid tree = {0};
 
-        int r = gather_plan(plan, &g, &next, &tree);
+        int r = gather_plan(plan, &g, &next);
         if (r < 0 || g.n == 0)
                 return;
         note_all(plan, &g, AHEAD_WALK);
         if (r == 0)
                 set_next(plan, &next);
         ahead_dropped(AHEAD_WALK, g.n_skipped);
-        bool whole = r > 0 && g.n_skipped == 0 && g.n >= MIN_TREE_WANTS &&
-                     FETCH_NEARLY_ALL(g.cost, g.all_cost);
+        bool named = g.n >= MIN_TREE_WANTS && g.n_names <= g.n / 2;
         fetch_queue_ahead(
                 plan->ns,
                 node_checkout(plan->file)->repo,
-                whole ? &tree : NULL,
+                g.names,
+                named ? g.n_names : 0,
                 g.wants,
                 g.n,
                 LANE_READAHEAD);
@@ -511,7 +509,8 @@ static void fetch_links(Namespace *ns, Node *link, const WalkPlace *place) {
         if (r > 0)
                 r = gather_from(&plan, &g, place, 1, false, true);
         if (r >= 0)
-                fetch_queue_ahead(ns, node_checkout(link)->repo, NULL, g.wants, g.n, LANE_WAITING);
+                fetch_queue_ahead(
+                        ns, node_checkout(link)->repo, NULL, 0, g.wants, g.n, LANE_WAITING);
 }
 
 int walk_missed(Namespace *ns, const NsCall *call, Node *file) {

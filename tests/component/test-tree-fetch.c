@@ -336,7 +336,7 @@ static void follow(Fixture *x, Reader *r, const Oid *oid) {
 static void fetch_ahead(Fixture *x, const Oid *oid) {
         const BlobWant want = {.oid = *oid, .size = SIZE_UNKNOWN};
 
-        fetch_queue_ahead(x->f.ns, x->target.checkout->repo, NULL, &want, 1, LANE_READAHEAD);
+        fetch_queue_ahead(x->f.ns, x->target.checkout->repo, NULL, 0, &want, 1, LANE_READAHEAD);
 }
 
 /* Whoever follows what is read ahead is in no hurry, and keeps nobody from being in one. */

@@ -7,6 +7,7 @@
 #include "lib/check-main.h"
 #include "tree/checkout.h"
 #include "tree/repo.h"
+#include "tree/walk-cursor.h"
 
 /* What is fetched ahead of reads, from a source that counts: a repository of the fake forge whose
  * objects come from the local one. Three directories with 20 files of 1,000 bytes each. */
@@ -203,11 +204,57 @@ START_TEST(any_walk_takes_few_requests) {
 }
 END_TEST
 
+/* From the file on, in all of the repository. */
+static void
+check_gathered(WalkFixture *w, Checkout *c, unsigned dir, unsigned file, size_t n, size_t n_names) {
+        const WalkPlace place = {.depth = 2, .at = {dir, file}};
+        _cleanup_walk_gather_ WalkGather g = {.max_looked = 1000};
+        WalkCursor cursor;
+
+        int r = walk_cursor_init(
+                &cursor,
+                w->f.ns,
+                c,
+                &place,
+                /* scope= */ 1,
+                /* backward= */ false,
+                /* inclusive= */ true);
+        ck_assert_int_eq(r, 1);
+        ck_assert_int_eq(walk_gather(&g, &cursor, NULL), 1);
+        ck_assert_uint_eq(g.n, n);
+        ck_assert_uint_eq(g.n_names, n_names);
+        walk_cursor_done(&cursor);
+}
+
+/* Directories of which all is wanted are asked for by their trees, beside files of others. */
+START_TEST(whole_directories_are_wanted_by_their_trees) {
+        WalkFixture w;
+        int error;
+
+        init(&w, 0, 0);
+        list(&w, "o/work");
+        list(&w, "o/work/d0");
+        list(&w, "o/work/d1");
+        list(&w, "o/work/d2");
+        _cleanup_(checkout_unrefp) Checkout *c = tree_fixture_checkout(&w.f, "");
+        check_gathered(&w, c, 0, 5, N_ALL - 5, N_FILES - 5 + 2);
+        check_gathered(&w, c, 1, N_FILES - 1, N_FILES + 1, 1 + 1);
+
+        int64_t id = fs_walk(&w.f, "o/work/d1/f07");
+        ck_assert_int_gt(id, 0);
+        free(fs_read(&w.f, (uint64_t) id, &error));
+        ck_assert_int_eq(error, 0);
+        check_gathered(&w, c, 0, 5, N_ALL - 6, N_FILES - 5 + N_FILES - 1 + 1);
+        done(&w);
+}
+END_TEST
+
 static void add_tests(TCase *tc) {
         tcase_add_test(tc, a_file_of_an_unlisted_directory_comes_alone);
         tcase_add_test(tc, small_neighbours_come_along);
         tcase_add_test(tc, nothing_comes_along_where_that_is_off);
         tcase_add_loop_test(tc, any_walk_takes_few_requests, 0, 4);
+        tcase_add_test(tc, whole_directories_are_wanted_by_their_trees);
 }
 
 CHECK_MAIN("tree/walk", add_tests)

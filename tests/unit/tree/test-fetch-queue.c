@@ -279,14 +279,14 @@ START_TEST(a_reader_does_not_wait_for_everything) {
         FetchQueue q;
 
         fetch_queue_init(&q);
-        FetchBatch *b = fetch_batch_new(LANE_PREFETCH, &tree, NULL);
+        FetchBatch *b = fetch_batch_new(LANE_PREFETCH, &tree, 1, NULL);
         for (unsigned i = 0; i < 20000; i++) {
                 const BlobWant want = blob(i, 10000);
                 ck_assert_int_eq(fetch_batch_add_locked(&q, b, &want), 1);
         }
         fetch_queue_append_locked(&q, b);
         ck_assert_ptr_eq(expect(&q, LANE_PREFETCH, 20000), b);
-        ck_assert(!oid_is_none(&b->tree));
+        ck_assert_uint_eq(b->n_names, 1);
         /* Its answer has begun, at a megabyte a millisecond. */
         b->first_usec = now_usec() - 10 * USEC_PER_MSEC;
         b->bytes_in = 10 << 20;
@@ -308,7 +308,7 @@ START_TEST(a_tree_is_wanted_while_nearly_all_of_it_is) {
 
         fetch_queue_init(&q);
         for (unsigned n_here = 1; n_here <= 2; n_here++) {
-                FetchBatch *b = fetch_batch_new(LANE_READAHEAD, &tree, NULL);
+                FetchBatch *b = fetch_batch_new(LANE_READAHEAD, &tree, 1, NULL);
                 for (unsigned i = 0; i < 100; i++) {
                         const BlobWant want = blob(i, 10);
                         ck_assert_int_eq(fetch_batch_add_locked(&q, b, &want), 1);
@@ -320,7 +320,7 @@ START_TEST(a_tree_is_wanted_while_nearly_all_of_it_is) {
                         fetch_queue_drop_locked(&q, here);
                 }
                 expect(&q, LANE_READAHEAD, 100 - n_here);
-                ck_assert(oid_is_none(&b->tree) == (n_here > 1));
+                ck_assert_uint_eq(b->n_names, n_here == 1);
                 end(&q, b);
         }
         end_all(&q);
@@ -437,7 +437,7 @@ START_TEST(a_cancel_leaves_a_queued_batch_to_its_readers) {
         FetchQueue q;
 
         fetch_queue_init(&q);
-        FetchBatch *b = fetch_batch_new(LANE_PREFETCH, &tree, &feed);
+        FetchBatch *b = fetch_batch_new(LANE_PREFETCH, &tree, 1, &feed);
         ck_assert_int_eq(fetch_batch_add_locked(&q, b, &want), 1);
         fetch_queue_append_locked(&q, b);
         feed.n_batches = 1;
