@@ -216,6 +216,8 @@ struct Source {
                                    anyway */
         /* True once the server is known to answer FETCH_SIZES without content. Relaxed: a hint. */
         atomic_bool cheap_sizes;
+        /* True once it is known that it does not: there is no need to ask. Likewise. */
+        atomic_bool no_sizes;
         /* FETCH_SIZES is best asked for this many at a time; 0: for as many as there are.
          * Constant. */
         size_t sizes_per_fetch;

@@ -107,6 +107,7 @@ static void sizes_unsupported(SizesOp *op, const Failure *failure) {
         mutex_lock(&source->mutex);
         source->object_info_failed = true;
         source->source.cheap_sizes = false;
+        source->source.no_sizes = true;
         mutex_unlock(&source->mutex);
         (void) failure_set(&copy, FAILURE_UNSUPPORTED, "%s", failure->text);
         sizes_end(op, -EOPNOTSUPP, &copy);

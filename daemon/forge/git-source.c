@@ -86,6 +86,7 @@ void git_source_learn(
         source->knowledge = knowledge;
         source->capabilities = *capabilities;
         source->source.cheap_sizes = capabilities->object_info && !source->object_info_failed;
+        source->source.no_sizes = !source->source.cheap_sizes;
         char *name = refs && refname ? strdup(refname) : NULL;
         if (refs && (name || !refname)) { /* else they are asked for again */
                 git_refs_done(&source->first_refs);

@@ -51,9 +51,10 @@ typedef enum DemandKind {
         DEMAND_SIZES,
         DEMAND_SIZES_PLAN, /* it is known which will come; the scope is the checkout */
         DEMAND_BLOB,
-        DEMAND_ATTACH,      /* a repository is opened again; the scope is the owner */
-        DEMAND_WALK,        /* a window of a walker is being gathered; the scope is the checkout */
-        DEMAND_SIZE_WINDOW, /* the same of size-walk.c */
+        DEMAND_ATTACH,       /* a repository is opened again; the scope is the owner */
+        DEMAND_WALK,         /* a window of a walker is being gathered; the scope is the checkout */
+        DEMAND_SIZE_WINDOW,  /* the same of size-walk.c */
+        DEMAND_SIZE_LISTING, /* the files of a directory were to come; the scope is the checkout */
 } DemandKind;
 
 FlightKey demand_key_name(const void *scope, DemandKind kind, const char *name);
@@ -240,5 +241,8 @@ void walk_read(Namespace *ns, Node *file);
  * thread that may block. */
 int size_walk_missed(
         Namespace *ns, const NsCall *call, Node *dir, Listing *l, const ListingEntry *missed);
+/* A directory is listed of which sizes are not known, by READDIRPLUS. NS_PARKED where a walk has
+ * its files on their way: then names alone would have a look-up follow for each. 0, or < 0. */
+int size_walk_listed(Namespace *ns, const NsCall *call, Node *dir, Listing *l);
 /* Sizes of a directory are used that are here: it may be time to ask for more. */
 void size_walk_used(Namespace *ns, Node *dir, Listing *l);

@@ -385,8 +385,9 @@ static int fill_entries(const Readdir *rd, const Shown *shown, Listing *l) {
         return MIN(r, 0);
 }
 
-/* Names do not wait for sizes, unless those are on this machine: they are asked for, and who wants
- * one (`ls -l`) waits for it in his first look-up. 0, NS_PARKED, NS_BLOCKS or < 0. */
+/* Names do not wait for sizes, unless those are on this machine, or about to come for a walk over
+ * sizes: they are asked for, and who wants one (`ls -l`) waits for it in his first look-up. 0,
+ * NS_PARKED, NS_BLOCKS or < 0. */
 static int list_sizes(const Readdir *rd, Listing *l) {
         Checkout *c = node_checkout(rd->dir);
 
@@ -394,8 +395,8 @@ static int list_sizes(const Readdir *rd, Listing *l) {
                 size_walk_used(rd->ns, rd->dir, l);
                 return 0;
         }
-        if (atomic_load(&c->repo->sizes_refused))
-                return 0;
+        if (!repo_tells_sizes(c->repo))
+                return rd->plus ? size_walk_listed(rd->ns, rd->call, rd->dir, l) : 0;
         if (!c->repo->source->objects_in_memory) {
                 demand_sizes_ahead(rd->ns, c, l);
                 return 0;

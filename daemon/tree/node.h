@@ -109,7 +109,8 @@ typedef enum DirFlags {
         DIR_LISTED =
                 1
                 << 0, /* its entries were listed: look-ups that follow ask for all sizes at once */
-        DIR_MISSED = 1 << 1, /* a look-up in it had to fetch a size already */
+        DIR_MISSED = 1 << 1,  /* a look-up in it had to fetch a size already */
+        DIR_AWAITED = 1 << 2, /* a listing of it has waited for sizes already */
 } DirFlags;
 
 static inline bool node_is_dir(const Node *node) {

@@ -190,7 +190,7 @@ static int fetch_sizes(Prefetch *p, Listing *l) {
         Walk walk = {0};
         Checkout *c = p->target.checkout;
 
-        if (atomic_load(&c->repo->sizes_refused) || c->repo->source->objects_in_memory)
+        if (!repo_tells_sizes(c->repo) || c->repo->source->objects_in_memory)
                 return 0;
         int r = walk_below(p->ns, l, &limits, &walk);
         size_t missing = walk.n_items;

@@ -144,6 +144,11 @@ bool repo_close_unused(Repo *repo) {
         return unused;
 }
 
+bool repo_tells_sizes(const Repo *repo) {
+        return !atomic_load(&repo->sizes_refused) &&
+               !atomic_load_explicit(&repo->source->no_sizes, memory_order_relaxed);
+}
+
 size_t repo_n_checkouts(Repo *repo) {
         MUTEX_GUARD(&repo->lock);
         return repo->checkouts.n_entries;

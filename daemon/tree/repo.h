@@ -49,3 +49,5 @@ void repo_each_checkout(Repo *repo, void (*fn)(Checkout *c, void *userdata), voi
 /* The same unless anybody else holds one of its checkouts, or waits for blobs: then false. */
 bool repo_close_unused(Repo *repo);
 size_t repo_n_checkouts(Repo *repo);
+/* Sizes can be asked for without content, as far as anybody knows. */
+bool repo_tells_sizes(const Repo *repo);
