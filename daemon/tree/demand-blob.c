@@ -418,7 +418,9 @@ static bool add_named(
                 return false;
         /* What there was no room for comes with the trees. */
         size_t n_left = n - fill(ns, repo, b, wants, n);
-        for (size_t i = 0; i < n; i++)
+        /* What is on its way already would come twice with a feed's tree; other names leave it
+         * out. */
+        for (size_t i = 0; feed && i < n; i++)
                 b->bytes_all += blob_want_bytes(&wants[i]);
         MUTEX_GUARD(&repo->lock);
         if (b->n == 0) {

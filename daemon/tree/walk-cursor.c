@@ -117,7 +117,7 @@ int walk_cursor_init(
         checkout_get_state(c, &state);
         Oid tree = state.root;
         scope = MAX(scope, 1u);
-        *cursor = (WalkCursor){.ns = ns, .scope = scope, .backward = backward};
+        *cursor = (WalkCursor){.ns = ns, .repo = c->repo, .scope = scope, .backward = backward};
         for (unsigned i = 0; i < place->depth; i++) {
                 Listing *l = tree_listing(ns, &tree);
                 if (!l)
@@ -171,8 +171,6 @@ static int add_name(WalkGather *g, const Oid *oid) {
 
 int walk_gather_add(WalkGather *g, const Oid *oid, uint64_t size) {
         int r = ARRAY_RESERVE(g->wants, g->cap, g->n + 1);
-        if (r >= 0)
-                r = add_name(g, oid);
         if (r < 0)
                 return r;
         g->wants[g->n++] = (BlobWant){.oid = *oid, .size = size};
@@ -185,7 +183,7 @@ static void enter(WalkCursor *cursor, const WalkGather *g, Listing *child) {
         cursor->marks[cursor->depth] = (WalkMark){
                 .entered = !g->symlinks_only,
                 .n_names = g->n_names,
-                .cost = g->cost,
+                .new_cost = g->new_cost,
                 .all_cost = g->all_cost,
         };
         cursor->stack[cursor->depth++] = child;
@@ -198,7 +196,7 @@ static void leave(WalkCursor *cursor, WalkGather *g) {
         const WalkMark *mark = &cursor->marks[cursor->depth];
 
         if (mark->entered && g->n_names > mark->n_names &&
-            FETCH_NEARLY_ALL(g->cost - mark->cost, g->all_cost - mark->all_cost)) {
+            FETCH_NEARLY_ALL(g->new_cost - mark->new_cost, g->all_cost - mark->all_cost)) {
                 g->names[mark->n_names] = l->oid;
                 g->n_names = mark->n_names + 1;
         }
@@ -273,6 +271,10 @@ int walk_gather(WalkGather *g, WalkCursor *cursor, const WalkPlace *stop) {
                         continue;
                 }
                 int r = walk_gather_add(g, &e->oid, size);
+                if (r >= 0 && !demand_blob_is_coming(cursor->repo, &e->oid)) {
+                        g->new_cost += walk_cost(size);
+                        r = add_name(g, &e->oid);
+                }
                 if (r < 0)
                         return r;
         }

@@ -37,11 +37,12 @@ int walk_place_find(
 typedef struct WalkMark {
         bool entered; /* at its beginning, and all that is below it is here */
         size_t n_names;
-        uint64_t cost, all_cost;
+        uint64_t new_cost, all_cost;
 } WalkMark;
 
 typedef struct WalkCursor {
         Namespace *ns;
+        Repo *repo;                     /* borrowed */
         unsigned depth;                 /* of the stack */
         unsigned scope;                 /* of it, those that are not left: at least 1 */
         Listing *stack[WALK_DEPTH_MAX]; /* references */
@@ -74,9 +75,10 @@ typedef struct WalkGather {
 
         BlobWant *wants; /* owned; not here */
         size_t n, cap;
-        Oid *names; /* owned: the same as fetch_queue_ahead() takes it, in fewer words */
+        Oid *names; /* owned: what is to be asked for, as fetch_queue_ahead() takes it */
         size_t n_names, cap_names;
         uint64_t cost;              /* of them */
+        uint64_t new_cost;          /* of those of them that are not on their way, either */
         uint64_t all_cost;          /* of all that were looked at, here or not */
         size_t n_looked, n_skipped; /* skipped: too large */
 } WalkGather;
