@@ -83,9 +83,8 @@ static void follow_last(Namespace *ns, Checkout *c, const FlightKey *key, const 
 int size_walk_listed(Namespace *ns, const NsCall *call, Node *dir, Listing *l) {
         Checkout *c = node_checkout(dir);
         const FlightKey key = demand_key_oid(c, DEMAND_SIZE_LISTING, &l->oid);
-        SizeWalk *w = atomic_load(&c->size_walk);
 
-        if (!w || !size_walk_is_on(w) ||
+        if (!size_walk_is_on(c) ||
             (was_awaited(c, dir, /* now= */ false) && !flight_exists(ns->flights, &key)))
                 return 0;
         const ListingEntry *last = last_soon(ns, c->repo, l);

@@ -28,7 +28,7 @@
 #include "tree/walk.h"
 #include "util/buf.h"
 
-/* From one directory to the next, not counting what the server takes: nobody types as fast. */
+/* From one directory to the next, beside a round trip: nobody types as fast. */
 #define GAP_USEC (2 * USEC_PER_SEC)
 #define MAX_OWN 4000 /* files of one directory at a time */
 #define MAX_WINDOWS 2
@@ -93,8 +93,15 @@ static size_t most_files(Namespace *ns) {
         return ns_prefetch(ns).walk_limit / walk_cost(SIZE_UNKNOWN);
 }
 
+static bool is_recent_locked(const Checkout *c, const SizeWalk *w, uint64_t now) {
+        const Source *source = c->repo->source;
+
+        return now <
+               w->usec + GAP_USEC + atomic_load_explicit(&source->rtt_usec, memory_order_relaxed);
+}
+
 static bool goes_on_locked(const SizeWalk *w, const SizeFetch *f, uint64_t dir, uint64_t now) {
-        return f->n_up > 0 && now < w->usec + GAP_USEC && w->dir != dir &&
+        return f->n_up > 0 && is_recent_locked(f->checkout, w, now) && w->dir != dir &&
                oid_equal(&w->scope, scope_of(f));
 }
 
@@ -122,11 +129,14 @@ static size_t plan_window(SizeWalk *w, const SizeFetch *f, uint64_t dir, bool mi
         return missed && w->n_steps == 1 ? MAX(most / 4, (size_t) 1) : most;
 }
 
-bool size_walk_is_on(SizeWalk *w) {
+bool size_walk_is_on(Checkout *c) {
+        SizeWalk *w = atomic_load(&c->size_walk);
         uint64_t now = now_usec();
 
+        if (!w)
+                return false;
         MUTEX_GUARD(&w->lock);
-        return w->n_steps > 0 && now < w->usec + GAP_USEC;
+        return w->n_steps > 0 && is_recent_locked(c, w, now);
 }
 
 /* The trees of the directories above, as far as they were listed. */
@@ -399,7 +409,7 @@ void size_walk_used(Namespace *ns, Node *dir, Listing *l) {
         if (tag != TAG_DUE) {
                 uint64_t now = now_usec();
                 MUTEX_GUARD(&w->lock);
-                if (now < w->usec + GAP_USEC)
+                if (is_recent_locked(node_checkout(dir), w, now))
                         w->usec = now;
                 return;
         }
