@@ -141,7 +141,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         Store *store = open_store();
         size_t n = count(store);
         verify(store);
-        FUZZ_CHECK(count(store) == n);
+        FUZZ_CHECK(count(store) >= n); /* what a damaged index hid is found again */
         put_all(store);
         FUZZ_CHECK(count(store) == N_SAMPLES);
         store_close(store);
