@@ -444,6 +444,7 @@ START_TEST(repositories_that_nobody_uses_make_room_R3) {
 
         _cleanup_(repo_unrefp) Repo *used = add_repo(org, "used");
         _cleanup_(checkout_unrefp) Checkout *c = add_checkout(used, "main");
+        ck_assert_ptr_nonnull(c);
         for (unsigned i = 0; i < 3 * OWNER_MAX_UNUSED_REPOS; i++) {
                 (void) snprintf(name, sizeof(name), "name-%u", i);
                 repo_unref(add_repo(org, name));
