@@ -243,8 +243,13 @@ static void on_drop(uint64_t parent, const char *name, void *userdata) {
         send_entry(userdata, parent, name);
 }
 
+static bool is_stopped(void *userdata) {
+        return is_ending(userdata);
+}
+
 static void send_recheck(Notifier *n) {
-        const NsTeller teller = {.expire = on_expire, .drop = on_drop, .userdata = n};
+        const NsTeller teller = {
+                .expire = on_expire, .drop = on_drop, .stopped = is_stopped, .userdata = n};
 
         /* Also of orgs that came in between: the kernel may know that there are none. */
         send_root_names(n, send_expired);
@@ -252,7 +257,8 @@ static void send_recheck(Notifier *n) {
         if (r < 0)
                 log_warning(
                         "The kernel may show what is not true any more: %s", strerrordesc_np(-r));
-        ns_retell(n->ns, &teller);
+        if (!is_ending(n))
+                ns_retell(n->ns, &teller);
 }
 
 static void send_notice(Notifier *n, const Notice *notice) {

@@ -421,6 +421,11 @@ int mount_session_stop(MountSession *s, uint64_t timeout_usec) {
         /* An operation of the pool may still be on its way to its reply: the session is freed only
          * after it. */
         (void) requests_wait(&s->requests, UINT64_MAX);
+        /* Likewise who tells, and may wait for trees; nobody hears it any more. */
+        if (!notifier_wait(s->notifier, 0)) {
+                notifier_leave(s->notifier);
+                (void) notifier_wait(s->notifier, UINT64_MAX);
+        }
         return stuck ? -ETIMEDOUT : 0;
 }
 
@@ -430,8 +435,9 @@ void mount_session_leave(MountSession *s) {
         s->stopped = s->left = true;
         atomic_store(&s->readers.ended, true);
         /* What these had to say is said by the successor, who has the kernel look at everything
-         * again. */
+         * again. It may wait for trees, which come while there is a pool. */
         notifier_leave(s->notifier);
+        (void) notifier_wait(s->notifier, UINT64_MAX);
         pusher_leave(s->pusher);
         readers_stop(&s->readers);
         readers_join(&s->readers);

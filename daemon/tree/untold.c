@@ -18,8 +18,8 @@
 
 #include "tree/namespace-private.h"
 
-/* For all trees together: what else has to be told waits as well. */
-#define PATIENCE_USEC USEC_PER_SEC
+/* For any tree to come: what else has to be told waits as well. */
+#define PATIENCE_USEC (5 * USEC_PER_SEC)
 
 typedef struct UntoldDir {
         Node *dir;      /* a reference */
@@ -218,18 +218,24 @@ void ns_retell(Namespace *ns, const NsTeller *teller) {
 
         if (!u)
                 return;
-        for (size_t i = 0; i < u->n; i++) {
+        for (size_t i = 0; i < u->n && r >= 0; i++) {
                 if (!u->dirs[i].switched)
                         continue;
-                if (find_listing(ns, &u->dirs[i], deadline) < 0)
+                if (teller->stopped(teller->userdata))
+                        r = -ECANCELED;
+                else if (find_listing(ns, &u->dirs[i], deadline) >= 0)
+                        deadline = now_usec() + PATIENCE_USEC;
+                else
                         drop(&t, u->dirs[i].dir);
                 tell_names(&t, &u->dirs[i]);
         }
-        if (u->n > 0)
+        if (u->n > 0 && r >= 0)
                 r = node_table_each(ns->nodes, tell_node, &t);
         /* Where memory is short, or the process ends and the kernel is told no more, a successor
          * does all of it again. */
-        for (size_t i = 0; i < u->n && r >= 0 && !node_table_is_kept(ns->nodes); i++)
+        if (node_table_is_kept(ns->nodes) || teller->stopped(teller->userdata))
+                r = -ECANCELED;
+        for (size_t i = 0; i < u->n && r >= 0; i++)
                 if (u->dirs[i].dir->kind == NODE_CHECKOUT)
                         node_told(u->dirs[i].dir, u->dirs[i].moved);
         untold_moves_free(ns->nodes, u);

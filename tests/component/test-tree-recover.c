@@ -175,6 +175,7 @@ END_TEST
 
 typedef struct Heard {
         Buf text; /* "drop PARENT/NAME\n", "expire PARENT/NAME\n" */
+        bool stopped;
 } Heard;
 
 static void heard_done(Heard *h) {
@@ -194,8 +195,14 @@ static void on_drop(uint64_t parent, const char *name, void *userdata) {
         hear(userdata, "drop", parent, name);
 }
 
+static bool is_stopped(void *userdata) {
+        const Heard *h = userdata;
+        return h->stopped;
+}
+
 static void retell(TreeFixture *f, Heard *h) {
-        const NsTeller teller = {.expire = on_expire, .drop = on_drop, .userdata = h};
+        const NsTeller teller = {
+                .expire = on_expire, .drop = on_drop, .stopped = is_stopped, .userdata = h};
 
         heard_done(h);
         ns_retell(f->ns, &teller);
@@ -289,6 +296,28 @@ START_TEST(moves_that_nobody_told_add_up) {
 }
 END_TEST
 
+/* What it did not get to tell, the next one does. */
+START_TEST(who_ends_tells_nothing_more) {
+        _cleanup_tree_fixture_ TreeFixture f;
+        _cleanup_(heard_done) Heard h = {.stopped = true};
+
+        make_repo(&f);
+        uint64_t top = must_walk(&f, "o/work");
+        (void) must_walk(&f, "o/work/file");
+        tree_fixture_commit(&f, "file", "two");
+        ck_assert_int_eq(fs_refresh(&f, ""), 0);
+        succeed_untold(&f, top, 1);
+        retell(&f, &h);
+        ck_assert_uint_eq(h.text.len, 0);
+
+        h.stopped = false;
+        tree_fixture_succeed(&f);
+        tree_fixture_add_org(&f);
+        retell(&f, &h);
+        ck_assert(heard(&h, "drop", top, "file"));
+}
+END_TEST
+
 /* As those of a local repository, which are in memory only. */
 START_TEST(trees_that_went_with_the_process_are_asked_for) {
         _cleanup_tree_fixture_ TreeFixture f;
@@ -351,6 +380,7 @@ static void add_tests(TCase *tc) {
         tcase_add_test(tc, what_was_fetched_ahead_moves_with_it_as_well);
         tcase_add_test(tc, what_the_kernel_may_have_missed_it_is_told_again);
         tcase_add_test(tc, moves_that_nobody_told_add_up);
+        tcase_add_test(tc, who_ends_tells_nothing_more);
         tcase_add_test(tc, trees_that_went_with_the_process_are_asked_for);
         tcase_add_test(tc, what_is_here_needs_no_org);
 }
