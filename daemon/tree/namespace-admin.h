@@ -56,8 +56,8 @@ typedef struct NsTeller {
 } NsTeller;
 /* Tells it what the process before this one may not have told of branches that had moved; the first
  * time only. Of attributes and listings it does not speak: those of every directory that was taken
- * over are to be dropped in any case. Reads the disk, and waits for what is not there, as long as it
- * comes: five seconds without anything are the end of that. Before ns_stop(). */
+ * over are to be dropped in any case. Reads the disk, and waits for what is not there, as long as
+ * it comes: five seconds without anything are the end of that. Before ns_stop(). */
 void ns_retell(Namespace *ns, const NsTeller *teller);
 /* The mount goes on with another process: ns_free() leaves the nodes as they are. No more calls of
  * the file system after this. */

@@ -43,6 +43,8 @@ static void *map(size_t size) {
                 (void) munmap(p, size);
                 return NULL;
         }
+        /* A child that only makes system calls has no use for it, and may live longer. */
+        (void) madvise(p, size, MADV_WIPEONFORK); /* there are kernels without it */
         /* Over RLIMIT_MEMLOCK it may be swapped, as everything may. */
         (void) mlock2(p, size, MLOCK_ONFAULT);
         return p;
