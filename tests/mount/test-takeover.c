@@ -296,11 +296,14 @@ START_TEST(a_stop_answers_suspects) {
 
         start_suspects(&w, &poison);
         done();
-        ck_assert_int_eq(call_join(&w.read), ENOTCONN);
+        /* The kernel asks twice for a page, and the second time may be too late for an answer. */
+        int error = call_join(&w.read);
+        ck_assert_msg(error == ENOTCONN || error == ECONNABORTED, "%s", strerrordesc_np(error));
         ck_assert_int_eq(call_join(&w.link), ENOTCONN);
         ck_assert_int_eq(call_join(&w.list), ENOTCONN);
         ck_assert_int_eq(call_join(&w.name), ENOTCONN);
-        ck_assert_int_eq(call_join(&poison), ENOTCONN);
+        error = call_join(&poison);
+        ck_assert_msg(error == ENOTCONN || error == ECONNABORTED, "%s", strerrordesc_np(error));
 }
 END_TEST
 
