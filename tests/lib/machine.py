@@ -12,7 +12,9 @@ import sys
 
 import patience
 
-SANDBOX = os.path.join(os.path.dirname(os.path.abspath(__file__)), "systemd-sandbox")
+LIB = os.path.dirname(os.path.abspath(__file__))
+TOP = os.path.dirname(os.path.dirname(LIB))
+SANDBOX = os.path.join(LIB, "systemd-sandbox")
 USER = "alice"
 SKIPPED = 77
 # How the tools of tests/sanitize/run are told what to do, and where their reports go inside.
@@ -32,6 +34,8 @@ class Machine:
     def __init__(self, directory, binds=()):
         """binds: (path outside, path inside), read-only."""
         self.directory = directory
+        # A checkout below /tmp, too, is where it was: the machine has a /tmp of its own.
+        binds = [(TOP, TOP), *binds]
         self._binds = [word for source, target in binds for word in ("--ro-bind", f"{source}:{target}")]
 
     def __enter__(self):
