@@ -425,7 +425,9 @@ static void fetch_window(WalkPlan *plan) {
         if (r == 0)
                 set_next(plan, &next);
         ahead_dropped(AHEAD_WALK, g.n_skipped);
-        bool named = g.n >= MIN_TREE_WANTS && g.n_names <= g.n / 2;
+        /* Trees keep a window in one request. One that others follow is better cut: its parts come
+         * side by side, while the reader is in the one before. */
+        bool named = r > 0 && g.n >= MIN_TREE_WANTS && g.n_names <= g.n / 2;
         fetch_queue_ahead(
                 plan->ns,
                 node_checkout(plan->file)->repo,
