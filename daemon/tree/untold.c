@@ -12,9 +12,8 @@
  * the path of where he is, until somebody looks it up. */
 
 #include <errno.h>
-#include <semaphore.h>
+#include <pthread.h>
 #include <stdlib.h>
-#include <time.h>
 
 #include "tree/namespace-private.h"
 
@@ -110,31 +109,34 @@ UntoldMoves *untold_moves_free(NodeTable *nodes, UntoldMoves *u) {
 
 typedef struct Wait {
         FlightWaiter waiter;
-        sem_t landed;
+        Mutex lock;
+        pthread_cond_t changed;
+        bool landed; /* guarded by lock */
         int result;
 } Wait;
 
 static void wait_landed(FlightWaiter *waiter, int result, const Failure *failure) {
         Wait *w = container_of(waiter, Wait, waiter);
 
+        MUTEX_GUARD(&w->lock);
         w->result = result;
-        (void) sem_post(&w->landed); /* cannot overflow */
+        w->landed = true;
+        (void) pthread_cond_signal(&w->changed); /* cannot fail */
 }
 
 static int await(Namespace *ns, Wait *w, uint64_t deadline) {
-        const struct timespec until = {
-                .tv_sec = (time_t) (deadline / USEC_PER_SEC),
-                .tv_nsec = (long) (deadline % USEC_PER_SEC) * 1000,
-        };
-        int r;
+        bool in_time = true;
 
-        do
-                r = sem_clockwait(&w->landed, CLOCK_MONOTONIC, &until);
-        while (r < 0 && errno == EINTR);
-        if (r < 0 && flight_leave(ns->flights, &w->waiter))
+        mutex_lock(&w->lock);
+        while (!w->landed && in_time)
+                in_time = mutex_wait_until(&w->lock, &w->changed, deadline);
+        mutex_unlock(&w->lock);
+        if (!in_time && flight_leave(ns->flights, &w->waiter))
                 return -ETIMEDOUT;
-        while (r < 0)
-                r = sem_wait(&w->landed); /* it is about to run */
+        MUTEX_GUARD(&w->lock);
+        while (!w->landed)
+                mutex_wait(&w->lock, &w->changed); /* it is about to run */
+        w->landed = false;
         return w->result;
 }
 
@@ -161,11 +163,13 @@ static int find_listing(Namespace *ns, UntoldDir *dir, uint64_t deadline) {
         Wait w = {.waiter.landed = wait_landed};
         int r;
 
-        (void) sem_init(&w.landed, 0, 0); /* cannot fail with these values */
+        mutex_init(&w.lock, LOCK_RANK_LEAF);
+        (void) pthread_cond_init(&w.changed, NULL); /* cannot fail on Linux */
         do
                 r = try_listing(ns, dir, &w, deadline);
         while (r == 0 && now_usec() < deadline);
-        (void) sem_destroy(&w.landed); /* nobody waits */
+        (void) pthread_cond_destroy(&w.changed); /* nobody waits: cannot fail */
+        mutex_destroy(&w.lock);
         return r == 0 ? -ETIMEDOUT : r;
 }
 

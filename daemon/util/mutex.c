@@ -1,5 +1,10 @@
 #include "util/mutex.h"
 
+#include <errno.h>
+#include <time.h>
+
+#include "util/clock.h"
+
 #ifdef GITFS_DEVELOPER
 /* The ranks this thread holds, innermost last. Deeper nesting than this is a bug by itself. */
 static _Thread_local LockRank held[16];
@@ -60,4 +65,15 @@ void mutex_unlock(Mutex *m) {
 
 void mutex_wait(Mutex *m, pthread_cond_t *cond) {
         MUST(pthread_cond_wait(cond, &m->m));
+}
+
+bool mutex_wait_until(Mutex *m, pthread_cond_t *cond, uint64_t deadline_usec) {
+        const struct timespec until = {
+                .tv_sec = (time_t) (deadline_usec / USEC_PER_SEC),
+                .tv_nsec = (long) (deadline_usec % USEC_PER_SEC) * 1000,
+        };
+        int r = pthread_cond_clockwait(cond, &m->m, CLOCK_MONOTONIC, &until);
+
+        assert(r == 0 || r == ETIMEDOUT);
+        return r == 0;
 }

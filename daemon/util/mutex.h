@@ -1,6 +1,8 @@
 #pragma once
 
 #include <pthread.h>
+#include <stdbool.h>
+#include <stdint.h>
 
 #include "gitfs/macro.h"
 
@@ -40,6 +42,8 @@ void mutex_lock(Mutex *m);
 void mutex_unlock(Mutex *m);
 /* Waits on cond with m locked, as pthread_cond_wait(). */
 void mutex_wait(Mutex *m, pthread_cond_t *cond);
+/* Likewise, until now_usec() says so at the latest: false then. May end early. */
+bool mutex_wait_until(Mutex *m, pthread_cond_t *cond, uint64_t deadline_usec);
 
 static inline void mutex_unlockp(Mutex **m) {
         if (*m)
