@@ -332,6 +332,12 @@ bool demand_blob_is_coming(Repo *repo, const Oid *oid) {
         return fetch_queue_find_locked(&repo->queue, oid);
 }
 
+bool demand_blob_is_missing(Namespace *ns, Repo *repo, const Oid *oid) {
+        /* In this order: what was on its way a moment ago is here by now. */
+        return !demand_blob_is_coming(repo, oid) &&
+               !store_has(ns->context->store, STORE_OBJECT, oid);
+}
+
 bool demand_blob_is_soon(Repo *repo, const Oid *oid) {
         uint64_t rtt = rtt_usec(repo);
 

@@ -154,6 +154,8 @@ int demand_blob(Namespace *ns, const NsCall *call, Repo *repo, const Oid *oid);
 bool demand_blob_follow(Namespace *ns, FlightWaiter *waiter, Repo *repo, const Oid *oid);
 /* It is on its way already. */
 bool demand_blob_is_coming(Repo *repo, const Oid *oid);
+/* It is neither on its way nor here. */
+bool demand_blob_is_missing(Namespace *ns, Repo *repo, const Oid *oid);
 /* It is for readers or for a walk, and about to come: so it brings its size, and nobody need be
  * asked for that. The same of all files of a directory whose size is not known. */
 bool demand_blob_is_soon(Repo *repo, const Oid *oid);

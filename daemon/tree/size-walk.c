@@ -237,7 +237,7 @@ static int name_rest(const SizeFetch *f, size_t n, Buf *ret) {
         for (size_t i = 0; i < n && r >= 0; i++) {
                 const WalkItem *item = &f->walk.items[i];
                 if (is_on_the_way(f, &item->listing->oid) &&
-                    !demand_blob_is_coming(f->checkout->repo, &item->entry->oid))
+                    demand_blob_is_missing(f->ns, f->checkout->repo, &item->entry->oid))
                         r = buf_append(ret, &item->entry->oid, sizeof(Oid));
         }
         return r;

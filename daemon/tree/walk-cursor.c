@@ -271,7 +271,7 @@ int walk_gather(WalkGather *g, WalkCursor *cursor, const WalkPlace *stop) {
                         continue;
                 }
                 int r = walk_gather_add(g, &e->oid, size);
-                if (r >= 0 && !demand_blob_is_coming(cursor->repo, &e->oid)) {
+                if (r >= 0 && demand_blob_is_missing(cursor->ns, cursor->repo, &e->oid)) {
                         g->new_cost += walk_cost(size);
                         r = add_name(g, &e->oid);
                 }
