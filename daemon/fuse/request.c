@@ -271,6 +271,8 @@ static int request_enlist(RequestTable *t, Request *r, pid_t process) {
                 callers_leave(&t->callers, kind, r->caller);
                 return -EAGAIN;
         }
+        /* Here, so that who is counted as waiting has his place with a successor, too. */
+        journal_slot_copy(r->slot, journal_current());
         /* One timeout for all, and taken under the lock: the list is in order. */
         r->deadline_usec = now_usec() + t->timeout_usec;
         TAILQ_INSERT_TAIL(&t->pending, r, entry);
@@ -336,7 +338,6 @@ static void request_park(RequestTable *t, const Op *op, Reply *reply) {
                         reply_error(reply, k, NULL);
                 return;
         }
-        journal_slot_copy(r->slot, journal_current());
         r->waiter.scope = &r->slot->scope;
         if (r->slot->n_attempts > 0)
                 recovery_parked(reply->session);

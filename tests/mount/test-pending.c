@@ -272,17 +272,22 @@ START_TEST(a_successor_counts_what_its_predecessor_left) {
         crowd_order(&crowd, 5);
         crowd_await(&crowd, 5);
         ck_assert_uint_eq(crowd_n_failed(&crowd, EAGAIN), 20 - PLACES / 2 + 5);
-        call_start(&single, CALL_STAT, fixture_path(&f, "slow/one"));
-        server_wait_parked(&server, PLACES / 2 + 1);
 
         /* One that allows less refuses nothing that waits already. */
         server_kill(&server);
         server.max_pending = 2;
         server_start(&server);
-        server_wait_parked(&server, PLACES / 2 + 1);
+        server_wait_parked(&server, PLACES / 2);
         crowd_order(&crowd, 1);
         crowd_await(&crowd, 1);
         ck_assert_uint_eq(crowd_n_failed(&crowd, EAGAIN), 20 - PLACES / 2 + 6);
+
+        server_kill(&server);
+        server.max_pending = PLACES;
+        server_start(&server);
+        server_wait_parked(&server, PLACES / 2);
+        call_start(&single, CALL_STAT, fixture_path(&f, "slow/one"));
+        server_wait_parked(&server, PLACES / 2 + 1);
 
         server_kill(&server);
         mode = FAKE_RESIDENT;
