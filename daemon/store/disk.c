@@ -95,12 +95,12 @@ int disk_tier_open(const StoreConfig *config, DiskTier **ret) {
 /* The last hold on a segment is gone. */
 static void finish_segment(DiskTier *tier, Segment *segment, bool doomed) {
         if (!doomed && disk_tier_seal_segment(tier, segment) >= 0) {
-                uint64_t before = segment->charged;
-                segment->charged = segment_space(segment_file_size(segment));
-                assert(segment->charged <= before);
-                disk_tier_discharge(tier, before - segment->charged);
+                uint64_t charged = segment_space(segment_file_size(segment));
+                assert(charged <= segment->charged);
+                disk_tier_discharge(tier, segment->charged - charged);
 
                 MUTEX_GUARD(&tier->lock);
+                segment->charged = charged;
                 segment->state = SEGMENT_SEALED;
                 if (!segment->doomed)
                         return;
