@@ -16,6 +16,7 @@
 #include <stdlib.h>
 
 #include "tree/namespace-private.h"
+#include "util/array.h"
 
 /* For any tree to come: what else has to be told waits as well. */
 #define PATIENCE_USEC (5 * USEC_PER_SEC)
@@ -37,14 +38,9 @@ struct UntoldMoves {
 /* --- noting --- */
 
 static int add_dir(UntoldMoves *u, const UntoldDir *dir) {
-        if (u->n == u->cap) {
-                size_t cap = u->cap ? u->cap * 2 : 16;
-                UntoldDir *dirs = reallocarray(u->dirs, cap, sizeof(*dirs));
-                if (!dirs)
-                        return -ENOMEM;
-                u->dirs = dirs;
-                u->cap = cap;
-        }
+        int r = ARRAY_RESERVE(u->dirs, u->cap, u->n + 1);
+        if (r < 0)
+                return r;
         u->dirs[u->n] = *dir;
         node_ref(u->dirs[u->n++].dir);
         return 0;
