@@ -139,22 +139,28 @@ static void on_done(Fetch *fetch, int result, const Failure *failure) {
 
 /* --- sending --- */
 
+/* Not where another request has it by now. */
+static bool is_wanted_locked(const FetchBatch *b, const FetchName *name) {
+        const Want *want = fetch_queue_find_locked(&b->repo->queue, &name->oid);
+
+        return name->is_tree || (want && want->batch == b);
+}
+
 static int list_oids(FetchBatch *b) {
         size_t n = 0;
         Want *want;
 
-        if (b->n_names > 0) {
-                b->fetch.oids = b->names;
-                b->fetch.n_oids = b->n_names;
-                return 0;
-        }
-        b->oids = calloc(b->n_sent + 1, sizeof(Oid));
+        b->oids = calloc((b->n_names > 0 ? b->n_names : b->n_sent) + 1, sizeof(Oid));
         if (!b->oids)
                 return -ENOMEM;
         /* A reader may take some away meanwhile: what is asked for is decided now. */
         MUTEX_GUARD(&b->repo->lock);
-        TAILQ_FOREACH (want, &b->wants, entry)
-                b->oids[n++] = want->blob.oid;
+        for (size_t i = 0; i < b->n_names; i++)
+                if (is_wanted_locked(b, &b->names[i]))
+                        b->oids[n++] = b->names[i].oid;
+        if (b->n_names == 0)
+                TAILQ_FOREACH (want, &b->wants, entry)
+                        b->oids[n++] = want->blob.oid;
         b->fetch.oids = b->oids;
         b->fetch.n_oids = n;
         return 0;
@@ -262,20 +268,32 @@ static void kick(Namespace *ns, Repo *repo) {
 
 /* --- wanting --- */
 
-/* The flight is the caller's. 1 if it is a new want; 0 if it is on its way; < 0 if it cannot be
- * queued. */
+/* The flight is the caller's. 1: it is on its way; 0: it is here; < 0 if it cannot be queued. */
 static int want_now(Namespace *ns, Repo *repo, const Oid *oid) {
         const BlobWant blob = {.oid = *oid, .size = SIZE_UNKNOWN};
         FetchQueue *q = &repo->queue;
+        FetchBatch *b = fetch_batch_new(LANE_WAITING, NULL, 0, NULL);
 
+        if (!b)
+                return -ENOMEM;
         mutex_lock(&repo->lock);
         Want *want = fetch_queue_find_locked(q, oid);
-        int r = want ? 0 : fetch_queue_add_locked(q, LANE_WAITING, &blob, true);
+        int r = want ? 0 : fetch_batch_add_locked(q, b, &blob);
+        if (r > 0)
+                TAILQ_FIRST(&b->wants)->waited = true;
         bool held = want && fetch_queue_promote_locked(q, want, rtt_usec(repo));
         mutex_unlock(&repo->lock);
         if (held)
                 host_gates_raise(ns->context->gates);
-        return r;
+
+        /* What came just before it was wanted will not come again. Nobody sends it before this is
+         * known: it is not queued yet. */
+        bool here = r > 0 && store_has(ns->context->store, STORE_OBJECT, oid);
+        MUTEX_GUARD(&repo->lock);
+        if (here && b->n > 0)
+                fetch_queue_drop_locked(q, TAILQ_FIRST(&b->wants));
+        fetch_queue_merge_locked(q, b);
+        return r < 0 ? r : !here;
 }
 
 /* The flight is another one's, who may be in no hurry. */
@@ -304,15 +322,10 @@ int demand_blob(Namespace *ns, const NsCall *call, Repo *repo, const Oid *oid) {
                 return NS_PARKED;
         }
         r = want_now(ns, repo, oid);
-        if (r > 0 && store_has(ns->context->store, STORE_OBJECT, oid)) {
-                /* It came just before it was wanted, and nothing will come again. */
-                fetch_queue_forget(repo, oid);
-                r = 0;
-                land(ns, repo, oid, r, NULL);
-        } else if (r < 0)
-                land(ns, repo, oid, r, NULL);
-        if (r >= 0)
+        if (r > 0)
                 kick(ns, repo);
+        else
+                land(ns, repo, oid, r, NULL);
         return NS_PARKED;
 }
 
@@ -413,7 +426,7 @@ static bool add_named(
         Namespace *ns,
         Repo *repo,
         FetchLane lane,
-        const Oid *names,
+        const FetchName *names,
         size_t n_names,
         FetchFeed *feed,
         const BlobWant *wants,
@@ -456,7 +469,7 @@ static void add_blobs(Namespace *ns, Repo *repo, FetchLane lane, const BlobWant 
 void fetch_queue_ahead(
         Namespace *ns,
         Repo *repo,
-        const Oid *names,
+        const FetchName *names,
         size_t n_names,
         const BlobWant *wants,
         size_t n,
@@ -476,16 +489,9 @@ void fetch_queue_feed(Namespace *ns, Repo *repo, FetchFeed *feed) {
         feed->cancelled = false;
         feed->result = 0;
         feed->failure = (Failure){0};
-        if (!oid_is_none(&feed->tree) && feed->n <= MAX_TREE_WANTS)
-                (void) add_named(/* else in batches */
-                                 ns,
-                                 repo,
-                                 LANE_PREFETCH,
-                                 &feed->tree,
-                                 1,
-                                 feed,
-                                 feed->wants,
-                                 feed->n);
+        const FetchName tree = {.oid = feed->tree, .is_tree = true};
+        if (!oid_is_none(&feed->tree) && feed->n <= MAX_TREE_WANTS) /* else in batches */
+                (void) add_named(ns, repo, LANE_PREFETCH, &tree, 1, feed, feed->wants, feed->n);
         mutex_lock(&repo->lock);
         TAILQ_INSERT_TAIL(&repo->queue.feeds, feed, entry);
         mutex_unlock(&repo->lock);

@@ -99,7 +99,8 @@ static void drop_names(FetchBatch *b) {
         b->n_names = 0;
 }
 
-FetchBatch *fetch_batch_new(FetchLane lane, const Oid *names, size_t n_names, FetchFeed *feed) {
+FetchBatch *
+fetch_batch_new(FetchLane lane, const FetchName *names, size_t n_names, FetchFeed *feed) {
         _cleanup_free_ FetchBatch *b = calloc(1, sizeof(*b));
 
         if (!b)
@@ -238,18 +239,6 @@ int fetch_batch_add_locked(FetchQueue *q, FetchBatch *b, const BlobWant *blob) {
         atomic_fetch_add_explicit(&n_wants_now, 1, memory_order_relaxed);
         link_want(b, want);
         return 1;
-}
-
-int fetch_queue_add_locked(FetchQueue *q, FetchLane lane, const BlobWant *blob, bool waited) {
-        FetchBatch *b = open_batch(q, lane);
-
-        if (!b)
-                return -ENOMEM;
-        int r = fetch_batch_add_locked(q, b, blob);
-        if (r > 0)
-                TAILQ_LAST(&b->wants, WantList)->waited = waited;
-        free_if_pointless(q, b);
-        return r;
 }
 
 void fetch_queue_drop_locked(FetchQueue *q, Want *want) {

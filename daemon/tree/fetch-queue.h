@@ -39,6 +39,12 @@ typedef struct BlobWant {
         uint64_t size; /* bytes; SIZE_UNKNOWN where nobody knows */
 } BlobWant;
 
+/* Part of a request in few words. */
+typedef struct FetchName {
+        Oid oid;
+        bool is_tree; /* with all that lies below it; else a blob */
+} FetchName;
+
 /* Its size, or what that may be. */
 uint64_t blob_want_bytes(const BlobWant *blob);
 
@@ -65,7 +71,7 @@ struct FetchBatch {
         WantList wants; /* that are not here yet; in the order of asking */
         size_t n;
         uint64_t bytes;
-        Oid *names; /* owned: see fetch_queue_ahead(); NULL: wanted one by one */
+        FetchName *names; /* owned: see fetch_queue_ahead(); NULL: wanted one by one */
         size_t n_names;
         uint64_t bytes_all; /* of what is named so, when it was wanted */
         bool closed;        /* nothing is added any more */
@@ -78,7 +84,7 @@ struct FetchBatch {
         Fetch fetch;
         Namespace *ns;
         Repo *repo;                     /* a reference */
-        Oid *oids;                      /* owned */
+        Oid *oids;                      /* owned: what it asks for */
         uint64_t sent_usec, first_usec; /* the request, the first object; 0: not yet */
         uint64_t bytes_in;
         size_t n_sent, n_repeated; /* wants at first; of them, asked for again beside it */
@@ -110,15 +116,14 @@ void fetch_queue_done(FetchQueue *q);
 bool fetch_queue_is_idle_locked(const FetchQueue *q);
 
 Want *fetch_queue_find_locked(FetchQueue *q, const Oid *oid);
-/* At the end of a lane: 1; 0 where it is wanted already; -ENOMEM; -ENOBUFS for read-ahead where too
- * much is wanted in all repositories together. */
-int fetch_queue_add_locked(FetchQueue *q, FetchLane lane, const BlobWant *blob, bool waited);
 
 /* A batch to be filled and appended; NULL without memory. names: as in fetch_queue_ahead(). */
-FetchBatch *fetch_batch_new(FetchLane lane, const Oid *names, size_t n_names, FetchFeed *feed);
+FetchBatch *
+fetch_batch_new(FetchLane lane, const FetchName *names, size_t n_names, FetchFeed *feed);
 /* It has no wants. NULL-safe. */
 void fetch_batch_free(FetchBatch *b);
-/* As fetch_queue_add_locked(). */
+/* 1; 0 where it is wanted already; -ENOMEM; -ENOBUFS for read-ahead where too much is wanted in all
+ * repositories together. */
 int fetch_batch_add_locked(FetchQueue *q, FetchBatch *b, const BlobWant *blob);
 void fetch_queue_append_locked(FetchQueue *q, FetchBatch *b);
 /* Its wants go to the end of its lane, which takes the batch, or frees it. */
@@ -160,7 +165,7 @@ bool fetch_queue_cancel_feed_locked(FetchQueue *q, FetchFeed *feed, WantList *re
 void fetch_queue_ahead(
         Namespace *ns,
         Repo *repo,
-        const Oid *names,
+        const FetchName *names,
         size_t n_names,
         const BlobWant *wants,
         size_t n,

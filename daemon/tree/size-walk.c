@@ -221,6 +221,12 @@ static bool is_nearly_all(const SizeFetch *f, size_t n) {
         return FETCH_NEARLY_ALL(part, all);
 }
 
+static int add_name(Buf *names, const Oid *oid, bool is_tree) {
+        const FetchName name = {.oid = *oid, .is_tree = is_tree};
+
+        return buf_append(names, &name, sizeof(name));
+}
+
 /* All of the rest in few words: directories beside the way, and what is missing on it. */
 static int name_rest(const SizeFetch *f, size_t n, Buf *ret) {
         int r = 0;
@@ -232,13 +238,13 @@ static int name_rest(const SizeFetch *f, size_t n, Buf *ret) {
                 for (size_t j = 0; j < l->n_entries && r >= 0; j++)
                         if (l->entries[j].kind == ENTRY_DIR &&
                             !is_on_the_way(f, &l->entries[j].oid))
-                                r = buf_append(ret, &l->entries[j].oid, sizeof(Oid));
+                                r = add_name(ret, &l->entries[j].oid, /* is_tree= */ true);
         }
         for (size_t i = 0; i < n && r >= 0; i++) {
                 const WalkItem *item = &f->walk.items[i];
                 if (is_on_the_way(f, &item->listing->oid) &&
                     demand_blob_is_missing(f->ns, f->checkout->repo, &item->entry->oid))
-                        r = buf_append(ret, &item->entry->oid, sizeof(Oid));
+                        r = add_name(ret, &item->entry->oid, /* is_tree= */ false);
         }
         return r;
 }
@@ -247,7 +253,7 @@ static int name_rest(const SizeFetch *f, size_t n, Buf *ret) {
  * no shorter. */
 static void name_window(const SizeFetch *f, size_t n, Buf *ret) {
         if (n < MIN_TREE_WANTS || !is_nearly_all(f, n) || name_rest(f, n, ret) < 0 ||
-            ret->len / sizeof(Oid) > n / 2)
+            ret->len / sizeof(FetchName) > n / 2)
                 ret->len = 0;
 }
 
@@ -275,8 +281,8 @@ static int fetch_window(SizeFetch *f) {
         fetch_queue_ahead(
                 f->ns,
                 f->checkout->repo,
-                (const Oid *) (const void *) names.data,
-                names.len / sizeof(Oid),
+                (const FetchName *) (const void *) names.data,
+                names.len / sizeof(FetchName),
                 f->gather.wants + n_own,
                 n,
                 LANE_READAHEAD);

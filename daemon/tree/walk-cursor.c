@@ -165,7 +165,7 @@ static int add_name(WalkGather *g, const Oid *oid) {
         int r = ARRAY_RESERVE(g->names, g->cap_names, g->n_names + 1);
 
         if (r >= 0)
-                g->names[g->n_names++] = *oid;
+                g->names[g->n_names++] = (FetchName){.oid = *oid};
         return MIN(r, 0);
 }
 
@@ -197,7 +197,7 @@ static void leave(WalkCursor *cursor, WalkGather *g) {
 
         if (mark->entered && g->n_names > mark->n_names &&
             FETCH_NEARLY_ALL(g->new_cost - mark->new_cost, g->all_cost - mark->all_cost)) {
-                g->names[mark->n_names] = l->oid;
+                g->names[mark->n_names] = (FetchName){.oid = l->oid, .is_tree = true};
                 g->n_names = mark->n_names + 1;
         }
         listing_unref(l);

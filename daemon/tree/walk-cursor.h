@@ -75,7 +75,7 @@ typedef struct WalkGather {
 
         BlobWant *wants; /* owned; not here */
         size_t n, cap;
-        Oid *names; /* owned: what is to be asked for, as fetch_queue_ahead() takes it */
+        FetchName *names; /* owned: what is to be asked for, as fetch_queue_ahead() takes it */
         size_t n_names, cap_names;
         uint64_t cost;              /* of them */
         uint64_t new_cost;          /* of those of them that are not on their way, either */

@@ -364,6 +364,29 @@ START_TEST(a_reader_overtakes_who_only_follows) {
 }
 END_TEST
 
+/* R32: between gathering what a request names and sending it a reader has asked for some of it. */
+START_TEST(what_a_reader_has_asked_for_is_not_named_again) {
+        Fixture x;
+        Reader reader;
+
+        fixture_init(&x);
+        const FetchName names[] = {{.oid = file_oid(&x, 3)}, {.oid = file_oid(&x, 4)}};
+        const BlobWant wants[] = {
+                {.oid = names[0].oid, .size = SIZE_UNKNOWN},
+                {.oid = names[1].oid, .size = SIZE_UNKNOWN},
+        };
+        reader_want(&x, &reader, &names[0].oid);
+        expect_held(&x.source, 1);
+        fetch_queue_ahead(x.f.ns, x.target.checkout->repo, names, 2, wants, 2, LANE_READAHEAD);
+        const Fetch *ahead = expect_held(&x.source, 2);
+        ck_assert_uint_eq(ahead->n_oids, 1);
+        ck_assert(oid_equal(&ahead->oids[0], &names[1].oid));
+        let_go(&x.source);
+        ck_assert_int_eq(reader_end(&reader), 0);
+        fixture_done(&x);
+}
+END_TEST
+
 START_TEST(who_follows_a_job_that_is_cancelled_goes_on) {
         Fixture x;
         Reader follower;
@@ -545,6 +568,7 @@ static void add_tests(TCase *tc) {
         tcase_add_test(tc, a_repository_larger_than_the_cache);
         tcase_add_test(tc, a_burst_of_readers_is_gathered);
         tcase_add_test(tc, nothing_is_lost_in_disorder);
+        tcase_add_test(tc, what_a_reader_has_asked_for_is_not_named_again);
 }
 
 CHECK_MAIN("tree/fetch", add_tests)

@@ -86,7 +86,7 @@ def walker_is_killed(t):
 
 @harness.case(seconds=300)
 def two_walkers_in_one_repository(t):
-    """One forward, one backward: all right, and every blob comes once (R32)."""
+    """One forward, one backward: all right, and every blob comes once, but for who would wait too long (R32)."""
     n = 6000
     path, between = walked(t, n)
     order = list(range(n))
@@ -102,9 +102,12 @@ def two_walkers_in_one_repository(t):
     wants = [want for request in fetches(between) for want in request.wants]
     twice = [want for want, count in collections.Counter(wants).items() if count > 1]
     known = len(repo.git("--git-dir", path, "rev-list", "--objects", "main").splitlines())
-    got = t.stats()["fetch-objects-in"]
+    stats = t.stats()
+    got, repeated = stats["fetch-objects-in"], stats["fetch-repeated"]
     print(f"{len(fetches(between))} fetches, {len(wants)} wants, {got} objects came, {known} there are")
-    assert not twice, f"{len(twice)} wanted twice"
+    # A reader far behind in a large answer asks again, of 4,000 files once. How far he is depends on the machine.
+    assert repeated <= n / 4000, repeated
+    assert len(twice) <= repeated, f"{len(twice)} wanted twice, {repeated} asked for again on purpose"
     assert got <= known * 1.01, (got, known)
 
 

@@ -17,10 +17,22 @@ static BlobWant blob(unsigned i, uint64_t size) {
         return want;
 }
 
+/* At the end of a lane. */
+static int add_want(FetchQueue *q, FetchLane lane, const BlobWant *want) {
+        FetchBatch *b = fetch_batch_new(lane, NULL, 0, NULL);
+
+        ck_assert_ptr_nonnull(b);
+        int r = fetch_batch_add_locked(q, b, want);
+        if (r > 0)
+                TAILQ_FIRST(&b->wants)->waited = lane == LANE_WAITING;
+        fetch_queue_merge_locked(q, b);
+        return r;
+}
+
 static void add(FetchQueue *q, FetchLane lane, unsigned from, unsigned n, uint64_t size) {
         for (unsigned i = from; i < from + n; i++) {
                 const BlobWant want = blob(i, size);
-                ck_assert_int_eq(fetch_queue_add_locked(q, lane, &want, lane == LANE_WAITING), 1);
+                ck_assert_int_eq(add_want(q, lane, &want), 1);
         }
 }
 
@@ -275,7 +287,7 @@ END_TEST
 
 /* Far behind in a large answer, it is asked for once more. */
 START_TEST(a_reader_does_not_wait_for_everything) {
-        const Oid tree = {.algo = OID_SHA1, .id = {1}};
+        const FetchName tree = {.oid = {.algo = OID_SHA1, .id = {1}}, .is_tree = true};
         FetchQueue q;
 
         fetch_queue_init(&q);
@@ -303,7 +315,7 @@ END_TEST
 
 /* What is here of a tree comes again with it, and may only be next to nothing. */
 START_TEST(a_tree_is_wanted_while_nearly_all_of_it_is) {
-        const Oid tree = {.algo = OID_SHA1, .id = {1}};
+        const FetchName tree = {.oid = {.algo = OID_SHA1, .id = {1}}, .is_tree = true};
         FetchQueue q;
 
         fetch_queue_init(&q);
@@ -401,12 +413,12 @@ START_TEST(too_much_is_refused) {
                 fetch_queue_init(&q[i]);
         for (; r >= 0 && n < 1000000; n++) {
                 const BlobWant want = blob(n, 1);
-                r = fetch_queue_add_locked(&q[n % 2], LANE_READAHEAD, &want, false);
+                r = add_want(&q[n % 2], LANE_READAHEAD, &want);
         }
         ck_assert_int_eq(r, -ENOBUFS);
         const BlobWant want = blob(0, 1);
-        ck_assert_int_eq(fetch_queue_add_locked(&q[2], LANE_READAHEAD, &want, false), -ENOBUFS);
-        ck_assert_int_eq(fetch_queue_add_locked(&q[2], LANE_WAITING, &want, true), 1);
+        ck_assert_int_eq(add_want(&q[2], LANE_READAHEAD, &want), -ENOBUFS);
+        ck_assert_int_eq(add_want(&q[2], LANE_WAITING, &want), 1);
         for (unsigned i = 0; i < ELEMENTSOF(q); i++)
                 end_all(&q[i]);
 }
@@ -430,7 +442,7 @@ END_TEST
 
 /* The same where readers wait for all of it, and it has not gone out again yet. */
 START_TEST(a_cancel_leaves_a_queued_batch_to_its_readers) {
-        const Oid tree = {.algo = OID_SHA1, .id = {1}};
+        const FetchName tree = {.oid = {.algo = OID_SHA1, .id = {1}}, .is_tree = true};
         const BlobWant want = blob(1, 100);
         FetchFeed feed = {.wants = &want, .n = 1, .object = no_object, .done = no_end};
         WantList rest = TAILQ_HEAD_INITIALIZER(rest);
