@@ -1,0 +1,172 @@
+#include "component/sizes-fixture.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "lib/check-main.h"
+#include "tree/namespace-private.h"
+#include "tree/repo.h"
+
+static void size_free(Source *source) {
+        (void) source; /* the test's */
+}
+
+static void tell_sizes(SizeSource *s, Fetch *fetch) {
+        ck_assert_int_eq(pthread_mutex_lock(&s->mutex), 0);
+        s->n_oids[s->n_sizes++ % ELEMENTSOF(s->n_oids)] = fetch->n_oids;
+        s->n_asked += fetch->n_oids;
+        s->tree = fetch->tree;
+        s->root = fetch->root;
+        ck_assert_int_eq(pthread_mutex_unlock(&s->mutex), 0);
+        for (size_t i = 0; i < MIN(fetch->n_oids, s->n_tell); i++)
+                fetch->size(fetch, &fetch->oids[i], 1); /* all files of these tests have one byte */
+        fetch->done(fetch, 0, NULL);
+}
+
+static void size_fetch(Source *source, Fetch *fetch) {
+        SizeSource *s = container_of(source, SizeSource, source);
+
+        if (fetch->kind == FETCH_SIZES && s->refuses) {
+                fetch->done(fetch, -EOPNOTSUPP, NULL);
+                return;
+        }
+        if ((fetch->kind == FETCH_SIZES && s->hold) ||
+            (fetch->kind == FETCH_BLOBS && s->hold_blobs)) {
+                ck_assert_int_eq(pthread_mutex_lock(&s->mutex), 0);
+                s->held[s->n_held++ % ELEMENTSOF(s->held)] = fetch;
+                ck_assert_int_eq(pthread_mutex_unlock(&s->mutex), 0);
+                ck_assert_int_eq(sem_post(&s->arrived), 0);
+                return;
+        }
+        if (fetch->kind == FETCH_SIZES) {
+                tell_sizes(s, fetch);
+                return;
+        }
+        if (fetch->kind == FETCH_BLOBS) {
+                s->n_blobs++;
+                s->n_blob_oids += fetch->n_oids;
+        } else if (fetch->kind == FETCH_CLOSURE) {
+                s->n_closures++;
+                s->n_closure_oids += fetch->n_oids;
+        }
+        source_fetch(s->inner, fetch);
+}
+
+void await_held(SizeSource *s) {
+        while (sem_wait(&s->arrived) < 0)
+                ck_assert_int_eq(errno, EINTR);
+}
+
+void answer(SizeSource *s) {
+        Fetch *fetch = s->held[s->n_answered++ % ELEMENTSOF(s->held)];
+
+        if (fetch->kind == FETCH_SIZES)
+                tell_sizes(s, fetch);
+        else
+                source_fetch(s->inner, fetch);
+}
+
+void answer_held(SizeSource *s) {
+        await_held(s);
+        answer(s);
+}
+
+static const SourceOps size_ops = {.free = size_free, .fetch = size_fetch};
+
+static void size_source_init(SizeSource *s, TreeFixture *f, FakeForge *fake) {
+        static const FakeName names[] = {{"", "r", FORGE_REPO, false, 0}, {0}};
+
+        ck_assert_int_gt(fs_walk(f, "o/work"), 0);
+        _cleanup_(checkout_unrefp) Checkout *c = tree_fixture_checkout(f, "");
+        *s = (SizeSource){.inner = source_ref(c->repo->source)};
+        ck_assert_int_eq(sem_init(&s->arrived, 0, 0), 0);
+        ck_assert_int_eq(pthread_mutex_init(&s->mutex, NULL), 0);
+        s->source.ops = &size_ops;
+        s->source.ref = REF_INIT;
+        s->source.algo = s->inner->algo;
+        s->source.url = s->inner->url;
+        fake->names = names;
+        fake->source = &s->source;
+}
+
+static void write_files(TreeFixture *f) {
+        static const char *const files[N_FILES] = {"a", "b", "c", "d", "sub/e", "sub/f", "sub/g"};
+
+        for (size_t i = 0; i < ELEMENTSOF(files); i++)
+                git_fixture_write(&f->repo, files[i], &files[i][strlen(files[i]) - 1], 1);
+        git_fixture_commit(&f->repo, "one");
+}
+
+void check_list(TreeFixture *f, const char *path, const char *names) {
+        int64_t id = fs_walk(f, path);
+
+        ck_assert_int_gt(id, 0);
+        _cleanup_free_ char *shown = fs_list_all(f, (uint64_t) id, true);
+        ck_assert_str_eq(shown, names);
+}
+
+uint64_t size_of(TreeFixture *f, const char *path) {
+        NsAttr attr;
+        int64_t id = fs_walk(f, path);
+
+        ck_assert_int_gt(id, 0);
+        ck_assert_int_eq(ns_getattr(f->ns, (uint64_t) id, &attr), 0);
+        return attr.size;
+}
+
+void be_far_away(SizeSource *s) {
+        s->source.rtt_usec = 3600 * USEC_PER_SEC;
+}
+
+void sizes_fixture_init(SizesFixture *s) {
+        tree_fixture_init(&s->f);
+        write_files(&s->f);
+        s->org = fake_forge_init(&s->fake, &s->f, NULL);
+        size_source_init(&s->source, &s->f, &s->fake);
+        s->source.n_tell = 100;
+}
+
+void sizes_fixture_done(SizesFixture *s) {
+        org_unref(s->org);
+        tree_fixture_done(&s->f);
+        source_unref(s->source.inner);
+        fake_forge_done(&s->fake);
+        (void) sem_destroy(&s->source.arrived); /* nobody waits */
+        (void) pthread_mutex_destroy(&s->source.mutex);
+}
+
+Checkout *sizes_fixture_checkout(SizesFixture *s) {
+        _cleanup_(repo_unrefp) Repo *repo = owner_find_repo(&s->org->root, "r");
+        Checkout *c = repo ? repo_find_checkout(repo, "") : NULL;
+
+        ck_assert_ptr_nonnull(c);
+        return c;
+}
+
+void read_ahead(SizesFixture *s, Checkout *c, const char *name) {
+        const NsCall call = {.flags = NS_MAY_BLOCK};
+        _cleanup_(listing_unrefp) Listing *root = NULL, *l = NULL;
+        CheckoutState state;
+        BlobWant wants[3];
+
+        checkout_get_state(c, &state);
+        ck_assert_int_eq(ns_listing(s->f.ns, &call, NULL, &state.root, &root), 1);
+        const ListingEntry *e = listing_find(root, name, strlen(name));
+        ck_assert_ptr_nonnull(e);
+        ck_assert_int_eq(ns_listing(s->f.ns, &call, NULL, &e->oid, &l), 1);
+        ck_assert_uint_eq(l->n_entries, ELEMENTSOF(wants));
+        for (size_t i = 0; i < ELEMENTSOF(wants); i++)
+                wants[i] = (BlobWant){.oid = l->entries[i].oid, .size = SIZE_UNKNOWN};
+        fetch_queue_ahead(s->f.ns, c->repo, NULL, 0, wants, ELEMENTSOF(wants), LANE_READAHEAD);
+}
+
+void write_directories(SizesFixture *s, unsigned n) {
+        for (unsigned i = 0; i < n; i++) {
+                char name[16], content = (char) ('!' + i);
+                (void) snprintf(name, sizeof(name), "d%02u/f", i);
+                git_fixture_write(&s->f.repo, name, &content, 1);
+        }
+        git_fixture_commit(&s->f.repo, "two");
+}
