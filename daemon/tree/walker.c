@@ -4,6 +4,8 @@
  *                                                   are 60K packed, some 40 files, less than the
  *                                                   round trip costs on most links
  *      the first file of the directory              an eighth of that, but in the order of a walk
+ *      the first of the repository, or of several   all of the rest, where it is known to be a
+ *      directories that were listed                 quarter of WalkLimit= at most
  *      half of that, or a close miss behind it      what follows, 8 times as much; and again, up to
  *                                                   WalkLimit=
  *      half of it, from the first file of all       all of the rest, if it is half of WalkLimit= at
@@ -11,12 +13,12 @@
  *      several files, and into another directory    all of the rest, up to WalkLimit=; or a quarter
  *                                                   of that of it
  *
- * With 256K, 2M, 16M, 64M a repository of 20 MB (perl) comes in two requests, and one of a gigabyte
- * in some twenty windows. Bets that are lost: who reads one file after a listing has 256K fetched
- * for nothing, who stops after n bytes 8n of them, and who reads a few files as a walk would,
- * WalkLimit=, which is 16M packed and two seconds of a slow line. A file of a directory that nobody
- * listed comes alone. A miss that continues no walk may be one of many in no order: the window
- * doubles with each.
+ * With 256K, 2M, 16M, 64M a repository of 13 MB (python) comes in one request, one of 20 MB (perl)
+ * in two, and one of a gigabyte in some twenty windows. Bets that are lost: who reads one file
+ * after a listing has 256K fetched for nothing, who stops after n bytes 8n of them, and who reads a
+ * few files as a walk would, WalkLimit=, which is 16M packed and two seconds of a slow line. A file
+ * of a directory that nobody listed comes alone. A miss that continues no walk may be one of many
+ * in no order: the window doubles with each.
  *
  * What follows is what a walk meets next in the order of listings, directories where they stand,
  * then what it would have met before; backwards for who goes backwards. It ends where the walk
@@ -51,6 +53,7 @@
 #define GROWTH 8
 #define MIN_WINDOW (UINT64_C(256) << 10) /* where SiblingLimit= does not say */
 #define MAX_LOOKED 100000                /* entries, to find what is missing */
+#define MAX_LOOKED_REST 10000            /* the same, while the reader waits */
 #define MAX_LINKS 1000
 #define MIN_TREE_WANTS 64 /* for trees to be wanted instead of their files */
 /* Files that were read before entering another directory means something. */
@@ -203,6 +206,13 @@ static uint64_t base_window(const NsPrefetch *limits) {
         return limits->sibling_limit > 0 ? limits->sibling_limit : MIN_WINDOW;
 }
 
+/* Nobody but a walk begins with the first file of all: of the repository, or of several directories
+ * that were listed. */
+static bool begins_walk(const WalkMiss *miss) {
+        return miss->n_listed > 0 && miss->n_first >= miss->n_listed &&
+               (miss->n_listed > 1 || miss->place.depth == 1);
+}
+
 /* A miss that belongs to no walk, or begins one. */
 static uint64_t
 first_window(Walkers *w, const WalkMiss *miss, const NsPrefetch *limits, uint64_t now) {
@@ -234,6 +244,7 @@ static void plan_miss(
         MUTEX_GUARD(&w->lock);
         Walker *walker = find_near(node_checkout(file), w, place, now);
         uint64_t window;
+        bool begins = !walker && begins_walk(miss);
         if (walker) {
                 window = larger_window(walker, limits);
                 scope = MIN(scope, walk_place_common(&walker->last, place) + 1);
@@ -253,6 +264,8 @@ static void plan_miss(
         plan->slot = (unsigned) (walker - w->walkers);
         /* Not so much that the file would have to wait for its neighbours. */
         plan->siblings = window <= limits->sibling_limit;
+        if (begins && plan->siblings)
+                plan->all_limit = limits->walk_limit / 4;
         plan->place = *place;
         plan->first = miss->n_first > 0;
 }
@@ -414,6 +427,22 @@ static int gather_plan(WalkPlan *plan, WalkGather *g, WalkPlace *ret_next) {
         return gather_window(plan, g, ret_next);
 }
 
+/* Trees keep a window in one request. One that others follow is better cut: its parts come side by
+ * side, while the reader is in the one before. */
+static void send_window(const WalkPlan *plan, const WalkGather *g, bool last) {
+        bool named = last && g->n >= MIN_TREE_WANTS && g->n_names <= g->n / 2;
+
+        note_all(plan, g, AHEAD_WALK);
+        fetch_queue_ahead(
+                plan->ns,
+                node_checkout(plan->file)->repo,
+                g->names,
+                named ? g->n_names : 0,
+                g->wants,
+                g->n,
+                LANE_READAHEAD);
+}
+
 static void fetch_window(WalkPlan *plan) {
         _cleanup_walk_gather_ WalkGather g = {0};
         WalkPlace next;
@@ -421,21 +450,32 @@ static void fetch_window(WalkPlan *plan) {
         int r = gather_plan(plan, &g, &next);
         if (r < 0 || g.n == 0)
                 return;
-        note_all(plan, &g, AHEAD_WALK);
         if (r == 0)
                 set_next(plan, &next);
         ahead_dropped(AHEAD_WALK, g.n_skipped);
-        /* Trees keep a window in one request. One that others follow is better cut: its parts come
-         * side by side, while the reader is in the one before. */
-        bool named = r > 0 && g.n >= MIN_TREE_WANTS && g.n_names <= g.n / 2;
-        fetch_queue_ahead(
-                plan->ns,
-                node_checkout(plan->file)->repo,
-                g.names,
-                named ? g.n_names : 0,
-                g.wants,
-                g.n,
-                LANE_READAHEAD);
+        send_window(plan, &g, /* last= */ r > 0);
+}
+
+static bool sizes_are_known(const WalkGather *g) {
+        for (size_t i = 0; i < g->n; i++)
+                if (g->wants[i].size == SIZE_UNKNOWN)
+                        return false;
+        return true;
+}
+
+/* The file and all of the rest, where that is known to be little. False where it is not. */
+static bool fetch_rest(const WalkPlan *plan) {
+        _cleanup_walk_gather_ WalkGather g = {
+                .max_cost = plan->all_limit,
+                .max_looked = MAX_LOOKED_REST,
+        };
+        WalkPlace next;
+
+        if (plan->all_limit == 0 || gather_window(plan, &g, &next) <= 0 || !sizes_are_known(&g))
+                return false;
+        send_window(plan, &g, /* last= */ true);
+        note_file(plan);
+        return true;
 }
 
 /* Lands when the window of this walker has been asked for. */
@@ -540,9 +580,10 @@ int walk_missed(Namespace *ns, const NsCall *call, Node *file) {
                 return 0;
         ahead_lost(&oid);
         plan_miss(w, file, &miss, &limits, &plan);
-        if (plan.siblings && plan.window > 0)
-                fetch_siblings(&plan);
-        else {
+        if (plan.siblings && plan.window > 0) {
+                if (!fetch_rest(&plan))
+                        fetch_siblings(&plan);
+        } else {
                 note_file(&plan);
                 if (plan.window > 0)
                         start_plan(&plan);

@@ -173,6 +173,36 @@ START_TEST(nothing_comes_along_where_that_is_off) {
 }
 END_TEST
 
+/* Sizes are known, and nobody but a walk begins there. */
+START_TEST(a_walk_over_little_takes_one_request) {
+        WalkFixture w;
+
+        /* A quarter is just enough, or not. */
+        init(&w, 4 * 1512, UINT64_C(4) * (N_ALL * 1512 + (_i == 0)));
+        look_up_all(&w);
+        read_file(&w, 0);
+        ck_assert_uint_eq(atomic_load(&w.source.n_blobs), 1);
+        ck_assert_uint_eq(atomic_load(&w.source.n_blob_oids) < N_ALL, _i > 0);
+        for (unsigned i = 0; i < N_ALL; i++)
+                read_file(&w, i);
+        ck_assert_int_eq(atomic_load(&w.source.n_blobs) == 1, _i == 0);
+        done(&w);
+}
+END_TEST
+
+/* Of a directory, not of all that was listed. */
+START_TEST(the_first_file_of_a_directory_begins_no_walk) {
+        WalkFixture w;
+
+        init(&w, 4 * 1512, 64 << 20);
+        look_up_all(&w);
+        read_file(&w, N_FILES);
+        ck_assert_uint_eq(atomic_load(&w.source.n_blobs), 1);
+        ck_assert_uint_lt(atomic_load(&w.source.n_blob_oids), N_FILES);
+        done(&w);
+}
+END_TEST
+
 static unsigned forward(unsigned i) {
         return i;
 }
@@ -253,6 +283,8 @@ static void add_tests(TCase *tc) {
         tcase_add_test(tc, a_file_of_an_unlisted_directory_comes_alone);
         tcase_add_test(tc, small_neighbours_come_along);
         tcase_add_test(tc, nothing_comes_along_where_that_is_off);
+        tcase_add_loop_test(tc, a_walk_over_little_takes_one_request, 0, 2);
+        tcase_add_test(tc, the_first_file_of_a_directory_begins_no_walk);
         tcase_add_loop_test(tc, any_walk_takes_few_requests, 0, 4);
         tcase_add_test(tc, whole_directories_are_wanted_by_their_trees);
 }
