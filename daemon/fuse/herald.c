@@ -29,7 +29,8 @@
  * does needs no more than system calls.
  *
  * A process can be killed. What the kernel is not told it shows for ever, so another one takes over
- * and is given the same message, which does no harm twice. The number of the socket stays, as
+ * and is given the same message, which does no harm twice. Where none can be started, whoever has
+ * something to tell is told so, and tries again (notify.c). The number of the socket stays, as
  * another thread may shut it down. */
 
 typedef struct HeraldMemory {
@@ -42,6 +43,7 @@ struct Herald {
         int fuse_fd; /* borrowed */
         pid_t pid;
         int socket;
+        bool failing;          /* the last attempt to start one has failed */
         atomic_bool dismissed; /* by the thread that frees, too: may wait for a successor */
         HeraldMemory *memory;  /* with the process */
         size_t memory_size;
@@ -165,17 +167,26 @@ static bool give(Herald *h) {
         return send(h->socket, &byte, 1, MSG_NOSIGNAL) == 1 && recv(h->socket, &byte, 1, 0) == 1;
 }
 
+/* 0, -ENOTCONN where it was dismissed, or -EAGAIN. */
 static int replace_process(Herald *h) {
         if (atomic_load(&h->dismissed))
                 return -ENOTCONN;
-        log_warning("The process that tells the kernel what changed has ended: another takes over");
+        if (h->pid > 0)
+                log_warning("The process that tells the kernel what changed has ended: another "
+                            "takes over");
         /* It has closed its socket, and is about to end if it has not. */
         while (h->pid > 0 && waitpid(h->pid, NULL, 0) < 0 && errno == EINTR)
                 ;
         h->pid = 0;
         int r = start_process(h);
+        if (r < 0 && !h->failing)
+                log_error(
+                        "The kernel is not told what changed before another process can be "
+                        "started: %s",
+                        strerrordesc_np(-r));
+        h->failing = r < 0;
         /* Who dismissed it meanwhile may have shut down the socket of the last one. */
-        return r < 0 ? r : atomic_load(&h->dismissed) ? -ENOTCONN : 0;
+        return atomic_load(&h->dismissed) ? -ENOTCONN : r < 0 ? -EAGAIN : 0;
 }
 
 /* Has it given to the kernel. */
@@ -185,7 +196,7 @@ static int deliver(Herald *h) {
                 if (r < 0)
                         return r;
                 if (!give(h))
-                        return -ENOTCONN;
+                        return atomic_load(&h->dismissed) ? -ENOTCONN : -EAGAIN;
         }
         return h->memory->result;
 }

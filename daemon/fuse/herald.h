@@ -19,7 +19,8 @@ void herald_dismiss(Herald *h);
 Herald *herald_free(Herald *h);
 DEFINE_CLEANUP(Herald *, herald_free)
 
-/* All return when the kernel has been told: 0 or what it said. -ENOENT: it knows no such thing. */
+/* All return when the kernel has been told: 0 or what it said. -ENOENT: it knows no such thing.
+ * -EAGAIN: it has not been told, as the process has ended and no other can be started now. */
 
 /* Drops a name, with what lies below it and is not in use. */
 int herald_drop_entry(Herald *h, uint64_t parent, const char *name);

@@ -12,6 +12,7 @@
 #include "fuse/wait-fd.h"
 #include "tree/namespace-admin.h"
 #include "util/buf.h"
+#include "util/clock.h"
 #include "util/fd.h"
 #include "util/htable.h"
 #include "util/log.h"
@@ -25,7 +26,14 @@
  *
  * The queue is bounded by its length. Instead of growing further, or when memory is short, it is
  * replaced by one order: drop everything. The kernel drops with a directory's name what it has
- * below and nobody uses; for what is used, it is told of every node that we know. */
+ * below and nobody uses; for what is used, it is told of every node that we know.
+ *
+ * What the kernel is not told it shows for ever. So what cannot be told for want of a process or
+ * of memory is tried again until it is, in its place: what is behind it waits, and is replaced by
+ * the one order where it grows too long. */
+
+#define RETRY_MIN_USEC (10 * USEC_PER_MSEC)
+#define RETRY_MAX_USEC (5 * USEC_PER_SEC)
 
 typedef struct Notice Notice;
 struct Notice {
@@ -153,21 +161,56 @@ void notifier_recheck(Notifier *n) {
         (void) pthread_cond_broadcast(&n->changed); /* cannot fail */
 }
 
+/* What the kernel is told of: with a name an entry of this directory, else an inode. */
+typedef struct Told {
+        uint64_t id;
+        const char *name;
+        bool expire; /* the entry, rather than drop it */
+} Told;
+
+static int give_to_herald(Herald *herald, const Told *told) {
+        if (!told->name)
+                return herald_drop_inode(herald, told->id);
+        return told->expire ? herald_expire_entry(herald, told->id, told->name)
+                            : herald_drop_entry(herald, told->id, told->name);
+}
+
+/* False: it is time to end, and what was not told is a successor's to tell. */
+static bool wait_for_retry(Notifier *n, uint64_t wait_usec) {
+        uint64_t deadline = now_usec() + wait_usec;
+
+        stat_add(STAT_NOTIFY_RETRIED, 1);
+        MUTEX_GUARD(&n->mutex);
+        while (!n->stop && mutex_wait_until(&n->mutex, &n->changed, deadline))
+                ;
+        return !n->stop;
+}
+
 /* ENOENT: the kernel did not hold it. ENOTEMPTY: a mount lies below. After the end of the session
  * ENODEV or the like: nothing is cached any more. */
-static void check_sent(int r, const char *what) {
+static void tell(Notifier *n, const Told *told) {
+        uint64_t wait = RETRY_MIN_USEC;
+        int r;
+
+        stat_add(told->name ? STAT_NOTIFY_ENTRY : STAT_NOTIFY_INODE, 1);
+        while ((r = give_to_herald(n->herald, told)) == -EAGAIN || r == -ENOMEM) {
+                if (!wait_for_retry(n, wait))
+                        break;
+                wait = MIN(2 * wait, RETRY_MAX_USEC);
+        }
         if (r < 0 && r != -ENOENT)
-                log_debug("Notifying the kernel of %s failed: %s", what, strerrordesc_np(-r));
+                log_debug(
+                        "Notifying the kernel of %s failed: %s",
+                        told->name ? "an entry" : "an inode",
+                        strerrordesc_np(-r));
 }
 
 static void send_entry(Notifier *n, uint64_t parent, const char *name) {
-        stat_add(STAT_NOTIFY_ENTRY, 1);
-        check_sent(herald_drop_entry(n->herald, parent, name), "an entry");
+        tell(n, &(Told){.id = parent, .name = name});
 }
 
 static void send_inode(Notifier *n, uint64_t id) {
-        stat_add(STAT_NOTIFY_INODE, 1);
-        check_sent(herald_drop_inode(n->herald, id), "an inode");
+        tell(n, &(Told){.id = id});
 }
 
 static bool collect_name(const char *name, const NsAttr *attr, uint64_t next, void *userdata) {
@@ -218,8 +261,7 @@ static void send_everything(Notifier *n) {
 }
 
 static void send_expired(Notifier *n, uint64_t parent, const char *name) {
-        stat_add(STAT_NOTIFY_ENTRY, 1);
-        check_sent(herald_expire_entry(n->herald, parent, name), "an entry");
+        tell(n, &(Told){.id = parent, .name = name, .expire = true});
 }
 
 /* A file's content never changes, so it stays. */

@@ -29,6 +29,7 @@
         X(FUSE_POISON, "fuse-poison")                                                              \
         X(NOTIFY_ENTRY, "notify-entry")                                                            \
         X(NOTIFY_INODE, "notify-inode")                                                            \
+        X(NOTIFY_RETRIED, "notify-retried")                                                        \
         X(PUSH_FILES, "push-files")                                                                \
         X(PUSH_BYTES, "push-bytes")                                                                \
         X(PUSH_LATE, "push-late")                                                                  \

@@ -1,0 +1,184 @@
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/fuse.h>
+#include <sched.h>
+#include <semaphore.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "fuse/herald.h"
+#include "fuse/notify.h"
+#include "lib/check-main.h"
+#include "mount/fake-namespace.h"
+#include "util/stats.h"
+
+/* What the kernel would be told comes out of a pipe here. */
+
+static int to_kernel[2];
+static struct rlimit n_files;
+
+static void open_kernel(void) {
+        ck_assert_int_eq(pipe2(to_kernel, O_CLOEXEC), 0);
+        ck_assert_int_eq(getrlimit(RLIMIT_NOFILE, &n_files), 0);
+}
+
+static void close_kernel(void) {
+        ck_assert_int_eq(close(to_kernel[0]), 0);
+        ck_assert_int_eq(close(to_kernel[1]), 0);
+}
+
+/* Whether a process can be started: it needs descriptors. */
+static void allow_processes(bool allow) {
+        struct rlimit limit = n_files;
+
+        if (!allow)
+                limit.rlim_cur = 0;
+        ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &limit), 0);
+}
+
+static void read_all(void *data, size_t size) {
+        for (uint8_t *p = data; size > 0;) {
+                ssize_t n = read(to_kernel[0], p, size);
+                ck_assert_int_gt(n, 0);
+                p += n;
+                size -= (size_t) n;
+        }
+}
+
+/* The kernel hears of this name next. */
+static void assert_told(const char *name) {
+        struct fuse_out_header out;
+        struct fuse_notify_inval_entry_out entry;
+        char text[64];
+
+        read_all(&out, sizeof(out));
+        ck_assert_int_eq(out.error, FUSE_NOTIFY_INVAL_ENTRY);
+        read_all(&entry, sizeof(entry));
+        ck_assert_uint_eq(entry.parent, 1);
+        ck_assert_uint_le(entry.namelen, sizeof(text) - 1);
+        read_all(text, entry.namelen + 1);
+        ck_assert_str_eq(text, name);
+}
+
+/* Of what this thread has forked only the herald is left; it has told something, so it has its
+ * name. */
+static void kill_herald(void) {
+        char path[64];
+        siginfo_t info;
+        int pid;
+
+        (void) snprintf(path, sizeof(path), "/proc/self/task/%d/children", (int) gettid());
+        FILE *children = fopen(path, "re");
+        ck_assert_ptr_nonnull(children);
+        ck_assert_int_eq(fscanf(children, "%d", &pid), 1);
+        (void) fclose(children);
+        ck_assert_int_eq(kill(pid, SIGKILL), 0);
+        ck_assert_int_eq(waitid(P_PID, (id_t) pid, &info, WEXITED | WNOWAIT), 0);
+}
+
+START_TEST(what_a_herald_could_not_tell_it_says) {
+        Herald *h;
+
+        open_kernel();
+        ck_assert_int_eq(herald_new(to_kernel[1], 0, &h), 0);
+        ck_assert_int_eq(herald_drop_entry(h, 1, "first"), 0);
+        assert_told("first");
+        kill_herald();
+        allow_processes(false);
+        ck_assert_int_eq(herald_drop_entry(h, 1, "second"), -EAGAIN);
+        ck_assert_int_eq(herald_drop_entry(h, 1, "second"), -EAGAIN);
+        allow_processes(true);
+        ck_assert_int_eq(herald_drop_entry(h, 1, "second"), 0);
+        assert_told("second");
+        herald_free(h);
+        close_kernel();
+}
+END_TEST
+
+typedef struct Waiter {
+        NotifyWaiter waiter;
+        sem_t told;
+} Waiter;
+
+static void on_told(NotifyWaiter *waiter) {
+        (void) sem_post(&container_of(waiter, Waiter, waiter)->told); /* once: cannot overflow */
+}
+
+static void await(Waiter *w) {
+        while (sem_wait(&w->told) < 0)
+                ck_assert_int_eq(errno, EINTR);
+        ck_assert_int_eq(sem_destroy(&w->told), 0);
+}
+
+typedef struct Telling {
+        Namespace *ns;
+        Notifier *notifier;
+        Waiter first, second;
+} Telling;
+
+/* Two names that cannot be told at the moment, the first of which was tried. */
+static void begin(Telling *t) {
+        int64_t n_retried = stat_get(STAT_NOTIFY_RETRIED);
+
+        *t = (Telling){.first.waiter.told = on_told, .second.waiter.told = on_told};
+        open_kernel();
+        ck_assert_int_eq(sem_init(&t->first.told, 0, 0), 0);
+        ck_assert_int_eq(sem_init(&t->second.told, 0, 0), 0);
+        t->ns = fake_new(NULL); /* nothing is waited for */
+        ck_assert_int_eq(notifier_new(t->ns, &t->notifier), 0);
+        ck_assert_int_eq(notifier_start(t->notifier, to_kernel[1]), 0);
+        notifier_entry(t->notifier, 1, "before");
+        assert_told("before");
+        kill_herald();
+        allow_processes(false);
+        notifier_entry(t->notifier, 1, "first");
+        notifier_when_told(t->notifier, &t->first.waiter);
+        notifier_entry(t->notifier, 1, "second");
+        notifier_when_told(t->notifier, &t->second.waiter);
+        while (stat_get(STAT_NOTIFY_RETRIED) < n_retried + 2)
+                (void) sched_yield();
+}
+
+static void end(Telling *t) {
+        notifier_stop(t->notifier);
+        await(&t->first);
+        await(&t->second);
+        notifier_free(t->notifier);
+        fake_free(t->ns);
+        close_kernel();
+}
+
+START_TEST(what_could_not_be_told_is_told_later_and_in_order) {
+        int is_told = -1;
+        Telling t;
+
+        begin(&t);
+        ck_assert_int_eq(sem_getvalue(&t.first.told, &is_told), 0);
+        ck_assert_int_eq(is_told, 0);
+        allow_processes(true);
+        assert_told("first");
+        assert_told("second");
+        end(&t);
+}
+END_TEST
+
+START_TEST(nobody_waits_for_what_cannot_be_told_at_the_end) {
+        Telling t;
+
+        begin(&t);
+        end(&t);
+        allow_processes(true);
+}
+END_TEST
+
+static void add_tests(TCase *tc) {
+        tcase_add_test(tc, what_a_herald_could_not_tell_it_says);
+        tcase_add_test(tc, what_could_not_be_told_is_told_later_and_in_order);
+        tcase_add_test(tc, nobody_waits_for_what_cannot_be_told_at_the_end);
+}
+
+CHECK_MAIN("fuse-notify", add_tests)
