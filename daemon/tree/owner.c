@@ -392,19 +392,49 @@ static void drop_repo(Repo *repo, void *userdata) {
                 repo_unref(repo);
 }
 
+/* Used by nobody, and taken out in the same step: who looks it up in between would keep one that is
+ * not in the table, with checkouts that nobody polls. */
 void owner_drop_unused_repo(Owner *owner, Repo *repo) {
-        if (repo_close_unused(repo))
-                drop_repo(repo, owner);
+        mutex_lock(&owner->lock);
+        bool unused = find_repo_locked(owner, repo->name, repo->link.hash) == repo &&
+                      repo_is_unused(repo, /* n_refs= */ 1);
+        if (unused)
+                htable_remove(&owner->repos, &repo->link);
+        mutex_unlock(&owner->lock);
+        if (!unused)
+                return;
+        repo_close(repo);
+        repo_unref(repo);
 }
 
-static void drop_unused(Repo *repo, void *userdata) {
-        owner_drop_unused_repo(userdata, repo);
+typedef struct DropRepos {
+        Owner *owner;
+        HTableLink *list;
+} DropRepos;
+
+static void take_unused_repo(HTableLink *link, void *userdata) {
+        DropRepos *drop = userdata;
+
+        if (!repo_is_unused(container_of(link, Repo, link), /* n_refs= */ 0))
+                return;
+        htable_remove(&drop->owner->repos, link);
+        link->next = drop->list;
+        drop->list = link;
 }
 
 static void drop_unused_repos(Owner *owner) {
-        owner_each_repo(owner, drop_unused, owner);
-        MUTEX_GUARD(&owner->lock);
+        DropRepos drop = {.owner = owner};
+
+        mutex_lock(&owner->lock);
+        htable_each(&owner->repos, take_unused_repo, &drop);
         owner->n_swept = owner->repos.n_entries;
+        mutex_unlock(&owner->lock);
+        while (drop.list) {
+                Repo *repo = container_of(drop.list, Repo, link);
+                drop.list = repo->link.next;
+                repo_close(repo);
+                repo_unref(repo);
+        }
 }
 
 typedef struct DropOwners {

@@ -153,6 +153,6 @@ void owner_flush(Owner *owner);
 void owner_each_repo(Owner *owner, void (*fn)(Repo *repo, void *userdata), void *userdata);
 void owner_each(Owner *owner, void (*fn)(Owner *owner, void *userdata), void *userdata);
 void owner_each_child(Owner *owner, void (*fn)(Owner *owner, void *userdata), void *userdata);
-/* Lets go of what nobody uses. */
+/* Lets go of what nobody uses. The repository is one that the caller has a reference to. */
 void owner_drop_unused_repo(Owner *owner, Repo *repo);
 void owner_drop_unused_owners(Owner *owner, bool only_doubted);

@@ -56,20 +56,16 @@ static void collect_checkout(HTableLink *link, void *userdata) {
                 list->items[list->n++] = checkout_ref(container_of(link, Checkout, link));
 }
 
-static CheckoutList list_checkouts_locked(Repo *repo) {
+/* References to all checkouts; the caller drops them and frees items. Empty when out of memory. */
+static CheckoutList list_checkouts(Repo *repo) {
         CheckoutList list = {0};
 
+        MUTEX_GUARD(&repo->lock);
         list.cap = repo->checkouts.n_entries;
         list.items = calloc(list.cap + 1, sizeof(Checkout *));
         if (list.items)
                 htable_each(&repo->checkouts, collect_checkout, &list);
         return list;
-}
-
-/* References to all checkouts; the caller drops them and frees items. Empty when out of memory. */
-static CheckoutList list_checkouts(Repo *repo) {
-        MUTEX_GUARD(&repo->lock);
-        return list_checkouts_locked(repo);
 }
 
 void repo_each_checkout(Repo *repo, void (*fn)(Checkout *c, void *userdata), void *userdata) {
@@ -122,26 +118,14 @@ static void count_users(HTableLink *link, void *userdata) {
                 (*n)++;
 }
 
-/* In one step: a look-up that comes in between would keep a checkout that nobody polls. */
-bool repo_close_unused(Repo *repo) {
+bool repo_is_unused(Repo *repo, unsigned n_refs) {
         size_t n_users = 0;
 
-        mutex_lock(&repo->lock);
+        MUTEX_GUARD(&repo->lock);
         htable_each(&repo->checkouts, count_users, &n_users);
-        bool unused = n_users == 0 && fetch_queue_is_idle_locked(&repo->queue);
-        if (unused)
-                repo->closed = true;
-        CheckoutList list = unused ? list_checkouts_locked(repo) : (CheckoutList){0};
-        for (size_t i = 0; i < list.n; i++)
-                htable_remove(&repo->checkouts, &list.items[i]->link);
-        mutex_unlock(&repo->lock);
-
-        for (size_t i = 0; i < list.n; i++) {
-                checkout_unref(list.items[i]); /* the table's */
-                checkout_unref(list.items[i]); /* the list's */
-        }
-        free(list.items);
-        return unused;
+        return n_users == 0 && fetch_queue_is_idle_locked(&repo->queue) &&
+               atomic_load_explicit(&repo->ref.n, memory_order_relaxed) ==
+                       1 + repo->checkouts.n_entries + n_refs;
 }
 
 bool repo_tells_sizes(const Repo *repo) {

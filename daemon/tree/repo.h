@@ -46,8 +46,10 @@ Checkout *repo_add_checkout(Repo *repo, Checkout *c);
 /* No-op where it is not in the table any more. */
 void repo_remove_checkout(Repo *repo, Checkout *c);
 void repo_each_checkout(Repo *repo, void (*fn)(Checkout *c, void *userdata), void *userdata);
-/* The same unless anybody else holds one of its checkouts, or waits for blobs: then false. */
-bool repo_close_unused(Repo *repo);
+/* True where nobody has a reference to it but its owner's table, its own checkouts and the n_refs
+ * that the caller knows of, nor to one of the checkouts, and nobody waits for blobs. That stays so
+ * for as long as the caller holds the owner's lock, as others come by it in the table only. */
+bool repo_is_unused(Repo *repo, unsigned n_refs);
 size_t repo_n_checkouts(Repo *repo);
 /* Sizes can be asked for without content, as far as anybody knows. */
 bool repo_tells_sizes(const Repo *repo);

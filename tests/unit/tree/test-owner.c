@@ -430,9 +430,9 @@ START_TEST(a_flush_drops_what_nobody_uses) {
         repo_unref(found);
 
         checkout_unref(c);
+        repo_unref(used);
         owner_flush(&org->root);
         ck_assert_ptr_null(owner_find_repo(&org->root, "used"));
-        repo_unref(used);
         ck_assert_uint_eq(n_sources, 0);
 }
 END_TEST
@@ -458,8 +458,31 @@ START_TEST(repositories_that_nobody_uses_make_room_R3) {
 }
 END_TEST
 
+/* Between the look-up of a name and its first checkout nothing but a reference says that it is
+ * used.
+ */
+START_TEST(a_repository_that_is_being_looked_up_stays_R27) {
+        _cleanup_temp_dir_ TempDir dir;
+        _cleanup_(org_unrefp) Org *org = new_org(&dir);
+        char name[32];
+
+        _cleanup_(repo_unrefp) Repo *first = add_repo(org, "first");
+        for (unsigned i = 0; i < 2 * OWNER_MAX_UNUSED_REPOS; i++) {
+                (void) snprintf(name, sizeof(name), "name-%u", i);
+                repo_unref(add_repo(org, name));
+        }
+        ck_assert_uint_le(n_sources, OWNER_MAX_UNUSED_REPOS + 1); /* others have made room */
+        _cleanup_(repo_unrefp) Repo *found = owner_find_repo(&org->root, "first");
+        ck_assert_ptr_eq(found, first);
+        checkout_unref(add_checkout(first, "main"));
+        ck_assert_uint_eq(repo_n_checkouts(first), 1);
+        org_close(org);
+}
+END_TEST
+
 static void add_tests(TCase *tc) {
         tcase_add_test(tc, repositories_that_nobody_uses_make_room_R3);
+        tcase_add_test(tc, a_repository_that_is_being_looked_up_stays_R27);
         tcase_add_test(tc, names_that_do_not_exist_are_remembered_for_a_while);
         tcase_add_test(tc, a_listing_says_what_exists);
         tcase_add_test(tc, a_listing_is_asked_for_once_in_an_interval);
