@@ -279,15 +279,13 @@ int secret_file_write(const char *config_home, const char *org, const char *toke
         if (!name_is_valid(org) || !secret_token_is_valid(token))
                 return -EINVAL;
         size_t len = strlen(token);
-        _cleanup_free_ char *directory = path_join(config_home, "credentials", NULL);
         _cleanup_free_ char *path = secret_file_path(config_home, org);
         _cleanup_secret_free_ char *line = secret_alloc(len + 2);
-        if (!directory || !path || !line)
+        if (!path || !line)
                 return -ENOMEM;
 
-        (void) snprintf(line, len + 2, "%s\n", token); /* it fits */
-        int r = mkdir_parents(directory, 0700);
-        return r < 0 ? r : write_file_atomic(path, line, len + 1, 0600);
+        (void) snprintf(line, len + 2, "%s\n", token);    /* it fits */
+        return write_own_file(path, line, len + 1, NULL); /* the caller names the org */
 }
 
 int secret_file_remove(const char *config_home, const char *org) {

@@ -121,24 +121,12 @@ int manager_reload_orgs(Manager *m) {
 
 static int save_org(const Manager *m, const OrgConfig *config, Failure *ret_failure) {
         _cleanup_buf_ Buf text = {0};
-        _cleanup_free_ char *directory = path_join(m->config_home, "orgs.d", NULL);
         _cleanup_free_ char *path = org_path(m->config_home, config->name);
 
-        if (!directory || !path)
+        if (!path)
                 return -ENOMEM;
         int r = org_config_format(config, &text);
-        if (r >= 0)
-                r = mkdir_parents(directory, 0700);
-        if (r >= 0)
-                r = write_file_atomic(path, text.data, text.len, 0600);
-        if (r < 0)
-                (void) failure_set(/* r says the same */
-                                   ret_failure,
-                                   FAILURE_LOCAL,
-                                   "cannot write \"%s\": %s",
-                                   path,
-                                   strerrordesc_np(-r));
-        return r;
+        return r < 0 ? r : write_own_file(path, text.data, text.len, ret_failure);
 }
 
 int manager_add_org(Manager *m, const OrgConfig *config, Failure *ret_failure) {
@@ -175,11 +163,8 @@ int manager_add_org(Manager *m, const OrgConfig *config, Failure *ret_failure) {
 
 /* The name of nothing, as systemctl mask leaves it. */
 static int hide_org(const char *path) {
-        _cleanup_free_ char *directory = strndup(path, (size_t) (strrchr(path, '/') - path));
+        int r = mkdir_above(path, 0700);
 
-        if (!directory)
-                return -ENOMEM;
-        int r = mkdir_parents(directory, 0700);
         if (r < 0)
                 return r;
         return symlink("/dev/null", path) < 0 ? -errno : 0;

@@ -63,23 +63,11 @@ int pin_list_read(
         return r;
 }
 
-int pin_list_write(
-        const char *directory, const char *file, const Buf *lines, Failure *ret_failure) {
+int pin_list_write(const char *file, const Buf *lines, Failure *ret_failure) {
         _cleanup_buf_ Buf text = {0};
 
         int r = buf_append_str(&text, HEADER);
         if (r >= 0)
                 r = buf_append(&text, lines->data, lines->len);
-        if (r >= 0)
-                r = mkdir_parents(directory, 0700);
-        if (r >= 0)
-                r = write_file_atomic(file, text.data, text.len, 0600);
-        if (r < 0)
-                (void) failure_set(/* r says the same */
-                                   ret_failure,
-                                   FAILURE_LOCAL,
-                                   "cannot write \"%s\": %s",
-                                   file,
-                                   strerrordesc_np(-r));
-        return r;
+        return r < 0 ? r : write_own_file(file, text.data, text.len, ret_failure);
 }

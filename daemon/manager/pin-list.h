@@ -15,4 +15,4 @@ int pin_list_read(
         void *userdata);
 /* Makes the directory where it is missing. 0, or an errno with the reason. The lines are paths,
  * each with a newline behind it. */
-int pin_list_write(const char *directory, const char *file, const Buf *lines, Failure *ret_failure);
+int pin_list_write(const char *file, const Buf *lines, Failure *ret_failure);

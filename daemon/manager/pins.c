@@ -123,7 +123,7 @@ static int write_list(Pins *p, Failure *ret_failure) {
                         /* Not to be taken for a comment. */
                         r = buf_appendf(
                                 &lines, "%s%s\n", pin->path[0] == '#' ? "./" : "", pin->path);
-        return r < 0 ? r : pin_list_write(p->manager->config_home, p->file, &lines, ret_failure);
+        return r < 0 ? r : pin_list_write(p->file, &lines, ret_failure);
 }
 
 static int see_pin(const char *path, void *userdata) {

@@ -95,7 +95,7 @@ static int mkdir_one(const char *path, mode_t mode) {
         return S_ISDIR(st.st_mode) ? 0 : -ENOTDIR;
 }
 
-int mkdir_parents(const char *path, mode_t mode) {
+int mkdir_above(const char *path, mode_t mode) {
         char copy[PATH_MAX];
 
         size_t len = strlen(path);
@@ -111,5 +111,26 @@ int mkdir_parents(const char *path, mode_t mode) {
                                 return r;
                         *p = '/';
                 }
-        return mkdir_one(copy, mode);
+        return 0;
+}
+
+int mkdir_parents(const char *path, mode_t mode) {
+        int r = mkdir_above(path, mode);
+
+        return r < 0 ? r : mkdir_one(path, mode);
+}
+
+int write_own_file(const char *path, const void *data, size_t len, Failure *ret_failure) {
+        int r = mkdir_above(path, 0700);
+
+        if (r >= 0)
+                r = write_file_atomic(path, data, len, 0600);
+        if (r < 0)
+                (void) failure_set(/* r says the same */
+                                   ret_failure,
+                                   FAILURE_LOCAL,
+                                   "cannot write \"%s\": %s",
+                                   path,
+                                   strerrordesc_np(-r));
+        return r;
 }

@@ -8,6 +8,7 @@
 #include "gitfs/macro.h"
 
 #include "util/buf.h"
+#include "util/failure.h"
 
 /* Descriptors and small files. All return 0 or a negative errno. */
 
@@ -27,3 +28,8 @@ int read_file(const char *path, size_t max, Buf *ret);
 int write_file_atomic(const char *path, const void *data, size_t len, mode_t mode);
 /* Like mkdir -p: 0 also where it exists already; -ENOTDIR where something else is there. */
 int mkdir_parents(const char *path, mode_t mode);
+/* The same for the directory that path is in. */
+int mkdir_above(const char *path, mode_t mode);
+/* Writes a file that nobody but this user may read, in a directory that only he may enter: both are
+ * made where they are missing, the file is replaced. An errno comes with the reason. */
+int write_own_file(const char *path, const void *data, size_t len, Failure *ret_failure);
