@@ -37,7 +37,7 @@ typedef enum CtlOption {
 /* The values of an option that may be repeated. */
 typedef struct CtlList {
         const char **items; /* owned array of n borrowed strings */
-        size_t n;
+        size_t n, n_allocated;
 } CtlList;
 
 typedef struct Ctl {

@@ -11,6 +11,7 @@
 #include "ctl/bus-client.h"
 #include "ctl/ctl.h"
 #include "ctl/verbs.h"
+#include "util/array.h"
 #include "util/clock.h"
 #include "version.h"
 
@@ -326,14 +327,11 @@ static int parse_switch(const char *option, const char *text, bool *ret) {
 }
 
 static int list_add(CtlList *list, const char *value) {
-        const char **items = reallocarray(list->items, list->n + 1, sizeof(*items));
-
-        if (!items) {
+        if (ARRAY_RESERVE(list->items, list->n_allocated, list->n + 1) < 0) {
                 ctl_error("out of memory");
                 return EXIT_FAILURE;
         }
-        items[list->n++] = value;
-        list->items = items;
+        list->items[list->n++] = value;
         return EXIT_SUCCESS;
 }
 

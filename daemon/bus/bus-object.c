@@ -7,6 +7,7 @@
 
 #include "bus/bus-error.h"
 #include "bus/bus-internal.h"
+#include "util/array.h"
 #include "util/text.h"
 
 const BusProperty *bus_property_find(const BusProperty *table, size_t n, const char *name) {
@@ -89,18 +90,16 @@ int bus_reply_job(sd_bus_message *call, uint32_t id) {
 int bus_paths_add(BusPaths *l, char *owned_path) {
         _cleanup_free_ char *path = owned_path;
 
-        char **paths = path ? reallocarray(l->paths, l->n + 2, sizeof(*paths)) : NULL;
-        if (!paths)
+        if (!path || ARRAY_RESERVE(l->paths, l->cap, l->n + 2) < 0)
                 return -ENOMEM;
-        paths[l->n++] = TAKE_PTR(path);
-        paths[l->n] = NULL;
-        l->paths = paths;
+        l->paths[l->n++] = TAKE_PTR(path);
+        l->paths[l->n] = NULL;
         return 0;
 }
 
 int bus_paths_take(BusPaths *l, char ***ret) {
-        *ret = TAKE_PTR(l->paths);
-        l->n = 0;
+        *ret = l->paths;
+        *l = (BusPaths){0};
         return 1;
 }
 

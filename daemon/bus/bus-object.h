@@ -20,7 +20,7 @@ int bus_properties_append(sd_bus_message *m, const BusProperty *table, size_t n,
 /* The object paths that a node enumerator returns. */
 typedef struct BusPaths {
         char **paths; /* NULL-terminated */
-        size_t n;
+        size_t n, cap;
 } BusPaths;
 
 /* Takes the path; NULL counts as out of memory. */

@@ -16,6 +16,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "util/array.h"
 #include "util/log.h"
 #include "util/path.h"
 
@@ -115,10 +116,9 @@ int api_pages_take(ApiPages *pages, ApiPage *page) {
         if (pages->n_pages >= API_LISTING_MAX_PAGES ||
             pages->n_entries + page->n_entries > API_LISTING_MAX_ENTRIES)
                 return -E2BIG;
-        ApiPage *grown = reallocarray(pages->pages, pages->n_pages + 1, sizeof(*pages->pages));
-        if (!grown)
-                return -ENOMEM;
-        pages->pages = grown;
+        int r = ARRAY_RESERVE(pages->pages, pages->cap_pages, pages->n_pages + 1);
+        if (r < 0)
+                return r;
         pages->pages[pages->n_pages++] = *page;
         pages->n_entries += page->n_entries;
         *page = (ApiPage){0};

@@ -34,7 +34,7 @@ struct ApiPage {
 typedef struct ApiPages {
         unsigned alternative;
         ApiPage *pages; /* owned; in the order of the listing */
-        size_t n_pages;
+        size_t n_pages, cap_pages;
         size_t n_entries; /* in all of them */
 } ApiPages;
 

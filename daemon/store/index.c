@@ -3,11 +3,13 @@
 #include <errno.h>
 #include <string.h>
 
+#include "util/array.h"
 #include "util/htable.h"
 
 /* One entry is 56 bytes and lives in a chunk of its shard; chains and buckets are 32-bit numbers of
  * entries. A shard grows by chunks, so that a million objects do not pay for the slack of a
- * doubling array of entries; only the bucket array doubles. Chunks stay until the index goes. */
+ * doubling array of entries; only the arrays of buckets and of chunks double. Chunks stay until the
+ * index goes. */
 
 #define CHUNK_ENTRIES 128
 #define NONE UINT32_MAX
@@ -56,7 +58,7 @@ void index_init(Index *index) {
 void index_done(Index *index) {
         for (size_t i = 0; i < INDEX_SHARDS; i++) {
                 IndexShard *shard = &index->shards[i];
-                for (uint32_t c = 0; c < shard->n_chunks; c++)
+                for (size_t c = 0; c < shard->n_chunks; c++)
                         free(shard->chunks[c]);
                 free(shard->chunks);
                 free(shard->buckets);
@@ -107,15 +109,13 @@ static int grow_buckets(IndexShard *shard) {
 }
 
 static int grow_chunks(IndexShard *shard) {
-        IndexEntry **chunks =
-                reallocarray(shard->chunks, shard->n_chunks + 1, sizeof(*shard->chunks));
-        if (!chunks)
+        int r = ARRAY_RESERVE(shard->chunks, shard->cap_chunks, shard->n_chunks + 1);
+        if (r < 0)
+                return r;
+        IndexEntry *chunk = malloc(CHUNK_ENTRIES * sizeof(*chunk));
+        if (!chunk)
                 return -ENOMEM;
-        shard->chunks = chunks;
-        chunks[shard->n_chunks] = malloc(CHUNK_ENTRIES * sizeof(IndexEntry));
-        if (!chunks[shard->n_chunks])
-                return -ENOMEM;
-        shard->n_chunks++;
+        shard->chunks[shard->n_chunks++] = chunk;
         return 0;
 }
 

@@ -28,7 +28,7 @@ typedef struct IndexShard {
         Mutex lock;
         /* protected by lock */
         IndexEntry **chunks; /* owned, like the chunks */
-        uint32_t n_chunks;
+        size_t n_chunks, cap_chunks;
         uint32_t *buckets; /* owned; n_buckets is a power of two, 0 while empty */
         uint32_t n_buckets;
         uint32_t n_entries;
