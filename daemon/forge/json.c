@@ -71,16 +71,30 @@ static int check_text(const char *text, size_t len, size_t *ret_cost) {
 
 /* --- the memory of all documents --- */
 
+/* First come, first served: else a large document would wait for as long as small ones come. So
+ * whoever comes behind it waits with it, also where there would be room.
+ *
+ * Those who wait are workers, and may be all of them: that ends. Memory is held by threads that run
+ * only, from json_parse() to json_free() on one stack, where they ask for no second document, wait
+ * for no task of the pool and for nobody who waits here. So all that is taken is given back without
+ * a worker more, and then the first in line has room, as no document costs more than there is. */
 static Mutex memory_mutex = MUTEX_INIT(LOCK_RANK_LEAF);
 static pthread_cond_t memory_freed = PTHREAD_COND_INITIALIZER;
-static size_t memory_taken; /* guarded by memory_mutex */
+/* guarded by memory_mutex */
+static size_t memory_taken;
+static uint64_t next_ticket, served; /* of who comes next; of who may take */
 
 static void take_memory(size_t cost) {
         MUTEX_GUARD(&memory_mutex);
-        while (memory_taken > 0 && memory_taken + cost > JSON_MAX_MEMORY)
+        const uint64_t ticket = next_ticket++;
+        stat_add(STAT_JSON_WAITING_NOW, 1);
+        while (ticket != served || memory_taken + cost > JSON_MAX_MEMORY)
                 mutex_wait(&memory_mutex, &memory_freed);
+        stat_add(STAT_JSON_WAITING_NOW, -1);
+        served++;
         memory_taken += cost;
         stat_add(STAT_JSON_BYTES_NOW, (int64_t) cost);
+        (void) pthread_cond_broadcast(&memory_freed); /* to the next; cannot fail */
 }
 
 static void give_memory_back(size_t cost) {

@@ -23,8 +23,8 @@ typedef struct json_object Json;
 #define JSON_SMALL (1u << 20)
 
 /* All documents together take no more than that, either: waits, where it must, until others have
- * been freed. So whoever has one reads it and frees it, and waits for nobody; on a thread that may
- * block.
+ * been freed, in the order in which they came. So whoever has one reads it and frees it, and waits
+ * for nobody; on a thread that may block.
  *
  * 0; -EBADMSG for what is no JSON (or too deep, has anything behind it, or is no UTF-8); -EFBIG
  * over JSON_MAX_MEMORY; -ENOMEM. A member that is there twice counts the second time. A document

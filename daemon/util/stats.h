@@ -64,6 +64,7 @@
         X(HTTP_HELD, "http-held")                                                                  \
         X(INBOX_BYTES_NOW, "inbox-bytes-now")                                                      \
         X(JSON_BYTES_NOW, "json-bytes-now")                                                        \
+        X(JSON_WAITING_NOW, "json-waiting-now")                                                    \
         X(SSH_REQUESTS, "ssh-requests")                                                            \
         X(SSH_CONNECTIONS, "ssh-connections")                                                      \
         X(SSH_CONNECTIONS_NOW, "ssh-connections-now")                                              \

@@ -1,5 +1,7 @@
 #include <errno.h>
 #include <pthread.h>
+#include <sched.h>
+#include <stdatomic.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -324,8 +326,64 @@ START_TEST(all_documents_together_are_bounded_R3) {
 }
 END_TEST
 
+/* A document that is none, but would be large: so much is known before it is parsed. */
+typedef struct Nonsense {
+        pthread_t thread;
+        char *text;
+        size_t len;
+        atomic_bool ended;
+} Nonsense;
+
+static void *parse_nonsense(void *userdata) {
+        Nonsense *n = userdata;
+        Json *json = NULL;
+
+        int r = json_parse(n->text, n->len, &json);
+        atomic_store(&n->ended, true);
+        return (void *) (intptr_t) r;
+}
+
+static void start_nonsense(Nonsense *n, size_t len) {
+        *n = (Nonsense){.text = malloc(len), .len = len};
+        ck_assert_ptr_nonnull(n->text);
+        memset(n->text, '{', len);
+        ck_assert_int_eq(pthread_create(&n->thread, NULL, parse_nonsense, n), 0);
+}
+
+static void join_nonsense(Nonsense *n) {
+        void *result;
+
+        ck_assert_int_eq(pthread_join(n->thread, &result), 0);
+        ck_assert_int_eq((intptr_t) result, -EBADMSG);
+        free(n->text);
+}
+
+START_TEST(a_large_document_waits_behind_no_later_one_R3) {
+        _cleanup_free_ char *text = many_objects(20000);
+        Nonsense large, small;
+        Json *json = NULL;
+
+        ck_assert_int_eq(json_parse(text, strlen(text), &json), 0);
+        start_nonsense(&large, 380000);
+        while (stat_get(STAT_JSON_WAITING_NOW) < 1)
+                (void) sched_yield();
+        /* There is room for this one, but it is not its turn. */
+        start_nonsense(&small, 3000);
+        while (stat_get(STAT_JSON_WAITING_NOW) < 2 && !atomic_load(&small.ended))
+                (void) sched_yield();
+        ck_assert(!atomic_load(&small.ended));
+        ck_assert(!atomic_load(&large.ended));
+        json_free(json);
+        join_nonsense(&large);
+        join_nonsense(&small);
+        ck_assert_int_eq(stat_get(STAT_JSON_WAITING_NOW), 0);
+        ck_assert_int_eq(stat_get(STAT_JSON_BYTES_NOW), 0);
+}
+END_TEST
+
 static void add_tests(TCase *tc) {
         tcase_add_test(tc, all_documents_together_are_bounded_R3);
+        tcase_add_test(tc, a_large_document_waits_behind_no_later_one_R3);
         tcase_add_test(tc, members_are_found_by_name_and_type);
         tcase_add_test(tc, another_type_is_nothing);
         tcase_add_test(tc, members_of_other_types_are_nothing);
