@@ -197,35 +197,58 @@ uint64_t pin_set_bytes(PinSets *s, PinSet *set) {
         return set->bytes;
 }
 
+typedef struct Shares {
+        PinSet *own;     /* NULL: none is this job's */
+        uint64_t others; /* bytes */
+        uint64_t stale;  /* of them: of those whose last job has not told, which may need less */
+} Shares;
+
+static Shares count_shares_locked(PinSets *s, uint32_t job) {
+        Shares shares = {0};
+        PinSet *set;
+
+        TAILQ_FOREACH (set, &s->list, entry) {
+                if (set->job == job) {
+                        shares.own = set;
+                        continue;
+                }
+                shares.others += set->bytes;
+                if (!set->told)
+                        shares.stale += set->bytes;
+        }
+        return shares;
+}
+
+/* What does not fit for certain keeps nothing. What fits once others have told that they need less
+ * is what it was until it is tried again. */
 int pin_sets_tell(
         PinSets *s, uint32_t job, const Pinned *objects, uint64_t bytes, Failure *ret_failure) {
-        uint64_t limit = store_pin_limit(s->store), others = 0;
+        uint64_t limit = store_pin_limit(s->store);
         _cleanup_pinned_ Pinned copy = {0};
-        PinSet *set = NULL, *other;
 
         int r = pinned_add_all(&copy, objects);
         if (r < 0)
                 return r;
         MUTEX_GUARD(&s->lock);
-        TAILQ_FOREACH (other, &s->list, entry)
-                if (other->job == job)
-                        set = other;
-                else
-                        others += other->bytes;
+        const Shares shares = count_shares_locked(s, job);
+        PinSet *set = shares.own;
         if (!set)
                 return -ECANCELED;
-        pinned_done(&set->objects);
-        set->bytes = 0;
+        const bool fits = bytes + shares.others <= limit;
         set->told = true;
-        changed_locked(s, set);
-        if (bytes + others > limit)
+        if (fits || bytes + shares.others - shares.stale > limit) {
+                pinned_done(&set->objects);
+                set->bytes = 0;
+                changed_locked(s, set);
+        }
+        if (!fits)
                 return failure_set(
                         ret_failure,
                         FAILURE_TOO_LARGE,
                         "it takes %" PRIu64 " MiB, other pins take %" PRIu64
                         ", and all together may take %" PRIu64 " (half of DiskLimit=)",
                         bytes >> 20,
-                        others >> 20,
+                        shares.others >> 20,
                         limit >> 20);
         set->objects = copy;
         copy = (Pinned){0};

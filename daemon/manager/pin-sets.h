@@ -55,7 +55,8 @@ void pin_set_drop(PinSets *s, PinSet *set);
 /* The job whose word counts; 0: nobody's. */
 void pin_set_expect(PinSets *s, PinSet *set, uint32_t job);
 /* Of that job, on any thread: 0; -ECANCELED if it is no set's; -EFBIG with the reason if all sets
- * together would be too large: then this one is empty. */
+ * together would be too large: then this one is empty, or what it was where it would fit without
+ * those whose own jobs have not told yet. */
 int pin_sets_tell(
         PinSets *s, uint32_t job, const Pinned *objects, uint64_t bytes, Failure *ret_failure);
 /* It needs nothing, for now, unless its last job has told otherwise. */

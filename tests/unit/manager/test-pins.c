@@ -303,6 +303,24 @@ START_TEST(what_was_kept_takes_room) {
 }
 END_TEST
 
+/* But they may need less by now, so it costs nobody what he had. */
+START_TEST(what_others_have_kept_takes_nothing_away) {
+        keep("pin o/a", 3 * MIB, 1);
+        keep("pin o/b", 5 * MIB, 3);
+        load("o/a\no/b\n");
+        pins_tick(manager.pins, NOW);
+        ck_assert_int_eq(list("o/a", 2, 4 * MIB), -EFBIG);
+        ck_assert_uint_eq(bytes_of("o/a"), 3 * MIB);
+        end("o/a", -EFBIG, NULL);
+        ck_assert_uint_eq(bytes_of("o/a"), 3 * MIB);
+        ck_assert_int_eq(list("o/b", 3, 2 * MIB), 0);
+        pins_tick(manager.pins, LATER);
+        assert_started(3, "o/a");
+        ck_assert_int_eq(list("o/a", 2, 4 * MIB), 0);
+        assert_kept(2, 3, 6 * MIB);
+}
+END_TEST
+
 START_TEST(what_is_not_there_needs_nothing) {
         keep("pin o/b", MIB, 1);
         load("o/a\no/b\n");
@@ -377,6 +395,7 @@ static void add_tests(TCase *tc) {
         tcase_add_test(tc, who_lost_its_repository_asks_again);
         tcase_add_test(tc, what_was_kept_stays_until_its_pin_has_told);
         tcase_add_test(tc, what_was_kept_takes_room);
+        tcase_add_test(tc, what_others_have_kept_takes_nothing_away);
         tcase_add_test(tc, what_is_not_there_needs_nothing);
         tcase_add_test(tc, who_has_nothing_to_tell_needs_nothing);
         tcase_add_test(tc, what_was_told_stays_when_the_rest_cannot_be_had);
