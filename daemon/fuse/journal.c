@@ -354,6 +354,32 @@ void journal_give(Journal *j, JournalSlot *slot) {
 
 /* --- what a predecessor left --- */
 
+static bool ends_in(const char *name, size_t size) {
+        return memchr(name, '\0', size) != NULL;
+}
+
+/* The kernel writes no other, and libfuse looks for the end of a name, and for as many items as are
+ * counted, wherever they are. */
+static bool is_whole(const JournalSlot *slot) {
+        const struct fuse_in_header *in = (const void *) slot->data;
+        const size_t rest = journal_slot_size(slot) - sizeof(*in);
+        const struct fuse_batch_forget_in *forgets = (const void *) (in + 1);
+        const struct fuse_getxattr_in *xattr = (const void *) (in + 1);
+
+        switch (in->opcode) {
+        case FUSE_LOOKUP:
+                return ends_in((const char *) (in + 1), rest);
+        case FUSE_GETXATTR:
+                return rest >= sizeof(*xattr) &&
+                       ends_in((const char *) (xattr + 1), rest - sizeof(*xattr));
+        case FUSE_BATCH_FORGET:
+                return rest >= sizeof(*forgets) &&
+                       forgets->count <= (rest - sizeof(*forgets)) / sizeof(struct fuse_forget_one);
+        default: /* shorter than any slot */
+                return true;
+        }
+}
+
 static void collect(Journal *j, JournalSlot *slot, JournalSlot **list, size_t *n) {
         uint32_t size = journal_slot_size(slot);
 
@@ -361,7 +387,7 @@ static void collect(Journal *j, JournalSlot *slot, JournalSlot **list, size_t *n
                 journal_slot_clear(slot); /* it may have been cleared by half */
                 return;
         }
-        if (size >= sizeof(struct fuse_in_header) && size <= capacity(j, slot)) {
+        if (size >= sizeof(struct fuse_in_header) && size <= capacity(j, slot) && is_whole(slot)) {
                 list[(*n)++] = slot;
                 return;
         }

@@ -99,8 +99,8 @@ uint32_t journal_slot_size(const JournalSlot *slot);
 /* True when the predecessor has ended by a fault of its own. */
 bool journal_follows_crash(const Journal *j);
 /* The requests that a predecessor left, oldest first, each once: an array to be freed. Clears what
- * makes no sense. Those that may have crashed it count one more attempt. Parked slots in it are not
- * free before journal_give(). */
+ * makes no sense: nothing in the rest reaches beyond its slot. Those that may have crashed it count
+ * one more attempt. Parked slots in it are not free before journal_give(). */
 int journal_pending(Journal *j, JournalSlot ***ret, size_t *ret_n);
 
 /* From now on a crash of this process is noted for the successor: after journal_pending(). */

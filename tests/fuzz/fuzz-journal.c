@@ -1,5 +1,6 @@
 /* What a process has left of its session, with any bytes in it: it is refused, or each request in
- * it comes out once, in order, no larger than its slot, and all slots can be used again.
+ * it comes out once, in order, no larger than its slot, as are the names and items in it, and all
+ * slots can be used again.
  *
  * The input changes what a real journal holds: its first byte says how many parked slots there are,
  * and whether the checksum is made right; then each four bytes are an area, a place in it and the
@@ -22,7 +23,8 @@
 
 #define HEADER_SIZE 8192
 #define CHECKED_SIZE (24 + PATH_MAX) /* of the header; the checksum is behind it */
-#define AREA 128u                    /* how much of each is changed */
+#define VERSION_AT 8
+#define AREA 128u /* how much of each is changed */
 #define N_PARKED_MAX 16u
 
 int LLVMFuzzerInitialize(int *argc, char ***argv) {
@@ -81,10 +83,26 @@ static void change(int fd, unsigned n_parked, const uint8_t *data, size_t size) 
 
 static void mend(int fd) {
         uint8_t header[CHECKED_SIZE];
+        uint32_t version;
 
         FUZZ_CHECK(pread(fd, header, sizeof(header), 0) == sizeof(header));
-        uint64_t check = hash_bytes_stable(header, sizeof(header), 1);
+        memcpy(&version, header + VERSION_AT, sizeof(version));
+        uint64_t check = hash_bytes_stable(header, sizeof(header), version);
         FUZZ_CHECK(pwrite(fd, &check, sizeof(check), sizeof(header)) == sizeof(check));
+}
+
+/* What libfuse would read of it lies within it. */
+static void check_arguments(const JournalSlot *slot) {
+        const struct fuse_in_header *in = (const void *) slot->data;
+        const char *at = (const char *) (in + 1), *end = (const char *) in + in->len;
+        const struct fuse_batch_forget_in *forgets = (const void *) at;
+
+        if (in->opcode == FUSE_LOOKUP)
+                FUZZ_CHECK(strnlen(at, (size_t) (end - at)) < (size_t) (end - at));
+        if (in->opcode == FUSE_BATCH_FORGET)
+                FUZZ_CHECK(
+                        (uint64_t) (end - at) >=
+                        sizeof(*forgets) + forgets->count * sizeof(struct fuse_forget_one));
 }
 
 static void check_pending(Journal *j) {
@@ -98,6 +116,7 @@ static void check_pending(Journal *j) {
                 FUZZ_CHECK(i == 0 || in->unique > last);
                 FUZZ_CHECK(journal_slot_size(slots[i]) >= sizeof(*in));
                 FUZZ_CHECK(journal_slot_size(slots[i]) <= JOURNAL_READER_SIZE - JOURNAL_SLOT_HEAD);
+                check_arguments(slots[i]);
                 last = in->unique;
         }
         /* Each is answered, and its slot is free again. */

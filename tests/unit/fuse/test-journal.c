@@ -23,6 +23,7 @@ static struct fuse_in_header *header_of(JournalSlot *slot) {
 /* As the kernel writes it. */
 static void fill(JournalSlot *slot, uint64_t unique, uint32_t size) {
         memset(slot->data, 'x', size);
+        slot->data[size - 1] = '\0';
         header_of(slot)->unique = unique;
         header_of(slot)->opcode = FUSE_LOOKUP;
         header_of(slot)->len = size;
@@ -136,7 +137,7 @@ START_TEST(what_was_not_answered_is_found_once_and_in_order) {
         ck_assert_uint_eq(header_of(slots[0])->unique, 10);
         ck_assert_uint_eq(header_of(slots[1])->unique, 30);
         ck_assert_uint_eq(journal_slot_size(slots[1]), 300);
-        ck_assert_uint_eq(slots[1]->data[299], 'x');
+        ck_assert_uint_eq(slots[1]->data[298], 'x');
         ck_assert_uint_eq(journal_slot_size(journal_reader_slot(j, 0)), 0);
         /* One of four is in use. */
         for (int i = 0; i < 3; i++)
@@ -289,7 +290,7 @@ START_TEST(calls_like_one_that_is_condemned_are_known) {
         fill(slot, 2, 60);
         ck_assert_int_eq(reopen(j, &next), 0);
         ck_assert(journal_is_condemned(next, slot));
-        slot->data[59] = 'y'; /* another name */
+        slot->data[58] = 'y'; /* another name */
         ck_assert(!journal_is_condemned(next, slot));
         header_of(slot)->opcode = FUSE_READ;
         ck_assert(!journal_is_condemned(next, slot));
@@ -336,6 +337,52 @@ START_TEST(nonsense_in_a_slot_is_dropped) {
 }
 END_TEST
 
+static uint8_t *arguments_of(JournalSlot *slot) {
+        return slot->data + sizeof(struct fuse_in_header);
+}
+
+/* A BATCH_FORGET of `size` bytes that says it has `count` items. */
+static void fill_forgets(JournalSlot *slot, uint64_t unique, uint32_t size, uint32_t count) {
+        fill(slot, unique, size);
+        header_of(slot)->opcode = FUSE_BATCH_FORGET;
+        ((struct fuse_batch_forget_in *) (void *) arguments_of(slot))->count = count;
+}
+
+START_TEST(what_reaches_beyond_its_slot_is_dropped) {
+        const uint32_t head = sizeof(struct fuse_in_header);
+        const uint32_t forgets = head + sizeof(struct fuse_batch_forget_in);
+        Journal *j = new_journal(1), *next;
+        JournalSlot **slots = NULL;
+        size_t n = 0;
+
+        fill_forgets(journal_reader_slot(j, 0), 1, forgets + 32, 2); /* as the kernel has it */
+        fill_forgets(journal_reader_slot(j, 1), 2, forgets + 32, 3);
+        fill_forgets(journal_reader_slot(j, 2), 3, forgets + 31, 2);
+        fill_forgets(journal_reader_slot(j, 3), 4, forgets + 32, UINT32_MAX);
+        fill_forgets(journal_reader_slot(j, 4), 5, forgets, 0);
+        fill_forgets(journal_reader_slot(j, 5), 6, head + 4, 0);
+        fill(journal_reader_slot(j, 6), 7, head + 5); /* a name, */
+        fill(journal_reader_slot(j, 7), 8, head + 5);
+        arguments_of(journal_reader_slot(j, 7))[4] = 'x'; /* one without an end, */
+        fill(journal_reader_slot(j, 8), 9, head);         /* and none */
+        fill(journal_reader_slot(j, 9), 10, head + sizeof(struct fuse_getxattr_in) + 5);
+        header_of(journal_reader_slot(j, 9))->opcode = FUSE_GETXATTR;
+        fill(journal_reader_slot(j, 10), 11, head + sizeof(struct fuse_getxattr_in));
+        header_of(journal_reader_slot(j, 10))->opcode = FUSE_GETXATTR;
+
+        ck_assert_int_eq(reopen(j, &next), 0);
+        ck_assert_int_eq(journal_pending(next, &slots, &n), 0);
+        ck_assert_uint_eq(n, 4);
+        ck_assert_uint_eq(header_of(slots[0])->unique, 1);
+        ck_assert_uint_eq(header_of(slots[1])->unique, 5);
+        ck_assert_uint_eq(header_of(slots[2])->unique, 7);
+        ck_assert_uint_eq(header_of(slots[3])->unique, 10);
+        free(slots);
+        journal_free(next);
+        journal_free(j);
+}
+END_TEST
+
 START_TEST(what_is_too_long_for_a_parked_slot_is_known) {
         Journal *j = new_journal(1);
         JournalSlot *slot = journal_reader_slot(j, 0);
@@ -357,6 +404,7 @@ static void add_tests(TCase *tc) {
         tcase_add_test(tc, who_is_suspected_of_a_crash);
         tcase_add_test(tc, calls_like_one_that_is_condemned_are_known);
         tcase_add_test(tc, nonsense_in_a_slot_is_dropped);
+        tcase_add_test(tc, what_reaches_beyond_its_slot_is_dropped);
         tcase_add_test(tc, what_is_too_long_for_a_parked_slot_is_known);
 }
 
