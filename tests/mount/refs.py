@@ -155,12 +155,19 @@ def kept_pages_are_not_read_again(t, kind):
     """What did not change stays in the kernel when the branch moves."""
     root = make_repo(t)
     t.start_org(kind, root)
-    t.read("o/r/kept/deep/file")
-    advance(root, 1)
-    t.ctl("refresh", t.at("o/r"))
-    before = t.stats()
-    assert t.read("o/r/kept/deep/file") == b"kept\n"
-    assert t.stats()["fuse-read"] == before["fuse-read"]
+    # A move that costs pages costs them each time; a kernel that drops them by itself does not.
+    for version in range(1, 11):
+        drops = harness.cache_drops()
+        t.read("o/r/kept/deep/file")
+        advance(root, version)
+        t.ctl("refresh", t.at("o/r"))
+        before = t.stats()["fuse-read"]
+        assert t.read("o/r/kept/deep/file") == b"kept\n"
+        read = t.stats()["fuse-read"] - before
+        if read == 0 or not (harness.pages_are_reclaimed() or harness.cache_drops() != drops):
+            break
+        print("this kernel has lost pages, and perhaps not by the daemon: again")
+    assert read == 0
 
 
 @harness.both_kinds()
