@@ -5,7 +5,7 @@
  *                                                   round trip costs on most links
  *      the first file of the directory              an eighth of that, but in the order of a walk
  *      the first of the repository, or of several   all of the rest, where it is known to be a
- *      directories that were listed                 quarter of WalkLimit= at most
+ *      directories that were listed                 third of WalkLimit= at most
  *      half of that, or a close miss behind it      what follows, 8 times as much; and again, up to
  *                                                   WalkLimit=
  *      half of it, from the first file of all       all of the rest, if it is half of WalkLimit= at
@@ -13,12 +13,12 @@
  *      several files, and into another directory    all of the rest, up to WalkLimit=; or a quarter
  *                                                   of that of it
  *
- * With 256K, 2M, 16M, 64M a repository of 13 MB (python) comes in one request, one of 20 MB (perl)
- * in two, and one of a gigabyte in some twenty windows. Bets that are lost: who reads one file
- * after a listing has 256K fetched for nothing, who stops after n bytes 8n of them, and who reads a
- * few files as a walk would, WalkLimit=, which is 16M packed and two seconds of a slow line. A file
- * of a directory that nobody listed comes alone. A miss that continues no walk may be one of many
- * in no order: the window doubles with each.
+ * With 256K, 2M, 16M, 64M a repository of 17 MB (perl) comes in one request, and one of a gigabyte
+ * in some twenty windows. Bets that are lost: who reads one file after a listing has 256K fetched
+ * for nothing, who stops after n bytes 8n of them, who reads the first file of all and stops, a
+ * third of WalkLimit=, and who reads a few files as a walk would, all of it, which is 16M packed
+ * and two seconds of a slow line. A file of a directory that nobody listed comes alone. A miss that
+ * continues no walk may be one of many in no order: the window doubles with each.
  *
  * What follows is what a walk meets next in the order of listings, directories where they stand,
  * then what it would have met before; backwards for who goes backwards. It ends where the walk
@@ -265,7 +265,7 @@ static void plan_miss(
         /* Not so much that the file would have to wait for its neighbours. */
         plan->siblings = window <= limits->sibling_limit;
         if (begins && plan->siblings)
-                plan->all_limit = limits->walk_limit / 4;
+                plan->all_limit = limits->walk_limit / 3;
         plan->place = *place;
         plan->first = miss->n_first > 0;
 }

@@ -177,8 +177,8 @@ END_TEST
 START_TEST(a_walk_over_little_takes_one_request) {
         WalkFixture w;
 
-        /* A quarter is just enough, or not. */
-        init(&w, 4 * 1512, UINT64_C(4) * (N_ALL * 1512 + (_i == 0)));
+        /* A third is just enough, or not. */
+        init(&w, 4 * 1512, UINT64_C(3) * (N_ALL * 1512 + (_i == 0)));
         look_up_all(&w);
         read_file(&w, 0);
         ck_assert_uint_eq(atomic_load(&w.source.n_blobs), 1);

@@ -244,8 +244,8 @@ def cold_archive_of_a_small_repository(t):
 
 
 @harness.case()
-def cold_archive_of_more_than_a_quarter(t):
-    """Where it is more than a quarter of WalkLimit= it costs two: the first two files', and the rest (R8)."""
+def cold_archive_of_more_than_a_third(t):
+    """Where it is more than a third of WalkLimit= it costs two: the first two files', and the rest (R8)."""
     stats, requests = cold_archive(t, "[Prefetch]\nWalkLimit=16M\n")
     assert requests <= 6, f"{requests} requests"
     assert stats["fetch-blobs"] == 2, stats
