@@ -11,9 +11,9 @@ static int64_t pages(void) {
         return stat_get(STAT_NODE_BYTES_NOW) / 4096;
 }
 
-static bool is_zero(const uint8_t *p, size_t len) {
+static bool is_all(const uint8_t *p, size_t len, uint8_t byte) {
         for (size_t i = 0; i < len; i++)
-                if (p[i] != 0)
+                if (p[i] != byte)
                         return false;
         return true;
 }
@@ -30,7 +30,7 @@ START_TEST(test_slots_are_apart_zeroed_and_known_by_number) {
                         slots[i] = node_pool_alloc(a, &pool, size);
                         ck_assert_ptr_nonnull(slots[i]);
                         ck_assert_uint_eq((uintptr_t) slots[i] % 8, 0);
-                        ck_assert(is_zero(slots[i], size));
+                        ck_assert(is_all(slots[i], size, 0));
                         memset(slots[i], (int) i | 1, size);
                         uint32_t number = node_arena_slot(a, slots[i]);
                         ck_assert_uint_ne(number, 0);
@@ -38,8 +38,7 @@ START_TEST(test_slots_are_apart_zeroed_and_known_by_number) {
                 }
                 for (unsigned i = 0; i < N_SLOTS; i++) { /* nobody wrote into another's */
                         size_t size = 1 + i * 37 % NODE_SLOT_MAX;
-                        for (size_t k = 0; k < size; k++)
-                                ck_assert_uint_eq(slots[i][k], (uint8_t) (i | 1));
+                        ck_assert(is_all(slots[i], size, (uint8_t) (i | 1)));
                 }
                 for (unsigned i = 0; i < N_SLOTS; i++)
                         node_arena_give_back(a, node_pool_free(a, &pool, slots[i]));
