@@ -221,6 +221,9 @@ struct Source {
         /* FETCH_SIZES is best asked for this many at a time; 0: for as many as there are.
          * Constant. */
         size_t sizes_per_fetch;
+        /* What each of them takes on the wire, there and back; 0: that has little to do with how
+         * many are asked for. Constant. */
+        size_t bytes_per_size;
         /* How long the server takes to begin to answer, at best: a round trip, and little more.
          * The least of the last minutes, of all repositories of that host; 0: unknown, or no
          * network. Relaxed: a hint. */

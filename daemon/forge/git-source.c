@@ -133,6 +133,7 @@ static int source_new(const ForgeContext *context, const char *url, GitSource **
                                 .ref = REF_INIT,
                                 .algo = OID_SHA1,
                                 .sizes_per_fetch = GIT_SIZES_MAX,
+                                .bytes_per_size = GIT_SIZE_BYTES,
                                 .url = TAKE_PTR(copy),
                         },
                 .context = context,

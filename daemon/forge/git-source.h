@@ -16,6 +16,8 @@
 /* In one object-info request: 46 bytes each, about 25 when compressed; below the usual limit of 1
  * MB for a request. */
 #define GIT_SIZES_MAX 20000
+/* For each, with what is told of it. */
+#define GIT_SIZE_BYTES (46 + 49)
 
 /* Refs that came unasked are the truth for that long. */
 #define GIT_FIRST_REFS_USEC (2 * USEC_PER_SEC)

@@ -12,7 +12,11 @@
  * Each checkout knows its operations, and who wants sizes that are on their way joins the
  * one that brings them. What one will cover is not known before it has looked through the trees (on
  * a worker, a second for the largest repositories): until then others wait for that, and then join
- * it or begin one of their own, which leaves out what is on its way. */
+ * it or begin one of their own, which leaves out what is on its way.
+ *
+ * Files can be so small that to be told their sizes takes as many bytes as they do. Of a repository
+ * of many a few are asked for first; where those are tiny the rest is not, and sizes come with
+ * content, as of a server that tells none. */
 
 #include <errno.h>
 #include <string.h>
@@ -24,6 +28,13 @@
 /* At once, where the source has no better number: what a forge tells in one answer at most. */
 #define MAX_SIZES 100000
 #define MAX_LATER 4096 /* directories */
+/* Beyond this it is worth a round trip to find out whether there is a cheaper way. */
+#define SAMPLE_MIN_BYTES (UINT64_C(3) << 19)
+#define SAMPLE_PART 16
+#define SAMPLE_MAX 512
+#define SAMPLE_MAX_BYTES (UINT64_C(1) << 40) /* whatever the server says, the sum is a number */
+/* A file takes two fifths of its size, packed: of this size, as much as to be told that. */
+#define TINY_BYTES(bytes_per_size) ((bytes_per_size) *5 / 2)
 /* A server that told less than it was asked for is not asked ahead for that long. */
 #define PAUSE_USEC (60 * USEC_PER_SEC)
 /* Without a listing, until their sizes are asked for: longer than a walk pauses, and less than it
@@ -43,10 +54,12 @@ struct SizesOperation {
         FlightKey plan_key; /* it is known what it covers */
         Listing *listing;   /* of the directory that somebody looks at; a reference */
         bool ahead;         /* nobody waited when it began */
-        bool blobs;         /* the server tells no sizes without content */
-        Walk walk;          /* the entries asked for, and references to their listings */
-        Oid *oids;          /* sorted, each once: fetch.oids points into them. NULL at first, then
-                               constant as long as this is in the list: set under the checkout's lock */
+        bool sample;        /* is what it has asked for */
+        size_t n_sampled;
+        uint64_t sampled_bytes;
+        Walk walk; /* the entries asked for, and references to their listings */
+        Oid *oids; /* sorted, each once: fetch.oids points into them. NULL at first, then
+                      constant as long as this is in the list: set under the checkout's lock */
         size_t n_oids, n_sent;
 };
 
@@ -55,6 +68,10 @@ static int compare_items(const void *a, const void *b) {
                 ((const WalkItem *) a)->entry->oid.id,
                 ((const WalkItem *) b)->entry->oid.id,
                 OID_RAW_MAX);
+}
+
+static int compare_oids(const void *a, const void *b) {
+        return memcmp(((const Oid *) a)->id, ((const Oid *) b)->id, OID_RAW_MAX);
 }
 
 /* Sets the size of every entry with this content. The walk is sorted by id. */
@@ -73,7 +90,13 @@ static void size_known(SizesOperation *op, const Oid *oid, uint64_t size) {
 }
 
 static void on_size(Fetch *fetch, const Oid *oid, uint64_t size) {
-        size_known(container_of(fetch, SizesOperation, fetch), oid, size);
+        SizesOperation *op = container_of(fetch, SizesOperation, fetch);
+
+        if (op->sample) {
+                op->n_sampled++;
+                op->sampled_bytes += MIN(size, SAMPLE_MAX_BYTES);
+        } else
+                size_known(op, oid, size);
 }
 
 static void on_object(Fetch *fetch, const Oid *oid, ObjectType type, uint64_t size) {
@@ -104,6 +127,43 @@ static int list_oids(SizesOperation *op) {
         return 0;
 }
 
+/* Whether somebody may find sizes with content, many at a time. */
+static bool walks_over_content(Namespace *ns) {
+        const NsPrefetch limits = ns_prefetch(ns);
+
+        return !limits.alone && limits.walk_limit > 0;
+}
+
+bool demand_sizes_pays(Namespace *ns, const Repo *repo) {
+        return repo_tells_sizes(repo) && !(atomic_load(&repo->tiny) && walks_over_content(ns));
+}
+
+static bool is_worth_a_sample(const SizesOperation *op) {
+        Repo *repo = op->checkout->repo;
+
+        return op->fetch.kind == FETCH_SIZES &&
+               op->n_oids * repo->source->bytes_per_size >= SAMPLE_MIN_BYTES &&
+               walks_over_content(op->ns) && !atomic_exchange(&repo->sampled, true);
+}
+
+/* The sample has come. Sizes that it told are not kept: files that have one and those that have
+ * none would come in two ways. */
+static bool shows_tiny(SizesOperation *op) {
+        Repo *repo = op->checkout->repo;
+
+        op->sample = false;
+        if (op->n_sampled < op->n_sent ||
+            op->sampled_bytes > op->n_sampled * TINY_BYTES(repo->source->bytes_per_size)) {
+                op->n_sent = 0;
+                return false;
+        }
+        mutex_lock(&repo->lock);
+        fetch_queue_expect_locked(&repo->queue, op->sampled_bytes / op->n_sampled);
+        mutex_unlock(&repo->lock);
+        atomic_store(&repo->tiny, true);
+        return true;
+}
+
 /* As many as the source likes to be asked for at a time. */
 static void send_batch(SizesOperation *op) {
         Source *source = op->checkout->repo->source;
@@ -111,6 +171,10 @@ static void send_batch(SizesOperation *op) {
 
         if (op->fetch.kind == FETCH_SIZES && source->sizes_per_fetch > 0)
                 n = MIN(n, source->sizes_per_fetch);
+        /* Ids are hashes: the first of them are of files from anywhere. */
+        op->sample = is_worth_a_sample(op);
+        if (op->sample)
+                n = MIN(n / SAMPLE_PART + 1, (size_t) SAMPLE_MAX);
         op->fetch.oids = op->oids + op->n_sent;
         op->fetch.n_oids = n;
         op->n_sent += n;
@@ -162,7 +226,7 @@ static void begin_later(Namespace *ns, Checkout *c) {
         const NsCall call = {.flags = NS_MAY_BLOCK};
         Oid tree;
 
-        while (take_later(c, &tree)) {
+        while (demand_sizes_pays(ns, c->repo) && take_later(c, &tree)) {
                 _cleanup_(listing_unrefp) Listing *l = NULL;
                 if (ns_listing(ns, &call, NULL, &tree, &l) > 0 && !ns_sizes_known(ns, l) &&
                     !walk_is_gathering(c) && !demand_files_are_soon(c->repo, l))
@@ -228,14 +292,15 @@ static void on_done(Fetch *fetch, int result, const Failure *failure) {
                 end(op, 0, NULL);
                 return;
         }
-        if (result >= 0 && op->n_sent < op->n_oids) {
+        bool tiny = result >= 0 && op->sample && shows_tiny(op);
+        if (result >= 0 && op->n_sent < op->n_oids && !tiny) {
                 send_batch(op);
                 return;
         }
         ns_keep_sizes(op->ns, op->checkout->repo->source, op->walk.listings, op->walk.n_listings);
         result = demand_object_result(result, failure, &why);
         ns_report(op->ns, op->checkout->repo->org, result, &why);
-        if (fetch->kind == FETCH_SIZES && (result < 0 || !all_told(op))) {
+        if (fetch->kind == FETCH_SIZES && !tiny && (result < 0 || !all_told(op))) {
                 pause_ahead(op->checkout);
                 if (result >= 0 && !op->ahead)
                         result = fetch_untold(op);
@@ -361,10 +426,6 @@ static const ListingEntry *last_unknown(Namespace *ns, const Listing *l) {
                 if (ns_entry_size(ns, &l->entries[i - 1]) == SIZE_UNKNOWN)
                         return &l->entries[i - 1];
         return NULL;
-}
-
-static int compare_oids(const void *a, const void *b) {
-        return memcmp(((const Oid *) a)->id, ((const Oid *) b)->id, OID_RAW_MAX);
 }
 
 static bool covers_locked(const SizesOperation *op, const Listing *l, const ListingEntry *last) {

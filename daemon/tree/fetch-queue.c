@@ -53,6 +53,7 @@
 
 /* What a server takes to prepare an answer and to send it, for a guess. */
 #define PREPARE_USEC_PER_WANT 100
+#define PREPARE_USEC_PER_FILE 5 /* below a tree */
 #define PREPARE_USEC (15 * USEC_PER_MSEC)
 #define BYTES_PER_USEC 50
 /* Beyond this nobody waits for a file who only wants to know its size. */
@@ -264,6 +265,10 @@ void fetch_queue_count_locked(FetchQueue *q, FetchBatch *b, const Oid *oid, uint
         b->bytes_in += want ? blob_want_bytes(&want->blob) : size;
 }
 
+void fetch_queue_expect_locked(FetchQueue *q, uint64_t mean_bytes) {
+        q->mean_bytes = MIN(mean_bytes, MEAN_MAX_BYTES);
+}
+
 /* --- readers who wait --- */
 
 /* How long its answer takes from now on: by the bytes that come before it, or, while the server is
@@ -271,7 +276,10 @@ void fetch_queue_count_locked(FetchQueue *q, FetchBatch *b, const Oid *oid, uint
 static uint64_t expected_usec(const FetchBatch *b, const Want *want, uint64_t now, uint64_t rtt) {
         if (b->first_usec == 0) {
                 uint64_t elapsed = now - b->sent_usec;
-                uint64_t prepare = rtt + PREPARE_USEC + b->n_sent * PREPARE_USEC_PER_WANT;
+                uint64_t prepare = rtt + PREPARE_USEC;
+                prepare += b->n_names > 0 ? b->n_names * PREPARE_USEC_PER_WANT +
+                                                    b->n_sent * PREPARE_USEC_PER_FILE
+                                          : b->n_sent * PREPARE_USEC_PER_WANT;
                 /* What has taken long already may well take longer. */
                 return MAX(prepare > elapsed ? prepare - elapsed : 0, elapsed / 4) +
                        want->offset / BYTES_PER_USEC;

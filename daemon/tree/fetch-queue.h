@@ -116,6 +116,8 @@ void fetch_queue_done(FetchQueue *q);
 bool fetch_queue_is_idle_locked(const FetchQueue *q);
 
 Want *fetch_queue_find_locked(FetchQueue *q, const Oid *oid);
+/* Files have about so many bytes, as is known before any came. */
+void fetch_queue_expect_locked(FetchQueue *q, uint64_t mean_bytes);
 
 /* A batch to be filled and appended; NULL without memory. names: as in fetch_queue_ahead(). */
 FetchBatch *

@@ -146,6 +146,8 @@ void demand_trees_came(Namespace *ns, Checkout *c);
 /* Sizes of the entries of this directory, and of what lies below it where that costs no more
  * requests. */
 int demand_sizes(Namespace *ns, const NsCall *call, Checkout *c, Listing *l);
+/* It is to be asked: the server tells sizes without content, and that is worth it. */
+bool demand_sizes_pays(Namespace *ns, const Repo *repo);
 /* The same for nobody in particular, where it costs no content. Never blocks. */
 void demand_sizes_ahead(Namespace *ns, Checkout *c, Listing *l);
 int demand_blob(Namespace *ns, const NsCall *call, Repo *repo, const Oid *oid);

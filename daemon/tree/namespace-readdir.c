@@ -395,7 +395,7 @@ static int list_sizes(const Readdir *rd, Listing *l) {
                 size_walk_used(rd->ns, rd->dir, l);
                 return 0;
         }
-        if (!repo_tells_sizes(c->repo))
+        if (!demand_sizes_pays(rd->ns, c->repo))
                 return rd->plus ? size_walk_listed(rd->ns, rd->call, rd->dir, l) : 0;
         if (!c->repo->source->objects_in_memory) {
                 demand_sizes_ahead(rd->ns, c, l);

@@ -22,7 +22,9 @@ struct Repo {
         atomic_bool listed;        /* was in the list of its owner */
         atomic_bool doubtful;      /* is not any more: look-ups ask whether it exists */
         atomic_bool sizes_refused; /* the server cannot tell sizes without content */
-        atomic_bool waited;        /* somebody has waited for a checkout of it; relaxed */
+        atomic_bool sampled; /* the sizes of some of its files, to find out whether they are */
+        atomic_bool tiny;    /* so small that content costs no more than sizes */
+        atomic_bool waited;  /* somebody has waited for a checkout of it; relaxed */
 
         Mutex lock;       /* guards what follows */
         bool closed;      /* nothing is added to the table any more */

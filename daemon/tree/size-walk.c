@@ -1,4 +1,5 @@
-/* Sizes where the server tells none without content: files are fetched for the sake of their sizes.
+/* Sizes where the server tells none without content, or where files are so tiny that those cost no
+ * less: files are fetched for the sake of their sizes.
  * Whoever wants a size waits for that file alone; here it is seen to that others come with it.
  *
  *      a file of a directory that was listed (`ls -l`)    the files of that directory
@@ -8,7 +9,8 @@
  *
  * "The same" is the highest directory that was listed, with all those between. What follows is what
  * lies below the directory, then below the one above it, and so on; sizes that are known have come
- * by. Nobody knows how large files are before they are here: each counts as an average one. As with
+ * by. Nobody knows how large files are before they are here: each counts as an average one, of this
+ * repository where there was a sample of it (demand-sizes.c), else of all. As with
  * reads (walker.c), the next window is asked for when somebody uses the second half of the last, so
  * a walk that stops is followed by nothing; the ledger (ahead.c) has the directories, with a tag on
  * those of the second half.
@@ -89,8 +91,17 @@ static const Oid *scope_of(const SizeFetch *f) {
         return f->n_up > 0 ? &f->up[f->n_up - 1] : &f->listing->oid;
 }
 
-static size_t most_files(Namespace *ns) {
-        return ns_prefetch(ns).walk_limit / walk_cost(SIZE_UNKNOWN);
+/* What a file that is not here may have. Of tiny ones that is known, by a sample (demand-sizes.c).
+ */
+static uint64_t expected_size(Repo *repo) {
+        if (!atomic_load(&repo->tiny))
+                return SIZE_UNKNOWN;
+        MUTEX_GUARD(&repo->lock);
+        return repo->queue.mean_bytes;
+}
+
+static size_t most_files(const SizeFetch *f) {
+        return ns_prefetch(f->ns).walk_limit / walk_cost(expected_size(f->checkout->repo));
 }
 
 static bool is_recent_locked(const Checkout *c, const SizeWalk *w, uint64_t now) {
@@ -116,7 +127,7 @@ static bool goes_on(SizeWalk *w, const SizeFetch *f, uint64_t dir) {
 /* Somebody came to this directory, and finds sizes there or not. How many files to fetch ahead. */
 static size_t plan_window(SizeWalk *w, const SizeFetch *f, uint64_t dir, bool missed) {
         uint64_t now = now_usec();
-        size_t most = most_files(f->ns);
+        size_t most = most_files(f);
 
         MUTEX_GUARD(&w->lock);
         bool next = goes_on_locked(w, f, dir, now);
@@ -265,7 +276,7 @@ static int fetch_window(SizeFetch *f) {
         mutex_lock(&w->lock);
         w->n_windows++;
         mutex_unlock(&w->lock);
-        int r = walk_next(f, most_files(f->ns));
+        int r = walk_next(f, most_files(f));
         if (r < 0)
                 return r;
         bool all = r > 0;
@@ -411,7 +422,7 @@ void size_walk_used(Namespace *ns, Node *dir, Listing *l) {
                 return;
         SizeWalk *w = atomic_load(&node_checkout(dir)->size_walk);
         if (!w)
-                return; /* the server tells sizes */
+                return; /* the server is asked for sizes */
         if (tag != TAG_DUE) {
                 uint64_t now = now_usec();
                 MUTEX_GUARD(&w->lock);

@@ -20,6 +20,7 @@ typedef struct SizeSource {
         Source source;
         Source *inner; /* of "o/work" */
         size_t n_tell;
+        uint64_t told;       /* of every file */
         bool refuses;        /* to tell any */
         atomic_uint n_blobs; /* fetches */
         atomic_size_t n_blob_oids;

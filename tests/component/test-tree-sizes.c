@@ -1,5 +1,7 @@
 #include <pthread.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 
 #include "component/sizes-fixture.h"
 #include "lib/check-main.h"
@@ -325,6 +327,92 @@ START_TEST(readers_of_a_large_repository_do_not_starve) {
 }
 END_TEST
 
+#define N_MANY_DIRS 30
+#define N_MANY (20 * N_MANY_DIRS + N_FILES)
+#define SAMPLE (N_MANY / 16 + 1)
+
+/* A repository of which it is expensive to tell all sizes, each of which is said to be this. */
+static void many_init(SizesFixture *s, uint64_t told, uint64_t walk_limit) {
+        NsConfig config = tree_fixture_config();
+        char path[16];
+
+        sizes_fixture_init(s);
+        s->source.n_tell = N_MANY;
+        s->source.told = told;
+        s->source.source.bytes_per_size = 4096;
+        be_far_away(&s->source);
+        for (unsigned i = 0; i < N_MANY - N_FILES; i++) {
+                (void) snprintf(path, sizeof(path), "d%02u/f%02u", i / 20, i % 20);
+                git_fixture_write(&s->f.repo, path, path, strlen(path));
+        }
+        git_fixture_commit(&s->f.repo, "many");
+        config.prefetch.children = false;
+        config.prefetch.walk_limit = walk_limit;
+        ns_set_config(s->f.ns, &config);
+}
+
+/* `ls -lR` of these. */
+static void look_at_many(SizesFixture *s, uint64_t expected) {
+        char path[16];
+
+        free(fs_list_all(&s->f, fs_must_walk(&s->f, "f/r/sub"), true));
+        for (unsigned i = 0; i < N_MANY_DIRS; i++) {
+                (void) snprintf(path, sizeof(path), "f/r/d%02u", i);
+                free(fs_list_all(&s->f, fs_must_walk(&s->f, path), true));
+        }
+        free(fs_list_all(&s->f, fs_must_walk(&s->f, "f/r"), true));
+        for (unsigned i = 0; i < N_MANY - N_FILES; i++) {
+                (void) snprintf(path, sizeof(path), "f/r/d%02u/f%02u", i / 20, i % 20);
+                ck_assert_uint_eq(size_of(&s->f, path), expected);
+        }
+        ns_stop(s->f.ns);
+}
+
+/* R8: to be told the sizes of tiny files costs as much as to have them. That they are is found out
+ * from a few; those of two directories come, and then all of the rest at once. */
+START_TEST(tiny_files_bring_their_sizes) {
+        SizesFixture s;
+
+        many_init(&s, strlen("d00/f00"), UINT64_C(64) << 20);
+        look_at_many(&s, strlen("d00/f00"));
+        ck_assert_uint_eq(s.source.n_sizes, 1);
+        ck_assert_uint_eq(s.source.n_oids[0], SAMPLE);
+        ck_assert_uint_le(s.source.n_blobs, 2);
+        ck_assert_uint_le(s.source.n_blob_oids, 2 * 20);
+        ck_assert_uint_eq(s.source.n_closures, 1);
+        sizes_fixture_done(&s);
+}
+END_TEST
+
+/* R12: of others they are told. */
+START_TEST(files_that_are_not_tiny_do_not_come) {
+        SizesFixture s;
+
+        many_init(&s, 15000, UINT64_C(64) << 20);
+        look_at_many(&s, 15000);
+        ck_assert_uint_eq(s.source.n_sizes, 2);
+        ck_assert_uint_eq(s.source.n_oids[0], SAMPLE);
+        ck_assert_uint_eq(s.source.n_oids[1], N_MANY);
+        ck_assert_uint_eq(s.source.n_blobs, 0);
+        ck_assert_uint_eq(s.source.n_closures, 0);
+        sizes_fixture_done(&s);
+}
+END_TEST
+
+/* Where nothing may be fetched ahead content would come file by file. */
+START_TEST(tiny_files_do_not_come_where_that_is_off) {
+        SizesFixture s;
+
+        many_init(&s, 1, 0);
+        look_at_many(&s, 1);
+        ck_assert_uint_eq(s.source.n_sizes, 1);
+        ck_assert_uint_eq(s.source.n_oids[0], N_MANY);
+        ck_assert_uint_eq(s.source.n_blobs, 0);
+        ck_assert_uint_eq(s.source.n_closures, 0);
+        sizes_fixture_done(&s);
+}
+END_TEST
+
 static void add_tests(TCase *tc) {
         tcase_add_test(tc, what_a_server_does_not_tell_is_fetched);
         tcase_add_test(tc, a_source_is_asked_for_as_many_as_it_likes);
@@ -336,6 +424,9 @@ static void add_tests(TCase *tc) {
         tcase_add_test(tc, what_is_being_read_brings_its_sizes);
         tcase_add_test(tc, sizes_come_with_content);
         tcase_add_test(tc, readers_of_a_large_repository_do_not_starve);
+        tcase_add_test(tc, tiny_files_bring_their_sizes);
+        tcase_add_test(tc, files_that_are_not_tiny_do_not_come);
+        tcase_add_test(tc, tiny_files_do_not_come_where_that_is_off);
 }
 
 CHECK_MAIN("tree/sizes", add_tests)

@@ -170,6 +170,26 @@ def archive_is_fetched_in_batches(t):
     assert len(requests) <= 15, f"{len(requests)} requests for 10,000 files"
 
 
+TINY = {f"d{n // 1000:02}/e{n // 50 % 20:02}/f{n % 50:02}": (b"%d\n" % n) * (1 + n % 40) for n in range(18000)}
+
+
+@harness.case(seconds=200)
+def archive_of_tiny_files(t):
+    """To be told the sizes of tiny files costs as much as to have them: a few are, and then all come at once (R8)."""
+    server = own(t, TINY)
+    output = run("tar", "cf", "-", ".", cwd=t.at("o/own"))
+    assert len(output) > sum(map(len, TINY.values()))
+    requests = server.requests()
+    show(requests)
+    # A busy server is asked again for what a reader waits for, a few times.
+    assert len(requests) <= 20, f"{len(requests)} requests for 18,000 files"
+    stats = quiet(t)
+    assert stats["fetch-sizes"] == 1, stats
+    assert stats["fetch-closures"] >= 1, stats
+    told = 50 * 512  # of the sample
+    assert requests[3][4] <= told, requests[3]
+
+
 def own(t, files, config=""):
     root = t.path("repos")
     os.makedirs(root)
