@@ -38,7 +38,7 @@
 
 #define MAGIC "gitfssn"
 #define VERSION 2
-#define PARKED_MAX ((1u << 24) + 1)
+#define PARKED_MAX ((1u << 24) + (1u << 12))
 
 typedef struct JournalHeader {
         char magic[8];

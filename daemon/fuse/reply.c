@@ -141,11 +141,14 @@ static void log_trouble(const Reply *reply, int error, const Failure *failure) {
 
 /* --- replies --- */
 
-/* Returns with the interrupt function not running and never to run again. */
+/* Returns with the interrupt function not running and never to run again. The place is given up
+ * before the caller can come back for it. */
 static fuse_req_t take_req(Reply *reply) {
         if (reply->interruptible)
                 fuse_req_interrupt_func(reply->req, NULL, NULL);
         reply->interruptible = false;
+        if (reply->waiting)
+                request_give_place(TAKE_PTR(reply->waiting));
         return TAKE_PTR(reply->req);
 }
 

@@ -13,6 +13,7 @@
  * make the kernel send the FORGET of what it carries. */
 
 typedef struct MountSession MountSession;
+typedef struct Request Request;
 
 typedef struct Reply {
         MountSession *session;
@@ -20,6 +21,7 @@ typedef struct Reply {
         const char *what;   /* "lookup", "read", ...: for the log */
         uint64_t id;        /* the inode that was asked about */
         bool interruptible; /* an interrupt function is registered for req */
+        Request *waiting;   /* has a place among those that wait; NULL: none */
 } Reply;
 
 /* What the caller of a system call sees for a negative errno of the tree or a forge: positive, and

@@ -32,7 +32,9 @@
  * How many may wait is limited, for all (max_pending), for READs, which have few places in the
  * kernel (max_background: session.c), and for each process (caller.c). Which process
  * a request comes from takes two system calls, so it is only found out while many wait: a sixteenth
- * of the places is nobody's in particular.
+ * of the places is nobody's in particular. A place is given up right before the reply: a caller who
+ * comes back at once finds it free. The slot in the journal is needed until after the reply, so
+ * there are more of those: one for each thread that may be replying.
  *
  * How long its memory lives. One reference is the owner's and passes with the ownership. Others who
  * touch the request take their own under the list's lock, or from the owner: a thread that has
@@ -109,6 +111,16 @@ static CallerKind kind_of(const Op *op) {
         return op->background ? CALLER_BACKGROUND : CALLER_ALL;
 }
 
+void request_give_place(Request *r) {
+        RequestTable *t = r->table;
+
+        MUTEX_GUARD(&t->mutex);
+        callers_leave(&t->callers, kind_of(&r->op), TAKE_PTR(r->caller));
+        t->n_waiting--;
+        t->n_background -= r->op.background;
+        stat_add(STAT_FUSE_PARKED_NOW, -1);
+}
+
 /* The owner's last act, after the reply. */
 static void request_end(Request *r) {
         RequestTable *t = r->table;
@@ -117,15 +129,12 @@ static void request_end(Request *r) {
                 recovery_ended(r->reply.session);
         mutex_lock(&t->mutex);
         TAILQ_REMOVE(&t->pending, r, entry);
-        callers_leave(&t->callers, kind_of(&r->op), r->caller);
-        t->n_background -= r->op.background;
         if (!r->left) {
                 journal_slot_clear(r->slot);
                 journal_give(t->journal, r->slot);
         }
         /* After the unlock, or this write, the table may be gone. */
         int drained_fd = --t->n_pending == 0 && t->stopping ? t->drained_fd : -1;
-        stat_add(STAT_FUSE_PARKED_NOW, -1);
         mutex_unlock(&t->mutex);
         request_unref(r);
         if (drained_fd >= 0)
@@ -228,7 +237,7 @@ static void request_interrupted(fuse_req_t req, void *userdata) {
 /* So many wait that no process may have all the places. */
 static bool is_crowded(RequestTable *t, const Op *op) {
         MUTEX_GUARD(&t->mutex);
-        return t->n_pending >= t->max_pending / UNCOUNTED_PART ||
+        return t->n_waiting >= t->max_pending / UNCOUNTED_PART ||
                (op->background && t->n_background >= t->max_background / UNCOUNTED_PART);
 }
 
@@ -240,7 +249,7 @@ static uint64_t n_left(uint64_t max, uint64_t n) {
 static void count_places_locked(const RequestTable *t, uint64_t ret[_CALLER_KIND_MAX]) {
         bool has_place = journal_slot_is_parked(t->journal, journal_current());
 
-        ret[CALLER_ALL] = has_place ? UINT64_MAX : n_left(t->max_pending, t->n_pending);
+        ret[CALLER_ALL] = has_place ? UINT64_MAX : n_left(t->max_pending, t->n_waiting);
         ret[CALLER_BACKGROUND] =
                 has_place ? UINT64_MAX : n_left(t->max_background, t->n_background);
 }
@@ -277,7 +286,9 @@ static int request_enlist(RequestTable *t, Request *r, pid_t process) {
         r->deadline_usec = now_usec() + t->timeout_usec;
         TAILQ_INSERT_TAIL(&t->pending, r, entry);
         t->n_pending++;
+        t->n_waiting++;
         t->n_background += r->op.background;
+        r->reply.waiting = r;
         stat_add(STAT_FUSE_PARKED, 1);
         stat_add(STAT_FUSE_PARKED_NOW, 1);
         return 0;

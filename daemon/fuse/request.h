@@ -18,7 +18,6 @@
 /* Requests that cannot be answered at once: see request.c for how they live and end. */
 
 typedef struct Op Op;
-typedef struct Request Request;
 
 /* One system call as the name space sees it: which function, and its arguments. Lives on the
  * reader's stack; a request that waits has a copy. */
@@ -46,7 +45,8 @@ typedef struct RequestTable {
         Mutex mutex;
         TAILQ_HEAD(, Request) pending; /* by deadline; guarded by mutex */
         uint64_t n_pending;            /* guarded by mutex */
-        uint64_t n_background;         /* of them; guarded by mutex */
+        uint64_t n_waiting;            /* of them, that have a place; guarded by mutex */
+        uint64_t n_background;         /* of those; guarded by mutex */
         CallerTable callers;           /* guarded by mutex */
         FailedReads failed_reads;      /* guarded by mutex */
         bool stopping;                 /* guarded by mutex */
@@ -65,6 +65,10 @@ void requests_done(RequestTable *t);
 /* Runs op now, on this thread, and replies; or sees to it that it is replied to later. Consumes
  * req. */
 void request_dispatch(MountSession *s, fuse_req_t req, const Op *op);
+
+/* For reply.c: it is about to be replied to, so it waits no more, and another may. Its slot in the
+ * journal stays taken until it has been. */
+void request_give_place(Request *r);
 
 /* The slot of a request that a predecessor left, when that was replied to or has another one.
  * Clears it and, where it is one for parked requests, gives it back. */

@@ -244,6 +244,19 @@ static int inherit(MountSession *s, Failure *f) {
         return attach_fd(s, in->fuse_fd, f);
 }
 
+/* More than may wait: a request that is being replied to still has its slot, and one that a
+ * predecessor has parked is run from its own, and takes another if it must wait again. */
+static unsigned spare_slots(const MountSession *s) {
+        return 1 + READERS_MAX + pool_n_threads(s->requests.pool);
+}
+
+/* A predecessor may have had fewer slots. */
+static uint64_t places_for(const MountSession *s) {
+        unsigned n = journal_n_parked(s->journal), spare = spare_slots(s);
+
+        return n > spare ? n - spare : 1;
+}
+
 static int open_mount(MountSession *s, Failure *f) {
         int r = s->config.inherited ? inherit(s, f) : mount_it(s, f);
         if (r < 0)
@@ -255,16 +268,15 @@ static int open_mount(MountSession *s, Failure *f) {
         };
         s->config.mount_point = s->mount_point;
         s->config.inherited = NULL;
-        /* One more than may wait: a request that a predecessor has parked is run from its slot, and
-         * takes another if it must wait again. */
         if (!s->journal)
                 r = journal_new(
-                        &mount, (unsigned) MIN(s->config.max_pending, 1u << 24) + 1, &s->journal);
+                        &mount,
+                        (unsigned) (MIN(s->config.max_pending, UINT64_C(1) << 24) + spare_slots(s)),
+                        &s->journal);
         if (r < 0)
                 return r;
         s->requests.journal = s->journal;
-        s->requests.max_pending =
-                MIN(s->requests.max_pending, (uint64_t) journal_n_parked(s->journal) - 1);
+        s->requests.max_pending = MIN(s->requests.max_pending, places_for(s));
         return 0;
 }
 

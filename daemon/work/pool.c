@@ -128,6 +128,10 @@ void pool_submit(Pool *pool, Task *task, TaskPriority priority) {
         (void) pthread_cond_signal(&pool->wake); /* cannot fail */
 }
 
+unsigned pool_n_threads(const Pool *pool) {
+        return pool->n_threads;
+}
+
 size_t pool_queued(Pool *pool) {
         MUTEX_GUARD(&pool->lock);
         return pool->n_queued;

@@ -32,5 +32,6 @@ DEFINE_CLEANUP(Pool *, pool_free)
 
 /* Never blocks, never fails; any thread. The task must not be queued already. */
 void pool_submit(Pool *pool, Task *task, TaskPriority priority);
+unsigned pool_n_threads(const Pool *pool);
 /* Tasks queued and not yet started. */
 size_t pool_queued(Pool *pool);

@@ -169,6 +169,45 @@ START_TEST(a_process_leaves_as_many_places_as_it_takes) {
 }
 END_TEST
 
+/* In a process of its own, one call after the other, each of which waits for a worker: how many
+ * were refused. */
+static int count_refused(const char *dir, unsigned n_calls) {
+        char path[PATH_MAX + 32];
+        struct stat st;
+        int n = 0, status;
+
+        pid_t pid = fork();
+        ck_assert_int_ge(pid, 0);
+        if (pid == 0) {
+                if (close_range(3, ~0U, 0) < 0 || prctl(PR_SET_PDEATHSIG, SIGKILL) < 0)
+                        _exit(UINT8_MAX);
+                for (unsigned i = 0; i < n_calls && n < UINT8_MAX; i++) {
+                        (void) snprintf(path, sizeof(path), "%s/%u", dir, i);
+                        n += lstat(path, &st) == 0 || errno != ENOENT;
+                }
+                _exit(n);
+        }
+        ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+        ck_assert(WIFEXITED(status));
+        return WEXITSTATUS(status);
+}
+
+/* There is one place, and it is free before the call that had it returns: its caller may be back
+ * sooner than the worker is done with it. */
+START_TEST(who_was_answered_has_left_his_place_R3) {
+        MountConfig config = fixture_config();
+
+        config.max_pending = 1;
+        fixture_init(&f);
+        fixture_mount(&f, &config);
+        uint64_t dir = fake_add_dir(f.ns, NS_ROOT_ID, "dir");
+        fake_set_mode(f.ns, dir, FAKE_BLOCKS, 0);
+        ck_assert_int_eq(count_refused(fixture_path(&f, "dir"), 5000), 0);
+        ck_assert_int_eq(stat_get(STAT_FUSE_PARKED_NOW), 0);
+        fixture_done(&f);
+}
+END_TEST
+
 /* The kernel allows this mount so many READs, of which a quarter is left to those that do not wait.
  */
 #define BACKGROUND 16
@@ -304,6 +343,7 @@ END_TEST
 
 static void add_tests(TCase *tc) {
         tcase_add_test(tc, a_process_leaves_as_many_places_as_it_takes);
+        tcase_add_test(tc, who_was_answered_has_left_his_place_R3);
         tcase_add_test(tc, reads_of_what_is_here_find_a_place_R9);
         tcase_add_test(tc, a_read_waits_until_its_deadline_once);
         tcase_add_test(tc, a_successor_counts_what_its_predecessor_left);
