@@ -11,7 +11,8 @@
 #include "work/blame.h"
 
 /* A signal handler that runs in the thread that crashed, whatever state the process is in: it
- * writes three words to shared memory, and the process ends as it would have. SIGBUS is not among
+ * writes three words to shared memory, and the process ends as it would have. A thread whose stack
+ * has come to its end has another one for it (thread_start()). SIGBUS is not among
  * the signals: it is about mapped files, and map-guard.h handles it. */
 
 static const int signals[] = {SIGABRT, SIGFPE, SIGILL, SIGSEGV, SIGTRAP};
@@ -36,7 +37,10 @@ static void on_crash(int number, siginfo_t *info, void *context) {
 
 /* The handler is for once: when it returns, what happened happens again, to the end. */
 static void handle(int number) {
-        struct sigaction action = {.sa_sigaction = on_crash, .sa_flags = SA_SIGINFO | SA_RESETHAND};
+        struct sigaction action = {
+                .sa_sigaction = on_crash,
+                .sa_flags = SA_SIGINFO | SA_RESETHAND | SA_ONSTACK,
+        };
         struct sigaction old;
 
         (void) sigemptyset(

@@ -6,7 +6,8 @@
 /* What a process that crashes tells its successor. It lies in memory that outlives it. */
 typedef struct CrashMark {
         /* It ended by a fault of its own: all the rest is about that. 0: somebody has ended it, or
-         * the crash was such that it could say nothing (no memory, no stack). */
+         * the crash was such that it could say nothing (no memory, or no stack in a thread that is
+         * not ours). */
         atomic_uint crashed;
         /* The kernel's number of the request whose operation the thread ran that crashed; 0: none
          */

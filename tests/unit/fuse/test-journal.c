@@ -1,6 +1,8 @@
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <linux/fuse.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,6 +12,7 @@
 
 #include "fuse/journal.h"
 #include "lib/check-main.h"
+#include "util/thread.h"
 #include "work/blame.h"
 
 /* What a process leaves to its successor: here the same process opens the file a second time. */
@@ -217,6 +220,7 @@ static Journal *after_death(int number, void (*die)(Journal *j), bool crash, con
         ck_assert_int_ge(pid, 0);
         if (pid == 0) {
                 (void) setrlimit(RLIMIT_CORE, &no_core);
+                (void) signal(SIGSEGV, SIG_DFL); /* a sanitizer has a handler for it */
                 journal_watch(j);
                 die(j);
                 _exit(0);
@@ -260,6 +264,25 @@ static void die_of_something(Journal *j) {
         abort();
 }
 
+static unsigned recurse(unsigned depth) {
+        volatile uint8_t frame[1024];
+
+        frame[depth % sizeof(frame)] = (uint8_t) depth;
+        return depth == UINT_MAX ? 0 : recurse(depth + 1) + frame[depth % sizeof(frame)];
+}
+
+static void *overflow(void *userdata) {
+        BLAME_GUARD(&scope);
+        return (void *) (uintptr_t) recurse(0);
+}
+
+static void die_of_recursion(Journal *j) {
+        pthread_t thread;
+
+        if (thread_start(&thread, "overflow", overflow, NULL) == 0)
+                (void) pthread_join(thread, NULL);
+}
+
 static void die_killed(Journal *j) {
         (void) raise(SIGKILL);
 }
@@ -272,6 +295,7 @@ static void die_by_order(Journal *j) {
 START_TEST(who_is_suspected_of_a_crash) {
         journal_free(after_death(SIGILL, die_running, true, "-x--"));
         journal_free(after_death(SIGABRT, die_for_scope, true, "-x--"));
+        journal_free(after_death(SIGSEGV, die_of_recursion, true, "-x--"));
         journal_free(after_death(SIGABRT, die_for_nobody_here, true, "xxx-"));
         journal_free(after_death(SIGABRT, die_of_something, true, "xxx-"));
         /* Nobody's fault: but who was running may have made it take too much memory. */

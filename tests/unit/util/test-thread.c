@@ -1,5 +1,6 @@
 #include <signal.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "lib/check-main.h"
 #include "util/thread.h"
@@ -47,8 +48,28 @@ START_TEST(a_thread_takes_no_signals) {
 }
 END_TEST
 
+static void *find_signal_stack(void *userdata) {
+        stack_t *stack = userdata;
+
+        return sigaltstack(NULL, stack) == 0 ? stack->ss_sp : NULL;
+}
+
+START_TEST(a_thread_has_a_stack_for_the_end_of_its_own) {
+        stack_t stack = {.ss_flags = SS_DISABLE};
+        pthread_t thread;
+        void *at;
+
+        ck_assert_int_eq(thread_start(&thread, "gitfs-test", find_signal_stack, &stack), 0);
+        ck_assert_int_eq(pthread_join(thread, &at), 0);
+        ck_assert_ptr_nonnull(at);
+        ck_assert_int_eq(stack.ss_flags & SS_DISABLE, 0);
+        ck_assert_uint_ge(stack.ss_size, (size_t) sysconf(_SC_SIGSTKSZ));
+}
+END_TEST
+
 static void add_tests(TCase *tc) {
         tcase_add_test(tc, a_thread_takes_no_signals);
+        tcase_add_test(tc, a_thread_has_a_stack_for_the_end_of_its_own);
 }
 
 CHECK_MAIN("util/thread", add_tests)
