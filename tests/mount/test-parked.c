@@ -131,19 +131,20 @@ START_TEST(a_signal_ends_the_wait_of_one_and_not_of_others) {
         Call leaves, stays;
 
         fixture_start(&f);
-        uint64_t link = fake_add_link(f.ns, NS_ROOT_ID, "link", "target");
-        fake_set_mode(f.ns, link, FAKE_PARKS, 0);
-        call_start(&leaves, CALL_READLINK, fixture_path(&f, "link"));
+        uint64_t dir = fake_add_dir(f.ns, NS_ROOT_ID, "dir");
+        fake_set_mode(f.ns, dir, FAKE_PARKS, 0);
+        /* valgrind lets a signal into a listing, and not into readlink(). */
+        call_start(&leaves, CALL_LIST, fixture_path(&f, "dir"));
         fake_wait_parked(f.ns, 1);
         call_interrupt(&leaves);
         ck_assert_int_eq(call_join(&leaves), EINTR);
 
         ck_assert_uint_eq(flight_count(f.flights), 1);
-        call_start(&stays, CALL_READLINK, fixture_path(&f, "link"));
+        call_start(&stays, CALL_LIST, fixture_path(&f, "dir"));
         fake_wait_parked(f.ns, 2);
-        fake_land(f.ns, link, 0, NULL);
+        fake_land(f.ns, dir, 0, NULL);
         ck_assert_int_eq(call_join(&stays), 0);
-        ck_assert_str_eq(stays.result.text, "target");
+        ck_assert_str_eq(stays.result.text, ". .. ");
         fixture_done(&f);
 }
 END_TEST

@@ -172,7 +172,7 @@ START_TEST(a_signal_reaches_a_call_of_the_predecessor) {
 
         start(FAKE_PARKS);
         server_start(&server);
-        call_start(&call, CALL_READLINK, fixture_path(&f, "slow/link"));
+        call_start(&call, CALL_LIST, fixture_path(&f, "slow/list"));
         server_wait_parked(&server, 1);
         server_kill(&server);
         call_interrupt(&call);
