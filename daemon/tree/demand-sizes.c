@@ -281,6 +281,15 @@ static void pause_ahead(Checkout *c) {
         c->sizes_pause_usec = now_usec() + PAUSE_USEC;
 }
 
+/* After a crash any file may have been why: for who did not ask for it it is not fetched. A
+ * repository on this machine tells all that it has. */
+bool demand_sizes_does_without(Namespace *ns, Checkout *c) {
+        if (!ns_prefetch(ns).alone || c->repo->source->objects_in_memory)
+                return false;
+        MUTEX_GUARD(&c->lock);
+        return c->sizes_pause_usec > now_usec();
+}
+
 static void on_done(Fetch *fetch, int result, const Failure *failure) {
         SizesOperation *op = container_of(fetch, SizesOperation, fetch);
         Failure why = {0};
@@ -302,7 +311,7 @@ static void on_done(Fetch *fetch, int result, const Failure *failure) {
         ns_report(op->ns, op->checkout->repo->org, result, &why);
         if (fetch->kind == FETCH_SIZES && !tiny && (result < 0 || !all_told(op))) {
                 pause_ahead(op->checkout);
-                if (result >= 0 && !op->ahead)
+                if (result >= 0 && !op->ahead && !demand_sizes_does_without(op->ns, op->checkout))
                         result = fetch_untold(op);
                 if (result > 0)
                         return;

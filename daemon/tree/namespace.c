@@ -300,7 +300,7 @@ static int demand_entry_size(
         if (many && !demand_blob_is_soon(c->repo, &e->oid) &&
             ns_entry_size(ns, e) == SIZE_UNKNOWN) {
                 int r = walk_await_window(ns, call, c);
-                if (r > 0 && demand_sizes_pays(ns, c->repo))
+                if (r > 0 && demand_sizes_pays(ns, c->repo) && !demand_sizes_does_without(ns, c))
                         return demand_sizes(ns, call, c, l);
                 if (r > 0 && call->waiter && !ns_prefetch(ns).alone)
                         r = size_walk_missed(ns, call, dir, l, e);

@@ -33,6 +33,25 @@ START_TEST(what_a_server_does_not_tell_is_fetched) {
 }
 END_TEST
 
+/* After a crash: what nobody asked for may be what crashed it. */
+START_TEST(what_a_server_does_not_tell_comes_alone_after_a_crash) {
+        static const char *const paths[] = {"f/r/a", "f/r/b", "f/r/c", "f/r/d"};
+        NsConfig config = tree_fixture_config();
+        SizesFixture s;
+
+        sizes_fixture_init(&s);
+        config.prefetch = (NsPrefetch){.alone = true};
+        ns_set_config(s.f.ns, &config);
+        s.source.n_tell = 0;
+        for (unsigned i = 0; i < ELEMENTSOF(paths); i++) {
+                ck_assert_uint_eq(size_of(&s.f, paths[i]), 1);
+                ck_assert_uint_eq(s.source.n_blobs, i + 1);
+                ck_assert_uint_eq(s.source.n_blob_oids, i + 1);
+        }
+        sizes_fixture_done(&s);
+}
+END_TEST
+
 START_TEST(a_source_is_asked_for_as_many_as_it_likes) {
         SizesFixture s;
 
@@ -415,6 +434,7 @@ END_TEST
 
 static void add_tests(TCase *tc) {
         tcase_add_test(tc, what_a_server_does_not_tell_is_fetched);
+        tcase_add_test(tc, what_a_server_does_not_tell_comes_alone_after_a_crash);
         tcase_add_test(tc, a_source_is_asked_for_as_many_as_it_likes);
         tcase_add_test(tc, names_do_not_wait_for_sizes);
         tcase_add_test(tc, a_listing_takes_no_for_an_answer);
