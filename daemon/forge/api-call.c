@@ -499,10 +499,17 @@ static void on_admitted(GateTicket *ticket, int result, const Failure *refusal) 
         conclude(s, r, NULL, &failure);
 }
 
+static bool is_waited(const GateTicket *ticket) {
+        const ApiCall *call = container_of(ticket, State, ticket)->call;
+
+        return call->is_waited && call->is_waited(call);
+}
+
 static void enter(State *s) {
         const ApiCall *call = s->call;
 
         s->ticket.priority = call->priority;
+        s->ticket.is_waited = is_waited;
         s->ticket.deadline_usec = call->deadline_usec;
         s->ticket.patience_usec = s->retry.patience_usec;
         s->ticket.resource = call->resource;

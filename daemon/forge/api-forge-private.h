@@ -1,5 +1,6 @@
 #pragma once
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "gitfs/macro.h"
@@ -19,6 +20,7 @@ typedef struct ApiAsk {
         bool raw;
         size_t max_size;
         FetchPriority priority;
+        bool (*is_waited)(const void *userdata);
         uint64_t deadline_usec;
         void (*done)(void *userdata, int result, const ApiAnswer *answer, const Failure *failure);
         void *userdata;

@@ -149,6 +149,12 @@ static void on_answer(ApiCall *call, int result, const ApiAnswer *answer, const 
         ask_end(container_of(call, AskOp, call), result, answer, failure);
 }
 
+static bool is_waited(const ApiCall *call) {
+        const ApiAsk *ask = &container_of(call, AskOp, call)->ask;
+
+        return ask->is_waited && ask->is_waited(ask->userdata);
+}
+
 void api_ask(ApiForge *forge, const ApiAsk *ask) {
         const char *rest = forge->ops->resource ? forge->ops->resource : "rest";
         AskOp *op = calloc(1, sizeof(*op));
@@ -163,6 +169,7 @@ void api_ask(ApiForge *forge, const ApiAsk *ask) {
                                 {
                                         .server = &forge->api,
                                         .priority = ask->priority,
+                                        .is_waited = is_waited,
                                         .deadline_usec = ask->deadline_usec,
                                         .what = ask->what,
                                         .accept = ask->accept,

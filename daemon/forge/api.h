@@ -67,6 +67,8 @@ struct ApiCall {
         /* Set by the caller; strings are borrowed until done(): */
         const ApiServer *server;
         FetchPriority priority;
+        /* As in GateTicket: whether somebody waits for it by now. NULL: nobody will. */
+        bool (*is_waited)(const ApiCall *call);
         uint64_t deadline_usec;
         const char *what;   /* what is asked for, for texts: "repository acme/app" */
         const char *accept; /* NULL: the dialect's */

@@ -4,8 +4,10 @@
  *
  * A batch gathers wants from when it is made until it is sent, a task later; while it is on its way
  * others may still wait for what is in it, unless they want news. The mutex guards the batches that
- * are open, who waits for them, and what is known. What is
- * in a batch is fixed when it is sent.
+ * are open, who waits for them, and what is known. What is in a batch is fixed when it is sent.
+ *
+ * A batch that was begun in the background is raised as soon as one of those in it is waited for,
+ * which the gate finds out by itself: it may take no lock, so the flags to look at are in an array.
  *
  * Whatever goes wrong here goes to git instead, as if nobody had asked. A server that has no
  * GraphQL, or lets nobody use it, is left alone for a while. */
@@ -56,7 +58,10 @@ typedef struct Batch {
         char *owner;
         char *names[BATCH_MAX]; /* owned; guarded until it is sent, and constant then */
         size_t n;               /* likewise */
-        char *path, *body;      /* of the request */
+        /* For each name, as in Fetch; NULL where nobody is to wait. Set under the mutex, looked at
+         * without. */
+        _Atomic(const atomic_bool *) waited[BATCH_MAX];
+        char *path, *body; /* of the request */
 } Batch;
 
 struct GithubHeads {
@@ -192,6 +197,17 @@ find_batch(GithubHeads *h, const ApiSource *source, const Fetch *fetch, size_t *
         return NULL;
 }
 
+static bool batch_is_waited(const void *userdata) {
+        const Batch *batch = userdata;
+
+        for (size_t i = 0; i < BATCH_MAX; i++) {
+                const atomic_bool *waited = atomic_load(&batch->waited[i]);
+                if (waited && atomic_load_explicit(waited, memory_order_relaxed))
+                        return true;
+        }
+        return false;
+}
+
 static void batch_run(Task *task);
 
 static Batch *make_batch(GithubHeads *h, const ApiSource *source, const Fetch *fetch) {
@@ -320,6 +336,7 @@ static void batch_run(Task *task) {
                 .what = "default branches",
                 .resource = "graphql",
                 .priority = batch->priority,
+                .is_waited = batch_is_waited,
                 .deadline_usec = api_forge_deadline(batch->forge),
                 .done = on_heads,
                 .userdata = batch,
@@ -412,6 +429,8 @@ static bool has_token(const ApiForge *forge) {
 
 /* Under the mutex. 1: answered; 0: it waits, *ret is a batch to be started or NULL; -ENOMEM. */
 static int join(GithubHeads *h, ApiSource *source, Fetch *fetch, const char *path, Batch **ret) {
+        static const atomic_bool always = true;
+        const atomic_bool *waited = fetch->priority == FETCH_WAITING ? &always : fetch->waited;
         size_t index = 0;
 
         *ret = NULL;
@@ -432,6 +451,9 @@ static int join(GithubHeads *h, ApiSource *source, Fetch *fetch, const char *pat
         (void) source_ref(&source->source);
         *waiter = (Waiter){.source = source, .fetch = fetch, .index = index};
         STAILQ_INSERT_TAIL(&batch->waiters, waiter, entry);
+        /* Who waits already goes on doing so. */
+        if (waited == &always || !atomic_load(&batch->waited[index]))
+                atomic_store(&batch->waited[index], waited);
         return 0;
 }
 

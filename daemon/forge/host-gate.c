@@ -155,7 +155,8 @@ static bool ticket_is_beyond_limit(const Host *host, const GateTicket *ticket, u
 }
 
 static bool is_waited_for(const GateTicket *ticket) {
-        return ticket->waited && atomic_load_explicit(ticket->waited, memory_order_relaxed);
+        return (ticket->waited && atomic_load_explicit(ticket->waited, memory_order_relaxed)) ||
+               (ticket->is_waited && ticket->is_waited(ticket));
 }
 
 void host_gate_enter(HostGates *g, const char *name, GateTicket *ticket) {

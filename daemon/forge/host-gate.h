@@ -22,6 +22,9 @@ struct GateTicket {
         /* Looked at when the ticket enters, and with each tick: once it is true, the ticket is
          * FETCH_WAITING. NULL: it never is. */
         const atomic_bool *waited;
+        /* The same for who has more to look at than one flag; takes no lock. NULL: there is none.
+         */
+        bool (*is_waited)(const GateTicket *ticket);
         /* Looked at with each tick: once it is true, the ticket fails with -ECANCELED. NULL: it
          * never is. */
         const atomic_bool *cancelled;

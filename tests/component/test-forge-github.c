@@ -2,11 +2,15 @@
  * is said when it does not work. */
 
 #include <errno.h>
+#include <sched.h>
+#include <semaphore.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "component/forge-fixture.h"
 #include "component/github-fixture.h"
+#include "forge/host-gate.h"
 #include "lib/check-main.h"
 
 #define REST "\"rest\""
@@ -375,6 +379,100 @@ START_TEST(without_graphql_git_tells_heads) {
 }
 END_TEST
 
+/* The slot of a host that background work may have. */
+typedef struct Slot {
+        GateTicket ticket;
+        sem_t taken;
+} Slot;
+
+static void on_slot(GateTicket *ticket, int result, const Failure *failure) {
+        Slot *slot = container_of(ticket, Slot, ticket);
+
+        slot->ticket.result = result;
+        (void) sem_post(&slot->taken); /* fails only when it is full */
+}
+
+static void take_slot(Github *g, Slot *slot) {
+        const char *path = strchr(strstr(g->url, "//") + 2, '/');
+        _cleanup_free_ char *host =
+                path ? strndup(g->url, (size_t) (path - g->url)) : strdup(g->url);
+
+        *slot =
+                (Slot){.ticket = {
+                               .priority = FETCH_PREFETCH,
+                               .deadline_usec = UINT64_MAX,
+                               .admitted = on_slot,
+                       }};
+        ck_assert_int_eq(sem_init(&slot->taken, 0, 0), 0);
+        host_gate_enter(g->f.context.gates, host, &slot->ticket);
+        while (sem_wait(&slot->taken) < 0)
+                ck_assert_int_eq(errno, EINTR);
+        ck_assert_int_eq(slot->ticket.result, 0);
+}
+
+static void leave_slot(Slot *slot) {
+        const Failure none = {0};
+
+        host_gate_leave(&slot->ticket, 0, &none);
+        (void) sem_destroy(&slot->taken); /* nobody waits */
+}
+
+static int count_held(const GateInfo *info, void *userdata) {
+        unsigned *n = userdata;
+
+        *n += info->n_waiting;
+        return 0;
+}
+
+/* Returns when a question waits for a slot. */
+static void await_held(Github *g) {
+        for (unsigned n = 0; n == 0; (void) sched_yield()) {
+                host_gates_tick(g->f.context.gates);
+                ck_assert_int_eq(host_gates_each(g->f.context.gates, count_held, &n), 0);
+        }
+}
+
+/* Heads that are asked for ahead take their turn, until somebody waits for one of them. */
+START_TEST(heads_that_somebody_waits_for_are_raised) {
+        for (int joins = 0; joins < 2; joins++) {
+                FetchRun first, second;
+                atomic_bool waited[2] = {false, false};
+                _cleanup_github_ Github g;
+                Failure failure;
+                Slot slot;
+
+                github_start(&g, "");
+                g.f.config.max_per_host = 2; /* one of them for those who wait */
+                g.token = "t0ken";
+                github_open(&g);
+                github_check_list(&g, "", ALL, FAILURE_NONE);
+                _cleanup_(source_unrefp) Source *app = github_find(&g, "", "app", true);
+                _cleanup_(source_unrefp) Source *old = github_find(&g, "", "old", true);
+                take_slot(&g, &slot);
+                fetch_run_init(&first, FETCH_REF, NULL, 0);
+                first.fetch.priority = FETCH_PREFETCH;
+                first.fetch.waited = &waited[0];
+                source_fetch(app, &first.fetch);
+                await_held(&g);
+                ck_assert_uint_eq(github_count(&g, GRAPHQL), 0);
+
+                /* It is about its neighbours as well. */
+                fetch_run_init(&second, FETCH_REF, NULL, 0);
+                if (!joins) {
+                        second.fetch.priority = FETCH_PREFETCH;
+                        second.fetch.waited = &waited[1];
+                }
+                source_fetch(old, &second.fetch);
+                atomic_store(&waited[1], true);
+                ck_assert_int_eq(fetch_wait(&g.f, &second, &failure), 0);
+                ck_assert_int_eq(fetch_wait(&g.f, &first, &failure), 0);
+                ck_assert_uint_eq(github_count(&g, GRAPHQL), 1);
+                ck_assert_uint_eq(github_count(&g, GIT), 0);
+                leave_slot(&slot);
+        }
+}
+END_TEST
+
 static void add_tests(TCase *tc) {
         tcase_add_test(tc, a_listed_repository_needs_no_request);
         tcase_add_test(tc, another_is_asked_for_by_git);
@@ -391,6 +489,7 @@ static void add_tests(TCase *tc) {
         tcase_add_test(tc, a_repository_is_found_by_its_head);
         tcase_add_test(tc, a_refused_commit_has_a_reason);
         tcase_add_test(tc, without_graphql_git_tells_heads);
+        tcase_add_test(tc, heads_that_somebody_waits_for_are_raised);
 }
 
 CHECK_MAIN("forge-github", add_tests)
