@@ -24,11 +24,12 @@
 typedef struct Forge Forge;
 typedef struct Source Source;
 
+/* What is asked of a server, and for what: the gates admit in this order. */
 typedef enum FetchPriority {
-        FETCH_WAITING, /* somebody waits */
-        FETCH_READAHEAD,
-        FETCH_PREFETCH,
-        FETCH_REFRESH,
+        FETCH_WAITING,   /* somebody waits */
+        FETCH_READAHEAD, /* files that are likely to be wanted next */
+        FETCH_PREFETCH,  /* what a job was ordered to fetch; repositories that are wanted next */
+        FETCH_REFRESH,   /* whether there is news of what is known; what was kept does not do */
 } FetchPriority;
 
 /* What all forges share; owned by the manager, outlives every forge. */

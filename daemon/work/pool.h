@@ -11,8 +11,8 @@
 
 typedef enum TaskPriority {
         TASK_NORMAL,     /* somebody waits */
-        TASK_BACKGROUND, /* prefetch, refresh: runs when no normal task is queued, never on all
-                            threads */
+        TASK_BACKGROUND, /* nobody waits: runs when no normal task is queued, never on all threads
+                          */
         _TASK_PRIORITY_MAX,
 } TaskPriority;
 
