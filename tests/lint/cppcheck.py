@@ -14,6 +14,7 @@ QUEUE = next(iter(glob.glob("/usr/include/*/sys/queue.h")), "/usr/include/sys/qu
 
 
 def main():
+    tree.step_aside()
     if not shutil.which("cppcheck"):
         tree.skip("cppcheck is not installed")
     sources = [p for p in tree.files(".c") if p.startswith(("daemon/", "ctl/", "tests/"))]

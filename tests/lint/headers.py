@@ -36,6 +36,7 @@ def check(path, compiler, options):
 
 
 def main():
+    tree.step_aside()
     build, compiler = sys.argv[1], sys.argv[2:]
     options = flags(build)
     headers = tree.files(".h")

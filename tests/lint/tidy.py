@@ -38,6 +38,7 @@ def check(program, folder, source):
 
 
 def main():
+    tree.step_aside()
     build, prefixes = sys.argv[1], tuple(sys.argv[2:])
     program = shutil.which("clang-tidy-14") or shutil.which("clang-tidy")
     if not program:
