@@ -53,7 +53,7 @@
 
 /* What a server takes to prepare an answer and to send it, for a guess. */
 #define PREPARE_USEC_PER_WANT 100
-#define PREPARE_USEC_PER_FILE 5 /* below a tree */
+#define PREPARE_USEC_PER_FILE 1 /* below a tree */
 #define PREPARE_USEC (15 * USEC_PER_MSEC)
 #define BYTES_PER_USEC 50
 /* Beyond this nobody waits for a file who only wants to know its size. */

@@ -2,7 +2,9 @@
  * less: files are fetched for the sake of their sizes.
  * Whoever wants a size waits for that file alone; here it is seen to that others come with it.
  *
- *      a file of a directory that was listed (`ls -l`)    the files of that directory
+ *      a file of a directory that was listed (`ls -l`)    the files of that directory; of tiny ones
+ *                                                         what a walk wants next, if it may begin
+ *                                                         there
  *      then one of another directory below the same one   all of the rest below that, if WalkLimit=
  *                                                         allows; or a quarter of that of it
  *      and again                                          as much as WalkLimit= allows
@@ -13,7 +15,7 @@
  * repository where there was a sample of it (demand-sizes.c), else of all. As with
  * reads (walker.c), the next window is asked for when somebody uses the second half of the last, so
  * a walk that stops is followed by nothing; the ledger (ahead.c) has the directories, with a tag on
- * those of the second half.
+ * those of the second half, of which the first that is used has the next window asked for.
  *
  * The files go through the repository's queue. What is fetched for one miss or one window is an
  * operation. It waits until all of it is here, for one file at a time beginning with the last, and
@@ -35,7 +37,8 @@
 #define MAX_OWN 4000 /* files of one directory at a time */
 #define MAX_WINDOWS 2
 #define MIN_TREE_WANTS 64 /* for a tree to be wanted as a whole */
-#define TAG_DUE 1
+/* One request of tiny files takes less than the round trip that it may save. */
+#define FIRST_WINDOW 2000
 
 struct SizeWalk {
         Mutex lock;         /* guards what follows */
@@ -44,6 +47,7 @@ struct SizeWalk {
         uint64_t usec;      /* when sizes were last missed, came, or were used */
         unsigned n_steps;   /* from one directory to another */
         unsigned n_windows; /* under way */
+        unsigned window_id; /* of the last that was asked for */
 };
 
 typedef struct SizeFetch {
@@ -54,6 +58,8 @@ typedef struct SizeFetch {
         Listing *listing;       /* of the directory; a reference */
         Oid up[WALK_DEPTH_MAX]; /* the trees of those above it, up to the scope */
         size_t n_up;
+        bool begins; /* nothing stands before it in all that was listed */
+        unsigned window_id;
         size_t window;     /* files beyond the directory's own; 0: none */
         Walk walk;         /* what lies below; without a window only the directory */
         WalkGather gather; /* first those of the directory */
@@ -135,8 +141,10 @@ static size_t plan_window(SizeWalk *w, const SizeFetch *f, uint64_t dir, bool mi
         w->scope = *scope_of(f);
         w->dir = dir;
         w->n_steps = next ? w->n_steps + 1 : 0;
-        if (!next || most == 0 || w->n_windows == MAX_WINDOWS)
+        if (most == 0 || w->n_windows == MAX_WINDOWS)
                 return 0;
+        if (!next)
+                return f->begins ? MIN(most, (size_t) FIRST_WINDOW) : 0;
         return missed && w->n_steps == 1 ? MAX(most / 4, (size_t) 1) : most;
 }
 
@@ -197,39 +205,39 @@ static void note_directories(const SizeFetch *f, size_t n, bool more) {
 
         for (size_t i = 0; i < n; i++) {
                 const Listing *l = f->walk.items[i].listing;
-                unsigned tag = more && i >= n / 2 ? TAG_DUE : 0;
+                unsigned tag = more && (f->begins || i >= n / 2) ? f->window_id : 0;
                 if (l != last && l != f->listing)
                         ahead_note_tagged(AHEAD_CHILDREN, &l->oid, tag);
                 last = l;
         }
 }
 
-/* From the scope down to this directory. Their own files were wanted before. */
-static bool is_on_the_way(const SizeFetch *f, const Oid *tree) {
-        for (size_t i = 0; i < f->n_up; i++)
-                if (oid_equal(tree, &f->up[i]))
-                        return true;
-        return oid_equal(tree, &f->listing->oid);
+static bool is_missing(const SizeFetch *f, const ListingEntry *e) {
+        return demand_blob_is_missing(f->ns, f->checkout->repo, &e->oid);
 }
 
-static uint64_t entry_bytes(const ListingEntry *e) {
-        return blob_want_bytes(&(BlobWant){.size = listing_size(e)});
-}
-
-/* Whether what lies beside the way is wanted, but for next to nothing. */
-static bool is_nearly_all(const SizeFetch *f, size_t n) {
-        uint64_t part = 0, all = 0;
-
-        for (size_t i = 0; i < n; i++)
-                if (!is_on_the_way(f, &f->walk.items[i].listing->oid))
-                        part += entry_bytes(f->walk.items[i].entry);
-        for (size_t i = 0; i < f->walk.n_listings; i++) {
-                const Listing *l = f->walk.listings[i];
-                for (size_t j = 0; !is_on_the_way(f, &l->oid) && j < l->n_entries; j++)
-                        if (entry_is_blob(&l->entries[j]))
-                                all += entry_bytes(&l->entries[j]);
+static bool is_whole(const SizeFetch *f, const Listing *l, const OidSet *parts) {
+        for (size_t i = 0; i < l->n_entries; i++) {
+                const ListingEntry *e = &l->entries[i];
+                if (e->kind == ENTRY_DIR ? oid_set_has(parts, &e->oid)
+                                         : entry_is_blob(e) && !is_missing(f, e))
+                        return false;
         }
-        return FETCH_NEARLY_ALL(part, all);
+        return true;
+}
+
+/* The trees of which a part is wanted: those from the scope down to this directory, and where
+ * something is here or on its way. 0 or -ENOMEM. */
+static int find_parts(const SizeFetch *f, OidSet *ret) {
+        int r = oid_set_add(ret, &f->listing->oid);
+
+        for (size_t i = 0; i < f->n_up && r >= 0; i++)
+                r = oid_set_add(ret, &f->up[i]);
+        /* From the end: what is below a directory comes behind it. */
+        for (size_t i = f->walk.n_listings; i > 0 && r >= 0; i--)
+                if (!is_whole(f, f->walk.listings[i - 1], ret))
+                        r = oid_set_add(ret, &f->walk.listings[i - 1]->oid);
+        return MIN(r, 0);
 }
 
 static int add_name(Buf *names, const Oid *oid, bool is_tree) {
@@ -238,33 +246,31 @@ static int add_name(Buf *names, const Oid *oid, bool is_tree) {
         return buf_append(names, &name, sizeof(name));
 }
 
-/* All of the rest in few words: directories beside the way, and what is missing on it. */
-static int name_rest(const SizeFetch *f, size_t n, Buf *ret) {
-        int r = 0;
+/* All of the rest in few words: directories that are wanted whole, and what is missing in others.
+ */
+static int name_rest(const SizeFetch *f, Buf *ret) {
+        _cleanup_oid_set_ OidSet parts = {0};
 
-        for (size_t i = 0; i < f->walk.n_listings; i++) {
+        int r = find_parts(f, &parts);
+        for (size_t i = 0; i < f->walk.n_listings && r >= 0; i++) {
                 const Listing *l = f->walk.listings[i];
-                if (!is_on_the_way(f, &l->oid))
+                if (!oid_set_has(&parts, &l->oid))
                         continue;
-                for (size_t j = 0; j < l->n_entries && r >= 0; j++)
-                        if (l->entries[j].kind == ENTRY_DIR &&
-                            !is_on_the_way(f, &l->entries[j].oid))
-                                r = add_name(ret, &l->entries[j].oid, /* is_tree= */ true);
-        }
-        for (size_t i = 0; i < n && r >= 0; i++) {
-                const WalkItem *item = &f->walk.items[i];
-                if (is_on_the_way(f, &item->listing->oid) &&
-                    demand_blob_is_missing(f->ns, f->checkout->repo, &item->entry->oid))
-                        r = add_name(ret, &item->entry->oid, /* is_tree= */ false);
+                for (size_t j = 0; j < l->n_entries && r >= 0; j++) {
+                        const ListingEntry *e = &l->entries[j];
+                        if (e->kind == ENTRY_DIR && !oid_set_has(&parts, &e->oid))
+                                r = add_name(ret, &e->oid, /* is_tree= */ true);
+                        else if (entry_is_blob(e) && is_missing(f, e))
+                                r = add_name(ret, &e->oid, /* is_tree= */ false);
+                }
         }
         return r;
 }
 
-/* The names to ask for instead of the first n files of the walk, in *ret; none where that would be
- * no shorter. */
+/* The names to ask for instead of the n files of the walk, in *ret; none where that would be no
+ * shorter. */
 static void name_window(const SizeFetch *f, size_t n, Buf *ret) {
-        if (n < MIN_TREE_WANTS || !is_nearly_all(f, n) || name_rest(f, n, ret) < 0 ||
-            ret->len / sizeof(FetchName) > n / 2)
+        if (n < MIN_TREE_WANTS || name_rest(f, ret) < 0 || ret->len / sizeof(FetchName) > n / 2)
                 ret->len = 0;
 }
 
@@ -275,8 +281,9 @@ static int fetch_window(SizeFetch *f) {
 
         mutex_lock(&w->lock);
         w->n_windows++;
+        f->window_id = w->window_id = w->window_id % AHEAD_TAG_MAX + 1;
         mutex_unlock(&w->lock);
-        int r = walk_next(f, most_files(f));
+        int r = walk_next(f, f->begins ? f->window : most_files(f));
         if (r < 0)
                 return r;
         bool all = r > 0;
@@ -366,6 +373,17 @@ static void start(SizeFetch *f, uint64_t dir, bool missed) {
         pool_submit(f->ns->context->pool, &f->task, TASK_NORMAL);
 }
 
+/* Nobody but a walk begins with the first of several directories that were listed. What it wants
+ * next may be fetched at once where that is little. */
+static bool begins_walk(Namespace *ns, const Node *dir) {
+        unsigned n_listed, n_first;
+        WalkPlace place;
+
+        return atomic_load(&node_checkout(dir)->repo->tiny) && ns_prefetch(ns).sibling_limit > 0 &&
+               dir->kind == NODE_DIR && walk_place_find(ns, dir, &place, &n_listed, &n_first) > 0 &&
+               n_listed > 1 && n_first >= n_listed;
+}
+
 static SizeFetch *size_fetch_new(Namespace *ns, const Node *dir, Listing *l) {
         void *memory;
 
@@ -408,10 +426,23 @@ int size_walk_missed(
                 size_fetch_free(f);
                 return r;
         }
+        f->begins = begins_walk(ns, dir);
         if (gather_own(f, missed) >= 0)
                 fetch_queue_ahead(ns, repo, NULL, 0, f->gather.wants, f->gather.n, LANE_WAITING);
         start(f, dir->id, /* missed= */ true);
         return 0;
+}
+
+/* It is in the second half of the last window; else it only shows that the walk goes on. */
+static bool is_due(SizeWalk *w, const Checkout *c, unsigned tag) {
+        uint64_t now = now_usec();
+
+        MUTEX_GUARD(&w->lock);
+        if (tag != 0 && tag == w->window_id)
+                return true;
+        if (is_recent_locked(c, w, now))
+                w->usec = now;
+        return false;
 }
 
 void size_walk_used(Namespace *ns, Node *dir, Listing *l) {
@@ -423,13 +454,8 @@ void size_walk_used(Namespace *ns, Node *dir, Listing *l) {
         SizeWalk *w = atomic_load(&node_checkout(dir)->size_walk);
         if (!w)
                 return; /* the server is asked for sizes */
-        if (tag != TAG_DUE) {
-                uint64_t now = now_usec();
-                MUTEX_GUARD(&w->lock);
-                if (is_recent_locked(node_checkout(dir), w, now))
-                        w->usec = now;
+        if (!is_due(w, node_checkout(dir), tag))
                 return;
-        }
         SizeFetch *f = size_fetch_new(ns, dir, l);
         if (f) /* else it is asked for when it is missed */
                 start(f, dir->id, /* missed= */ false);

@@ -88,8 +88,8 @@ int walk_place_find(
                 ret->at[--depth] = (uint32_t) (e - l->entries);
                 gap |= !here_listed;
                 listed += !gap;
-                later |= n == file ? !is_first_blob(l, ret->at[depth])
-                                   : !is_first_of_all(l, ret->at[depth]);
+                later |= node_is_dir(n) ? !is_first_of_all(l, ret->at[depth])
+                                        : !is_first_blob(l, ret->at[depth]);
                 first += !later;
         }
         *ret_listed = listed;

@@ -351,9 +351,9 @@ END_TEST
 #define SAMPLE (N_MANY / 16 + 1)
 
 /* A repository of which it is expensive to tell all sizes, each of which is said to be this. */
-static void many_init(SizesFixture *s, uint64_t told, uint64_t walk_limit) {
+static void many_init(SizesFixture *s, uint64_t told, uint64_t walk_limit, const char *above) {
         NsConfig config = tree_fixture_config();
-        char path[16];
+        char path[20];
 
         sizes_fixture_init(s);
         s->source.n_tell = N_MANY;
@@ -361,8 +361,9 @@ static void many_init(SizesFixture *s, uint64_t told, uint64_t walk_limit) {
         s->source.source.bytes_per_size = 4096;
         be_far_away(&s->source);
         for (unsigned i = 0; i < N_MANY - N_FILES; i++) {
-                (void) snprintf(path, sizeof(path), "d%02u/f%02u", i / 20, i % 20);
-                git_fixture_write(&s->f.repo, path, path, strlen(path));
+                (void) snprintf(path, sizeof(path), "%sd%02u/f%02u", above, i / 20, i % 20);
+                const char *content = path + strlen(above);
+                git_fixture_write(&s->f.repo, path, content, strlen(content));
         }
         git_fixture_commit(&s->f.repo, "many");
         config.prefetch.children = false;
@@ -370,16 +371,24 @@ static void many_init(SizesFixture *s, uint64_t told, uint64_t walk_limit) {
         ns_set_config(s->f.ns, &config);
 }
 
-/* `ls -lR` of these. */
-static void look_at_many(SizesFixture *s, uint64_t expected) {
-        char path[16];
+static void list_many(SizesFixture *s, const char *above) {
+        char path[20];
 
         free(fs_list_all(&s->f, fs_must_walk(&s->f, "f/r/sub"), true));
         for (unsigned i = 0; i < N_MANY_DIRS; i++) {
-                (void) snprintf(path, sizeof(path), "f/r/d%02u", i);
+                (void) snprintf(path, sizeof(path), "f/r/%sd%02u", above, i);
                 free(fs_list_all(&s->f, fs_must_walk(&s->f, path), true));
         }
+        (void) snprintf(path, sizeof(path), "f/r/%s", above);
+        free(fs_list_all(&s->f, fs_must_walk(&s->f, path), true));
         free(fs_list_all(&s->f, fs_must_walk(&s->f, "f/r"), true));
+}
+
+/* `ls -lR` of these. */
+static void look_at_many(SizesFixture *s, uint64_t expected) {
+        char path[20];
+
+        list_many(s, "");
         for (unsigned i = 0; i < N_MANY - N_FILES; i++) {
                 (void) snprintf(path, sizeof(path), "f/r/d%02u/f%02u", i / 20, i % 20);
                 ck_assert_uint_eq(size_of(&s->f, path), expected);
@@ -392,7 +401,7 @@ static void look_at_many(SizesFixture *s, uint64_t expected) {
 START_TEST(tiny_files_bring_their_sizes) {
         SizesFixture s;
 
-        many_init(&s, strlen("d00/f00"), UINT64_C(64) << 20);
+        many_init(&s, strlen("d00/f00"), UINT64_C(64) << 20, "");
         look_at_many(&s, strlen("d00/f00"));
         ck_assert_uint_eq(s.source.n_sizes, 1);
         ck_assert_uint_eq(s.source.n_oids[0], SAMPLE);
@@ -403,11 +412,32 @@ START_TEST(tiny_files_bring_their_sizes) {
 }
 END_TEST
 
+/* Who begins with the first file of all gets what follows at once, and who looks into another
+ * directory does not. */
+START_TEST(tiny_files_come_ahead_of_a_walk) {
+        for (unsigned first = 0; first < 2; first++) {
+                SizesFixture s;
+                char path[20];
+
+                many_init(&s, strlen("d00/f00"), UINT64_C(64) << 20, "0/");
+                list_many(&s, "0/");
+                (void) snprintf(path, sizeof(path), "f/r/0/d%02u/f00", first);
+                ck_assert_uint_eq(size_of(&s.f, path), strlen("d00/f00"));
+                ns_stop(s.f.ns);
+                ck_assert_uint_eq(s.source.n_oids[0], SAMPLE);
+                ck_assert_uint_eq(s.source.n_blobs, 1);
+                ck_assert_uint_eq(s.source.n_blob_oids, 20);
+                ck_assert_uint_eq(s.source.n_closures, first == 0 ? 1 : 0);
+                sizes_fixture_done(&s);
+        }
+}
+END_TEST
+
 /* R12: of others they are told. */
 START_TEST(files_that_are_not_tiny_do_not_come) {
         SizesFixture s;
 
-        many_init(&s, 15000, UINT64_C(64) << 20);
+        many_init(&s, 15000, UINT64_C(64) << 20, "");
         look_at_many(&s, 15000);
         ck_assert_uint_eq(s.source.n_sizes, 2);
         ck_assert_uint_eq(s.source.n_oids[0], SAMPLE);
@@ -422,7 +452,7 @@ END_TEST
 START_TEST(tiny_files_do_not_come_where_that_is_off) {
         SizesFixture s;
 
-        many_init(&s, 1, 0);
+        many_init(&s, 1, 0, "");
         look_at_many(&s, 1);
         ck_assert_uint_eq(s.source.n_sizes, 1);
         ck_assert_uint_eq(s.source.n_oids[0], N_MANY);
@@ -445,6 +475,7 @@ static void add_tests(TCase *tc) {
         tcase_add_test(tc, sizes_come_with_content);
         tcase_add_test(tc, readers_of_a_large_repository_do_not_starve);
         tcase_add_test(tc, tiny_files_bring_their_sizes);
+        tcase_add_test(tc, tiny_files_come_ahead_of_a_walk);
         tcase_add_test(tc, files_that_are_not_tiny_do_not_come);
         tcase_add_test(tc, tiny_files_do_not_come_where_that_is_off);
 }
