@@ -114,6 +114,15 @@ static void await(Waiter *w) {
         ck_assert_int_eq(sem_destroy(&w->told), 0);
 }
 
+/* All that is queued. */
+static void await_told(Notifier *n) {
+        Waiter w = {.waiter.told = on_told};
+
+        ck_assert_int_eq(sem_init(&w.told, 0, 0), 0);
+        notifier_when_told(n, &w.waiter);
+        await(&w);
+}
+
 typedef struct Telling {
         Namespace *ns;
         Notifier *notifier;
@@ -133,6 +142,7 @@ static void begin(Telling *t) {
         ck_assert_int_eq(notifier_start(t->notifier, to_kernel[1]), 0);
         notifier_entry(t->notifier, 1, "before");
         assert_told("before");
+        await_told(t->notifier); /* the herald has also said so */
         kill_herald();
         allow_processes(false);
         notifier_entry(t->notifier, 1, "first");
