@@ -54,6 +54,7 @@ typedef struct JournalHeader {
         CrashMark crash;
         uint32_t n_condemned;                      /* ever */
         uint64_t condemned[JOURNAL_CONDEMNED_MAX]; /* call_hash() */
+        atomic_uint root_is_new; /* see journal_root_is_used(); 0 where nobody has noted it */
 } JournalHeader;
 
 #define HEADER_SIZE 8192
@@ -158,6 +159,7 @@ int journal_new(const JournalMount *mount, unsigned n_parked, Journal **ret) {
         h->passed = mount->passed;
         memcpy(h->mount_point, mount->mount_point, len + 1);
         h->check = header_check(h);
+        atomic_store(&h->root_is_new, 1);
         for (uint32_t i = n_parked; i > 0; i--)
                 j->free_slots[j->n_free++] = i - 1;
         *ret = TAKE_PTR(j);
@@ -269,6 +271,19 @@ void journal_record_answer(Journal *j, uint32_t want, uint32_t max_readahead) {
         t->want = want;
         t->max_readahead = max_readahead;
         atomic_store(&t->answered, 1);
+}
+
+bool journal_root_is_used(const Journal *j) {
+        return !atomic_load(&header_of(j)->root_is_new);
+}
+
+void journal_note_use(Journal *j, const JournalSlot *slot) {
+        const struct fuse_in_header *in = (const void *) slot->data;
+
+        if (in->nodeid == FUSE_ROOT_ID && !journal_root_is_used(j) &&
+            (in->opcode == FUSE_LOOKUP || in->opcode == FUSE_READDIR ||
+             in->opcode == FUSE_READDIRPLUS))
+                atomic_store(&header_of(j)->root_is_new, 0);
 }
 
 /* --- slots --- */

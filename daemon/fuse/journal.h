@@ -72,6 +72,11 @@ const JournalTerms *journal_terms(const Journal *j);
 int journal_record_init(Journal *j, const void *data, size_t size);
 void journal_record_answer(Journal *j, uint32_t want, uint32_t max_readahead);
 
+/* Whether anybody has come past the root of the mount: before that the kernel has nothing of what
+ * is in it. Noted by the request that shows it, when it is about to be run. Any thread. */
+bool journal_root_is_used(const Journal *j);
+void journal_note_use(Journal *j, const JournalSlot *slot);
+
 /* --- slots --- */
 
 /* Reader `i`'s own, JOURNAL_READER_SIZE - JOURNAL_SLOT_HEAD bytes of data. */

@@ -48,7 +48,8 @@ typedef STAILQ_HEAD(NoticeQueue, Notice) NoticeQueue;
 typedef STAILQ_HEAD(NotifyWaiters, NotifyWaiter) NotifyWaiters;
 
 struct Notifier {
-        Herald *herald; /* owned; before notifier_start() NULL */
+        Herald *herald;         /* owned; before notifier_start() NULL */
+        const Journal *journal; /* likewise; the session's */
         Namespace *ns;
         pthread_t thread;
         bool started;       /* by the thread that starts and frees */
@@ -209,7 +210,12 @@ static void send_entry(Notifier *n, uint64_t parent, const char *name) {
         tell(n, &(Told){.id = parent, .name = name});
 }
 
+/* What the kernel is told of an inode while its attributes are being answered has it drop the
+ * answer. The first of the root are those that say who may enter: without them those who wait for
+ * them get EACCES. Nobody has entered then, so there is nothing to be dropped. */
 static void send_inode(Notifier *n, uint64_t id) {
+        if (id == NS_ROOT_ID && !journal_root_is_used(n->journal))
+                return;
         tell(n, &(Told){.id = id});
 }
 
@@ -396,7 +402,8 @@ int notifier_new(Namespace *ns, Notifier **ret) {
         return 0;
 }
 
-int notifier_start(Notifier *n, int fuse_fd) {
+int notifier_start(Notifier *n, int fuse_fd, const Journal *journal) {
+        n->journal = journal;
         int r = herald_new(fuse_fd, 0, &n->herald);
         if (r >= 0)
                 r = thread_start(&n->thread, "gitfs-notify", notifier_main, n);

@@ -5,6 +5,7 @@
 
 #include "gitfs/macro.h"
 
+#include "fuse/journal.h"
 #include "tree/namespace.h"
 
 /* Tells the kernel what it must no longer believe, on a thread of its own. A notification can wait
@@ -16,7 +17,8 @@ typedef struct Notifier Notifier;
 #define NOTIFY_QUEUE_MAX 65536
 
 int notifier_new(Namespace *ns, Notifier **ret);
-int notifier_start(Notifier *n, int fuse_fd);
+/* Both are borrowed. */
+int notifier_start(Notifier *n, int fuse_fd, const Journal *journal);
 /* Drops what is queued and tells the thread to end. */
 void notifier_stop(Notifier *n);
 /* The same without waiting for what the kernel is being told at the moment. */

@@ -158,6 +158,7 @@ void reader_refuse(MountSession *s, const JournalSlot *slot, int error) {
 void reader_run(MountSession *s, JournalSlot *slot) {
         const struct fuse_buf buf = {.mem = slot->data, .size = journal_slot_size(slot)};
 
+        journal_note_use(s->journal, slot);
         if (journal_is_condemned(s->journal, slot)) {
                 stat_add(STAT_FUSE_POISON, 1);
                 reader_refuse(s, slot, -EIO);

@@ -347,7 +347,7 @@ int mount_session_start(MountSession *s, Failure *ret_failure) {
         int r = readers_negotiate(s);
         s->requests.max_background = allowed_to_wait(s);
         if (r >= 0)
-                r = notifier_start(s->notifier, fuse_session_fd(s->se));
+                r = notifier_start(s->notifier, fuse_session_fd(s->se), s->journal);
         if (r >= 0)
                 r = pusher_start(s->pusher, fuse_session_fd(s->se));
         if (r >= 0 && s->succeeds)

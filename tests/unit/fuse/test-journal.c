@@ -407,6 +407,29 @@ START_TEST(what_reaches_beyond_its_slot_is_dropped) {
 }
 END_TEST
 
+START_TEST(who_has_come_past_the_root_is_known_to_a_successor) {
+        Journal *j = new_journal(1), *next;
+        JournalSlot *slot = journal_reader_slot(j, 0);
+
+        fill(slot, 1, 60);
+        header_of(slot)->nodeid = FUSE_ROOT_ID;
+        header_of(slot)->opcode = FUSE_GETATTR;
+        journal_note_use(j, slot);
+        ck_assert(!journal_root_is_used(j));
+        header_of(slot)->opcode = FUSE_LOOKUP;
+        header_of(slot)->nodeid++;
+        journal_note_use(j, slot);
+        ck_assert(!journal_root_is_used(j));
+        header_of(slot)->nodeid--;
+        journal_note_use(j, slot);
+        ck_assert(journal_root_is_used(j));
+        ck_assert_int_eq(reopen(j, &next), 0);
+        ck_assert(journal_root_is_used(next));
+        journal_free(next);
+        journal_free(j);
+}
+END_TEST
+
 START_TEST(what_is_too_long_for_a_parked_slot_is_known) {
         Journal *j = new_journal(1);
         JournalSlot *slot = journal_reader_slot(j, 0);
@@ -429,6 +452,7 @@ static void add_tests(TCase *tc) {
         tcase_add_test(tc, calls_like_one_that_is_condemned_are_known);
         tcase_add_test(tc, nonsense_in_a_slot_is_dropped);
         tcase_add_test(tc, what_reaches_beyond_its_slot_is_dropped);
+        tcase_add_test(tc, who_has_come_past_the_root_is_known_to_a_successor);
         tcase_add_test(tc, what_is_too_long_for_a_parked_slot_is_known);
 }
 

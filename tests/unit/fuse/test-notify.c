@@ -125,21 +125,29 @@ static void await_told(Notifier *n) {
 
 typedef struct Telling {
         Namespace *ns;
+        Journal *journal;
         Notifier *notifier;
         Waiter first, second;
 } Telling;
 
-/* Two names that cannot be told at the moment, the first of which was tried. */
-static void begin(Telling *t) {
-        int64_t n_retried = stat_get(STAT_NOTIFY_RETRIED);
+static void start(Telling *t) {
+        static const JournalMount mount = {.mount_point = "/mnt"};
 
         *t = (Telling){.first.waiter.told = on_told, .second.waiter.told = on_told};
         open_kernel();
         ck_assert_int_eq(sem_init(&t->first.told, 0, 0), 0);
         ck_assert_int_eq(sem_init(&t->second.told, 0, 0), 0);
         t->ns = fake_new(NULL); /* nothing is waited for */
+        ck_assert_int_eq(journal_new(&mount, 1, &t->journal), 0);
         ck_assert_int_eq(notifier_new(t->ns, &t->notifier), 0);
-        ck_assert_int_eq(notifier_start(t->notifier, to_kernel[1]), 0);
+        ck_assert_int_eq(notifier_start(t->notifier, to_kernel[1], t->journal), 0);
+}
+
+/* Two names that cannot be told at the moment, the first of which was tried. */
+static void begin(Telling *t) {
+        int64_t n_retried = stat_get(STAT_NOTIFY_RETRIED);
+
+        start(t);
         notifier_entry(t->notifier, 1, "before");
         assert_told("before");
         await_told(t->notifier); /* the herald has also said so */
@@ -158,6 +166,7 @@ static void end(Telling *t) {
         await(&t->first);
         await(&t->second);
         notifier_free(t->notifier);
+        journal_free(t->journal);
         fake_free(t->ns);
         close_kernel();
 }
@@ -185,10 +194,38 @@ START_TEST(nobody_waits_for_what_cannot_be_told_at_the_end) {
 }
 END_TEST
 
+/* The kernel would drop the first attributes of the root that it gets, and let nobody in. */
+START_TEST(a_root_that_nobody_has_come_past_is_not_dropped) {
+        struct fuse_out_header out;
+        struct fuse_notify_inval_inode_out inode;
+        struct fuse_in_header *in;
+        Telling t;
+
+        start(&t);
+        notifier_inode(t.notifier, NS_ROOT_ID);
+        notifier_entry(t.notifier, 1, "name");
+        notifier_when_told(t.notifier, &t.first.waiter);
+        assert_told("name");
+
+        JournalSlot *slot = journal_reader_slot(t.journal, 0);
+        in = (void *) slot->data;
+        *in = (struct fuse_in_header){.opcode = FUSE_LOOKUP, .nodeid = NS_ROOT_ID};
+        journal_note_use(t.journal, slot);
+        notifier_inode(t.notifier, NS_ROOT_ID);
+        notifier_when_told(t.notifier, &t.second.waiter);
+        read_all(&out, sizeof(out));
+        ck_assert_int_eq(out.error, FUSE_NOTIFY_INVAL_INODE);
+        read_all(&inode, sizeof(inode));
+        ck_assert_uint_eq(inode.ino, NS_ROOT_ID);
+        end(&t);
+}
+END_TEST
+
 static void add_tests(TCase *tc) {
         tcase_add_test(tc, what_a_herald_could_not_tell_it_says);
         tcase_add_test(tc, what_could_not_be_told_is_told_later_and_in_order);
         tcase_add_test(tc, nobody_waits_for_what_cannot_be_told_at_the_end);
+        tcase_add_test(tc, a_root_that_nobody_has_come_past_is_not_dropped);
 }
 
 CHECK_MAIN("fuse-notify", add_tests)
