@@ -11,6 +11,7 @@
 
 #include "bus/bus-error.h"
 #include "bus/bus-internal.h"
+#include "bus/bus-object.h"
 #include "bus/bus-request.h"
 #include "util/stats.h"
 #include "version.h"
@@ -251,7 +252,51 @@ static int method_reload(sd_bus_message *m, void *userdata, sd_bus_error *error)
         return r < 0 ? bus_error_set(error, r, &f) : reply_settled(b, m, NULL, error);
 }
 
-static int get_version(
+/* --- properties --- */
+
+static Manager *manager_of(const void *bus) {
+        return ((const Bus *) bus)->manager;
+}
+
+static int append_version(sd_bus_message *m, const void *bus) {
+        return sd_bus_message_append(m, "s", GITFS_VERSION);
+}
+
+static int append_mount_point(sd_bus_message *m, const void *bus) {
+        return bus_append_bytes(m, manager_mount_point(manager_of(bus)));
+}
+
+static int append_runtime_directory(sd_bus_message *m, const void *bus) {
+        return bus_append_bytes(m, manager_runtime_directory(manager_of(bus)));
+}
+
+static int append_cache_directory(sd_bus_message *m, const void *bus) {
+        return bus_append_bytes(m, manager_cache_directory(manager_of(bus)));
+}
+
+static int append_cache_error(sd_bus_message *m, const void *bus) {
+        return bus_append_sentence(m, manager_cache_error(manager_of(bus)));
+}
+
+static int append_ready(sd_bus_message *m, const void *bus) {
+        return sd_bus_message_append(m, "b", (int) manager_ready(manager_of(bus)));
+}
+
+static int append_pid(sd_bus_message *m, const void *bus) {
+        return sd_bus_message_append(m, "u", (uint32_t) getpid());
+}
+
+static const BusProperty properties[] = {
+        {"Version", "s", append_version},
+        {"MountPoint", "s", append_mount_point},
+        {"RuntimeDirectory", "s", append_runtime_directory},
+        {"CacheDirectory", "s", append_cache_directory},
+        {"CacheError", "s", append_cache_error},
+        {"Ready", "b", append_ready},
+        {"Pid", "u", append_pid},
+};
+
+static int get_property(
         sd_bus *bus,
         const char *path,
         const char *interface,
@@ -259,86 +304,19 @@ static int get_version(
         sd_bus_message *reply,
         void *userdata,
         sd_bus_error *error) {
-        return sd_bus_message_append(reply, "s", GITFS_VERSION);
-}
-
-static int get_mount_point(
-        sd_bus *bus,
-        const char *path,
-        const char *interface,
-        const char *property,
-        sd_bus_message *reply,
-        void *userdata,
-        sd_bus_error *error) {
-        return bus_append_bytes(reply, manager_mount_point(((Bus *) userdata)->manager));
-}
-
-static int get_runtime_directory(
-        sd_bus *bus,
-        const char *path,
-        const char *interface,
-        const char *property,
-        sd_bus_message *reply,
-        void *userdata,
-        sd_bus_error *error) {
-        return bus_append_bytes(reply, manager_runtime_directory(((Bus *) userdata)->manager));
-}
-
-static int get_cache_directory(
-        sd_bus *bus,
-        const char *path,
-        const char *interface,
-        const char *property,
-        sd_bus_message *reply,
-        void *userdata,
-        sd_bus_error *error) {
-        return bus_append_bytes(reply, manager_cache_directory(((Bus *) userdata)->manager));
-}
-
-static int get_cache_error(
-        sd_bus *bus,
-        const char *path,
-        const char *interface,
-        const char *property,
-        sd_bus_message *reply,
-        void *userdata,
-        sd_bus_error *error) {
-        return bus_append_sentence(reply, manager_cache_error(((Bus *) userdata)->manager));
-}
-
-static int get_ready(
-        sd_bus *bus,
-        const char *path,
-        const char *interface,
-        const char *property,
-        sd_bus_message *reply,
-        void *userdata,
-        sd_bus_error *error) {
-        return sd_bus_message_append(reply, "b", (int) manager_ready(((Bus *) userdata)->manager));
-}
-
-static int
-get_pid(sd_bus *bus,
-        const char *path,
-        const char *interface,
-        const char *property,
-        sd_bus_message *reply,
-        void *userdata,
-        sd_bus_error *error) {
-        return sd_bus_message_append(reply, "u", (uint32_t) getpid());
+        return bus_property_find(properties, ELEMENTSOF(properties), property)
+                ->append(reply, userdata);
 }
 
 static const sd_bus_vtable vtable[] = {
         SD_BUS_VTABLE_START(0),
-        SD_BUS_PROPERTY("Version", "s", get_version, 0, SD_BUS_VTABLE_PROPERTY_CONST),
-        SD_BUS_PROPERTY("MountPoint", "s", get_mount_point, 0, SD_BUS_VTABLE_PROPERTY_CONST),
-        SD_BUS_PROPERTY(
-                "RuntimeDirectory", "s", get_runtime_directory, 0, SD_BUS_VTABLE_PROPERTY_CONST),
-        SD_BUS_PROPERTY(
-                "CacheDirectory", "s", get_cache_directory, 0, SD_BUS_VTABLE_PROPERTY_CONST),
-        SD_BUS_PROPERTY("CacheError", "s", get_cache_error, 0, 0),
-        SD_BUS_PROPERTY("Ready", "b", get_ready, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
-        SD_BUS_PROPERTY("Pid", "u", get_pid, 0, SD_BUS_VTABLE_PROPERTY_CONST),
+        SD_BUS_PROPERTY("Version", "s", get_property, 0, SD_BUS_VTABLE_PROPERTY_CONST),
+        SD_BUS_PROPERTY("MountPoint", "s", get_property, 0, SD_BUS_VTABLE_PROPERTY_CONST),
+        SD_BUS_PROPERTY("RuntimeDirectory", "s", get_property, 0, SD_BUS_VTABLE_PROPERTY_CONST),
+        SD_BUS_PROPERTY("CacheDirectory", "s", get_property, 0, SD_BUS_VTABLE_PROPERTY_CONST),
+        SD_BUS_PROPERTY("CacheError", "s", get_property, 0, 0),
+        SD_BUS_PROPERTY("Ready", "b", get_property, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
+        SD_BUS_PROPERTY("Pid", "u", get_property, 0, SD_BUS_VTABLE_PROPERTY_CONST),
         SD_BUS_METHOD_WITH_ARGS(
                 "ListOrgs",
                 SD_BUS_NO_ARGS,
