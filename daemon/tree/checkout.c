@@ -6,6 +6,7 @@
 #include "tree/repo.h"
 #include "tree/size-walk.h"
 #include "tree/walker.h"
+#include "util/array.h"
 #include "util/clock.h"
 
 int checkout_new(
@@ -80,7 +81,7 @@ size_t checkout_trees_end(Checkout *c, Oid **ret) {
         MUTEX_GUARD(&c->lock);
         size_t n = c->n_awaited;
         *ret = TAKE_PTR(c->awaited);
-        c->n_awaited = 0;
+        c->n_awaited = c->cap_awaited = 0;
         c->trees_coming = false;
         return n;
 }
@@ -92,13 +93,9 @@ bool checkout_trees_coming(Checkout *c) {
 
 bool checkout_await_tree(Checkout *c, const Oid *tree) {
         MUTEX_GUARD(&c->lock);
-        if (!c->trees_coming)
+        if (!c->trees_coming || ARRAY_RESERVE(c->awaited, c->cap_awaited, c->n_awaited + 1) < 0)
                 return false;
-        Oid *awaited = reallocarray(c->awaited, c->n_awaited + 1, sizeof(*awaited));
-        if (!awaited)
-                return false;
-        c->awaited = awaited;
-        awaited[c->n_awaited++] = *tree;
+        c->awaited[c->n_awaited++] = *tree;
         return true;
 }
 

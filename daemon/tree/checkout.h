@@ -28,11 +28,11 @@ struct Checkout {
                                 */
         bool trees_coming; /* the fetch that brought the root is still bringing what is below it */
         Oid *awaited;      /* trees that somebody waits for and expects of that fetch; owned */
-        size_t n_awaited;
+        size_t n_awaited, cap_awaited;
 
         struct SizesOperation *sizes; /* those under way (demand-sizes.c) */
         Oid *sizes_later;             /* trees of directories listed and not asked for yet; owned */
-        size_t n_sizes_later;
+        size_t n_sizes_later, cap_sizes_later;
         bool sizes_armed;          /* they are going to be, */
         uint64_t listed_usec;      /* some time after the last of them */
         uint64_t sizes_pause_usec; /* nobody asks for sizes ahead until then */

@@ -24,6 +24,7 @@
 #include "tree/ahead.h"
 #include "tree/namespace-private.h"
 #include "tree/walk.h"
+#include "util/array.h"
 
 /* At once, where the source has no better number: what a forge tells in one answer at most. */
 #define MAX_SIZES 100000
@@ -216,6 +217,7 @@ static bool take_later(Checkout *c, Oid *ret) {
         if (c->n_sizes_later == 0) {
                 free(c->sizes_later);
                 c->sizes_later = NULL;
+                c->cap_sizes_later = 0;
         }
         return true;
 }
@@ -444,16 +446,12 @@ static bool covers_locked(const SizesOperation *op, const Listing *l, const List
 
 /* Without memory, or beyond the limit, whoever wants them asks himself. */
 static void remember_locked(Checkout *c, const Oid *tree) {
-        Oid *later = NULL;
-
-        if (c->n_sizes_later < MAX_LATER)
-                later = reallocarray(c->sizes_later, c->n_sizes_later + 1, sizeof(*later));
-        if (!later) {
+        if (c->n_sizes_later == MAX_LATER ||
+            ARRAY_RESERVE(c->sizes_later, c->cap_sizes_later, c->n_sizes_later + 1) < 0) {
                 ahead_dropped(AHEAD_CHILDREN, 1);
                 return;
         }
-        c->sizes_later = later;
-        later[c->n_sizes_later++] = *tree;
+        c->sizes_later[c->n_sizes_later++] = *tree;
 }
 
 /* Joins what brings these sizes, or will tell whether it does: 1; 0 where there is none; < 0. */
