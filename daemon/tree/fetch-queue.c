@@ -257,6 +257,8 @@ void fetch_queue_count_locked(FetchQueue *q, FetchBatch *b, const Oid *oid, uint
         uint64_t now = now_usec();
 
         q->mean_bytes = mean - mean / MEAN_FILES + counted / MEAN_FILES;
+        q->n_came++;
+        q->bytes_came += counted;
         if (b->lane == LANE_READAHEAD)
                 atomic_store_explicit(&q->ahead_usec, now, memory_order_relaxed);
         if (b->first_usec == 0)

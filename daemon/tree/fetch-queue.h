@@ -103,6 +103,7 @@ typedef struct FetchQueue {
         unsigned n_active;
         FetchFeedList feeds;
         uint64_t mean_bytes; /* of a file, as far as those that came tell: the last count most */
+        uint64_t n_came, bytes_came;      /* of all files, each of MEAN_MAX_BYTES at most */
         atomic_uint_least64_t ahead_usec; /* when read-ahead last came; relaxed, a hint */
         bool trees_refused;               /* the server takes no trees instead of their blobs */
         bool timer_armed;

@@ -11,8 +11,8 @@
  *
  * "The same" is the highest directory that was listed, with all those between. What follows is what
  * lies below the directory, then below the one above it, and so on; sizes that are known have come
- * by. Nobody knows how large files are before they are here: each counts as an average one, of this
- * repository where there was a sample of it (demand-sizes.c), else of all. As with
+ * by. Nobody knows how large files are before they are here: each counts as an average one, but for
+ * tiny ones, of which a sample tells, or many that came. As with
  * reads (walker.c), the next window is asked for when somebody uses the second half of the last, so
  * a walk that stops is followed by nothing; the ledger (ahead.c) has the directories, with a tag on
  * those of the second half, of which the first that is used has the next window asked for.
@@ -37,6 +37,10 @@
 #define MAX_OWN 4000 /* files of one directory at a time */
 #define MAX_WINDOWS 2
 #define MIN_TREE_WANTS 64 /* for a tree to be wanted as a whole */
+/* Files that came, to tell by them how large others are; what is tiny; and for how many more. */
+#define MIN_CAME 512
+#define TINY_MEAN 256
+#define GROWTH 8
 /* One request of tiny files takes less than the round trip that it may save. */
 #define FIRST_WINDOW 2000
 
@@ -97,17 +101,22 @@ static const Oid *scope_of(const SizeFetch *f) {
         return f->n_up > 0 ? &f->up[f->n_up - 1] : &f->listing->oid;
 }
 
-/* What a file that is not here may have. Of tiny ones that is known, by a sample (demand-sizes.c).
- */
-static uint64_t expected_size(Repo *repo) {
-        if (!atomic_load(&repo->tiny))
-                return SIZE_UNKNOWN;
-        MUTEX_GUARD(&repo->lock);
-        return repo->queue.mean_bytes;
-}
-
+/* How many WalkLimit= allows. Where there was a sample (demand-sizes.c) it tells how large they
+ * are. Else they are taken to be as tiny as those that came, for GROWTH times as many: what follows
+ * may well be larger, but files that are not tiny differ too much to go by them. */
 static size_t most_files(const SizeFetch *f) {
-        return ns_prefetch(f->ns).walk_limit / walk_cost(expected_size(f->checkout->repo));
+        uint64_t limit = ns_prefetch(f->ns).walk_limit;
+        Repo *repo = f->checkout->repo;
+        const FetchQueue *q = &repo->queue;
+
+        MUTEX_GUARD(&repo->lock);
+        if (atomic_load(&repo->tiny))
+                return limit / walk_cost(q->mean_bytes);
+        size_t most = limit / walk_cost(SIZE_UNKNOWN);
+        if (q->n_came < MIN_CAME || q->bytes_came > q->n_came * TINY_MEAN)
+                return most;
+        uint64_t more = MIN(limit / walk_cost(q->bytes_came / q->n_came), GROWTH * q->n_came);
+        return MAX(most, more);
 }
 
 static bool is_recent_locked(const Checkout *c, const SizeWalk *w, uint64_t now) {

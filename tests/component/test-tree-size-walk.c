@@ -6,6 +6,7 @@
 #include "component/sizes-fixture.h"
 #include "lib/check-main.h"
 #include "tree/namespace-private.h"
+#include "tree/walk-cursor.h"
 
 /* Who walks over the sizes of a repository whose server tells none without content. */
 
@@ -270,7 +271,45 @@ START_TEST(a_walk_over_sizes_waits_for_trees) {
 }
 END_TEST
 
+#define N_TINY_DIRS 30
+#define N_TINY 40 /* in each */
+
+/* Windows are for average files. Once enough have come that are not, the rest is one window. */
+START_TEST(windows_grow_where_files_are_tiny) {
+        NsConfig config = tree_fixture_config();
+        SizesFixture s;
+        char path[16];
+
+        sizes_fixture_init(&s);
+        s.source.refuses = true;
+        be_far_away(&s.source);
+        for (unsigned i = 0; i < N_TINY_DIRS * N_TINY; i++) {
+                (void) snprintf(path, sizeof(path), "d%02u/f%02u", i / N_TINY, i % N_TINY);
+                git_fixture_write(&s.f.repo, path, path, strlen(path));
+        }
+        git_fixture_commit(&s.f.repo, "two");
+        config.prefetch.walk_limit = 64 * walk_cost(SIZE_UNKNOWN);
+        ns_set_config(s.f.ns, &config);
+        for (unsigned i = 0; i < N_TINY_DIRS; i++) {
+                (void) snprintf(path, sizeof(path), "f/r/d%02u", i);
+                free(fs_list_all(&s.f, fs_must_walk(&s.f, path), true));
+        }
+        free(fs_list_all(&s.f, fs_must_walk(&s.f, "f/r"), true));
+        for (unsigned i = 0; i < N_TINY_DIRS * N_TINY; i++) {
+                (void) snprintf(path, sizeof(path), "f/r/d%02u/f%02u", i / N_TINY, i % N_TINY);
+                ck_assert_uint_eq(size_of(&s.f, path), strlen("d00/f00"));
+        }
+        ns_stop(s.f.ns);
+        ck_assert_uint_eq(s.source.n_closures, 1);
+        /* So many have come before, and what is asked for side by side. */
+        ck_assert_uint_ge(s.source.n_blob_oids, 512);
+        ck_assert_uint_le(s.source.n_blob_oids, 512 + 6 * 64);
+        sizes_fixture_done(&s);
+}
+END_TEST
+
 static void add_tests(TCase *tc) {
+        tcase_add_test(tc, windows_grow_where_files_are_tiny);
         tcase_add_test(tc, a_walk_over_sizes_is_fetched_ahead);
         tcase_add_test(tc, the_rest_is_wanted_by_its_trees);
         tcase_add_test(tc, a_listing_in_a_walk_waits_for_its_files);
