@@ -329,10 +329,18 @@ static void git_lookup(Forge *forge, ForgeLookup *lookup) {
         pool_submit(f->context->pool, &op->task, TASK_NORMAL);
 }
 
+static void git_expect(Forge *forge) {
+        const GitForge *f = container_of(forge, GitForge, forge);
+
+        if (!ssh_url_is(f->org->url))
+                http_expect(f->context->http, f->org->url);
+}
+
 const ForgeOps forge_git_ops = {
         .kind = "git",
         .open = git_open,
         .close = git_close,
         .list = git_list,
         .lookup = git_lookup,
+        .expect = git_expect,
 };

@@ -53,6 +53,11 @@ void forge_lookup(Forge *forge, ForgeLookup *lookup) {
         forge->ops->lookup(forge, lookup);
 }
 
+void forge_expect(Forge *forge) {
+        if (forge->ops->expect)
+                forge->ops->expect(forge);
+}
+
 Source *source_ref(Source *source) {
         ref_get(&source->ref);
         return source;

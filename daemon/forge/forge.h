@@ -119,6 +119,7 @@ typedef struct ForgeOps {
         void (*close)(Forge *forge);
         void (*list)(Forge *forge, ForgeList *list);
         void (*lookup)(Forge *forge, ForgeLookup *lookup);
+        void (*expect)(Forge *forge); /* NULL: there is nothing to prepare */
 } ForgeOps;
 
 struct Forge {
@@ -135,6 +136,8 @@ Forge *forge_unref(Forge *forge);
 DEFINE_CLEANUP(Forge *, forge_unref)
 void forge_list(Forge *forge, ForgeList *list);
 void forge_lookup(Forge *forge, ForgeLookup *lookup);
+/* Somebody looks at names there: a look-up may come. Asks nothing. Never blocks. */
+void forge_expect(Forge *forge);
 
 /* --- repository level --- */
 

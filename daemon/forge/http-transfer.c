@@ -134,6 +134,8 @@ void http_transfer_hold(HttpTransfer *t, bool hold) {
 }
 
 static void count_traffic(HttpTransfer *t, bool failed) {
+        if (t->connect_only)
+                return;
         curl_off_t down = 0, up = 0;
         long header = 0, request = 0, redirects = 0;
 
@@ -322,10 +324,21 @@ set_security(HttpTransfer *t, const HttpConfig *config, const HttpRequest *reque
         return r;
 }
 
+static curl_socket_t
+on_curl_open(void *userdata, curlsocktype purpose, struct curl_sockaddr *address) {
+        HttpTransfer *t = userdata;
+
+        if (!t->connect_only)
+                t->spare_fd = http_client_take_spare(t->client, &address->addr, address->addrlen);
+        if (t->spare_fd >= 0)
+                return t->spare_fd;
+        return socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
+}
+
 /* What was sent and nobody acknowledges: the way there is gone. Else the kernel tries for a quarter
  * of an hour, and a connection that did not survive a sleep is noticed at the deadline only. */
 static int on_curl_socket(void *userdata, curl_socket_t fd, curlsocktype purpose) {
-        const HttpTransfer *t = userdata;
+        HttpTransfer *t = userdata;
 
         /* Not every socket is one of TCP's, and then it does not matter. */
         (void) setsockopt(
@@ -334,7 +347,9 @@ static int on_curl_socket(void *userdata, curl_socket_t fd, curlsocktype purpose
                 TCP_USER_TIMEOUT,
                 &t->unacknowledged_msec,
                 sizeof(t->unacknowledged_msec));
-        return CURL_SOCKOPT_OK;
+        bool connected = fd == t->spare_fd;
+        t->spare_fd = -1;
+        return connected ? CURL_SOCKOPT_ALREADY_CONNECTED : CURL_SOCKOPT_OK;
 }
 
 static CURLcode set_times(HttpTransfer *t, const HttpConfig *config) {
@@ -343,6 +358,8 @@ static CURLcode set_times(HttpTransfer *t, const HttpConfig *config) {
         SET(t, r, CURLOPT_NOSIGNAL, 1L);
         SET(t, r, CURLOPT_TCP_KEEPALIVE, 1L);
         t->unacknowledged_msec = (unsigned) (config->connect_timeout_usec / USEC_PER_MSEC);
+        SET(t, r, CURLOPT_OPENSOCKETFUNCTION, on_curl_open);
+        SET(t, r, CURLOPT_OPENSOCKETDATA, t);
         SET(t, r, CURLOPT_SOCKOPTFUNCTION, on_curl_socket);
         SET(t, r, CURLOPT_SOCKOPTDATA, t);
         SET(t, r, CURLOPT_CONNECTTIMEOUT_MS, (long) (config->connect_timeout_usec / USEC_PER_MSEC));
@@ -373,6 +390,8 @@ static int set_options(HttpTransfer *t, const HttpConfig *config, const HttpRequ
                 SET(t, r, CURLOPT_POSTFIELDS, (char *) t->body.data);
                 SET(t, r, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t) t->body.len);
         }
+        if (request->connect_only)
+                SET(t, r, CURLOPT_CONNECT_ONLY, 1L);
         if (r == CURLE_OK)
                 r = set_security(t, config, request);
         if (r == CURLE_OK)
@@ -401,6 +420,8 @@ int http_transfer_new(
                 .deadline_usec = request->deadline_usec,
                 .urgency = request->urgency,
                 .waited = request->waited,
+                .connect_only = request->connect_only,
+                .spare_fd = -1,
         };
 
         _cleanup_(http_transfer_unrefp) HttpTransfer *t = fresh;

@@ -56,6 +56,8 @@ typedef struct HttpTransfer {
         HttpUrgency urgency;
         const atomic_bool *waited; /* as in the request */
         bool held;                 /* it stands back */
+        bool connect_only;         /* constant */
+        int spare_fd;              /* a connection that was made ahead, until curl has it; -1 */
         uint64_t back_since_usec;  /* 0: it need not */
         size_t n_header; /* bytes of headers and trailers, of all answers along redirects */
         LIST_ENTRY(HttpTransfer) active_entry;
@@ -87,7 +89,9 @@ void http_transfer_finish(HttpTransfer *t, int result, const Failure *failure);
 /* Network thread: curl ended the transfer with this code; fills failure. */
 int http_transfer_result(HttpTransfer *t, CURLcode code, Failure *ret_failure);
 
-/* In http.c. The way to the network thread. */
+/* In http.c. Network thread: a socket that is connected to there; or -1. */
+int http_client_take_spare(HttpClient *client, const struct sockaddr *peer, socklen_t peer_len);
+/* The way to the network thread. */
 CommandQueue *http_client_queue(HttpClient *client);
 HttpClient *http_client_ref(HttpClient *client);
 HttpClient *http_client_unref(HttpClient *client);

@@ -11,6 +11,7 @@
 #include <pthread.h>
 #include <string.h>
 
+#include "forge/http-ahead.h"
 #include "forge/http-transfer.h"
 #include "util/clock.h"
 #include "util/log.h"
@@ -29,7 +30,8 @@ struct HttpClient {
         CURLM *multi;
         pthread_t thread;
 
-        HttpTransferList active;            /* the network thread's */
+        HttpTransferList active; /* the network thread's; so is */
+        HttpAhead ahead;
         atomic_uint_least64_t renewed_usec; /* when the network changed; 0 never */
 
         CommandQueue queue;
@@ -45,6 +47,7 @@ HttpClient *http_client_unref(HttpClient *c) {
                 return NULL;
         if (c->multi)
                 (void) curl_multi_cleanup(c->multi); /* holds no easy handles any more */
+        http_ahead_done(&c->ahead);
         command_queue_done(&c->queue);
         free((char *) c->config.ca_file);
         free((char *) c->config.user_agent);
@@ -74,14 +77,55 @@ int http_start(
         return r < 0 ? r : command_queue_start(&c->queue, &t->command, TRANSFER_START);
 }
 
+/* --- connections ahead --- */
+
+static void on_connected(int result, const Failure *failure, void *userdata) {
+        /* Kept by then, or as good as never tried. */
+}
+
+void http_expect(HttpClient *c, const char *url) {
+        static const HttpHandler nobody = {.on_done = on_connected};
+        _cleanup_free_ char *origin = NULL, *plain = NULL;
+
+        if (http_url_origin(url, &origin) < 0)
+                return;
+        /* TLS is for whoever uses it; so is sharing, for which one is enough. */
+        bool https = strncmp(origin, "https:", strlen("https:")) == 0;
+        if (asprintf(&plain, "http%s", strstr(origin, "://")) < 0) {
+                plain = NULL; /* undefined after a failure */
+                return;
+        }
+        const HttpRequest request = {
+                .url = plain,
+                .deadline_usec = now_usec() + c->config.connect_timeout_usec,
+                .urgency = HTTP_READ_AHEAD,
+                .connect_only = true,
+        };
+        for (unsigned n = https ? 1 : HTTP_AHEAD_PER_ORIGIN; n > 0; n--)
+                (void) http_start(c, &request, TASK_BACKGROUND, &nobody, NULL); /* or not */
+}
+
 /* --- network thread --- */
+
+int http_client_take_spare(HttpClient *c, const struct sockaddr *peer, socklen_t peer_len) {
+        return http_ahead_take(&c->ahead, peer, peer_len, atomic_load(&c->renewed_usec));
+}
+
+static bool is_needed(const HttpClient *c, const HttpTransfer *t) {
+        const HttpTransfer *other;
+        unsigned n = 0;
+
+        LIST_FOREACH (other, &c->active, active_entry)
+                n += other->connect_only && strcmp(other->origin, t->origin) == 0;
+        return http_ahead_is_needed(&c->ahead, t->origin, n);
+}
 
 static void finish(HttpClient *c, HttpTransfer *t, int result, const Failure *failure) {
         if (t->active) {
                 (void) curl_multi_remove_handle(c->multi, t->easy); /* it is in there */
                 LIST_REMOVE(t, active_entry);
                 t->active = false;
-                stat_add(STAT_HTTP_ACTIVE_NOW, -1);
+                stat_add(STAT_HTTP_ACTIVE_NOW, -!t->connect_only);
         }
         http_transfer_finish(t, result, failure);
 }
@@ -123,6 +167,12 @@ static void start(HttpClient *c, HttpTransfer *t) {
                 (void) curl_easy_setopt(
                         t->easy, CURLOPT_TIMEOUT_MS, (long) MIN(msec, (uint64_t) INT32_MAX));
         }
+        if (t->connect_only && !is_needed(c, t)) {
+                finish_cancelled(c, t);
+                return;
+        }
+        if (!t->connect_only)
+                http_ahead_spoken(&c->ahead, t->origin);
         avoid_old_connections(c, t);
         if (curl_multi_add_handle(c->multi, t->easy) != CURLM_OK) {
                 int r = failure_set(&failure, FAILURE_LOCAL, "%s: out of memory", t->origin);
@@ -132,8 +182,8 @@ static void start(HttpClient *c, HttpTransfer *t) {
         t->active = true;
         LIST_INSERT_HEAD(&c->active, t, active_entry);
         (void) http_flow_run(&c->active); /* before its first byte; the loop asks for the time */
-        stat_add(STAT_HTTP_ACTIVE_NOW, 1);
-        stat_add(STAT_HTTP_REQUESTS, 1);
+        stat_add(STAT_HTTP_ACTIVE_NOW, !t->connect_only);
+        stat_add(STAT_HTTP_REQUESTS, !t->connect_only);
 }
 
 /* False once the client shuts down. */
@@ -166,6 +216,8 @@ static void reap(HttpClient *c) {
                 CURLcode code = message->data.result;
 
                 (void) curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, &t);
+                if (t->connect_only && code == CURLE_OK)
+                        http_ahead_keep(&c->ahead, t->easy, t->origin);
                 int r = http_transfer_result(t, code, &failure);
                 finish(c, t, r, &failure);
         }
@@ -180,6 +232,7 @@ static void *network_thread(void *arg) {
                 if (r != CURLM_OK)
                         log_debug("curl_multi_perform: %s, ignoring", curl_multi_strerror(r));
                 reap(c);
+                http_ahead_expire(&c->ahead, now_usec());
                 int wait_msec = http_flow_run(&c->active);
                 r = curl_multi_poll(c->multi, NULL, 0, wait_msec < 0 ? POLL_MSEC : wait_msec, NULL);
                 if (r != CURLM_OK)
@@ -223,6 +276,7 @@ int http_client_new(const HttpConfig *config, Pool *pool, HttpClient **ret) {
         fresh->config.ca_file = config->ca_file ? strdup(config->ca_file) : NULL;
         fresh->config.user_agent = strdup(config->user_agent ? config->user_agent : "git/gitfs");
         LIST_INIT(&fresh->active);
+        http_ahead_init(&fresh->ahead);
         command_queue_init(&fresh->queue, wake);
 
         _cleanup_(http_client_unrefp) HttpClient *c = fresh;

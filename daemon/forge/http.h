@@ -51,6 +51,7 @@ typedef struct HttpRequest {
         const char *authorization;
         uint64_t deadline_usec; /* monotonic; the whole transfer; USEC_INFINITY: none */
         HttpUrgency urgency;
+        bool connect_only; /* private: see http_expect() */
         /* While this is true, it is waited for all the same. Borrowed until on_done; NULL: that
          * does not happen. */
         const atomic_bool *waited;
@@ -104,6 +105,10 @@ int http_start(
         TaskPriority priority,
         const HttpHandler *handler,
         void *userdata);
+
+/* Somebody is about to ask this server, as it seems: connects to it, unless that was done, or there
+ * was a transfer lately. Nobody hears of it. Never blocks. */
+void http_expect(HttpClient *client, const char *url);
 
 /* "scheme://host:port" of a URL, in lower case and with the port always there; owned by the caller.
  * 0, -EINVAL where it is no URL with a host, -ENOMEM. */

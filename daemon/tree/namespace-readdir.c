@@ -232,6 +232,14 @@ static NameList *begin_list(const Readdir *rd, uint64_t now, uint64_t *ret_since
         return owner_list(owner); /* NULL: flushed just now */
 }
 
+/* Whoever looks at the names of repositories may well enter one: a round trip less by then. */
+static void expect_look_ups(const Readdir *rd) {
+        NsPrefetch limits = ns_prefetch(rd->ns);
+
+        if (rd->offset == 0 && limits.children && !limits.alone)
+                forge_expect(node_owner(rd->dir)->org->forge);
+}
+
 static int readdir_owner(const Readdir *rd) {
         _cleanup_(name_list_unrefp) NameList *list = NULL;
         Owner *owner = node_owner(rd->dir);
@@ -239,6 +247,7 @@ static int readdir_owner(const Readdir *rd) {
 
         if (atomic_load(&owner->closed))
                 return -ENOENT;
+        expect_look_ups(rd);
         list = rd->offset == 0 ? begin_list(rd, now, &since) : find_list(rd);
         if (!list)
                 return demand_news(rd->ns, rd->call, owner, NULL, 0, since);

@@ -62,6 +62,8 @@
         X(HTTP_BYTES_OUT, "http-bytes-out")                                                        \
         X(HTTP_ACTIVE_NOW, "http-active-now")                                                      \
         X(HTTP_HELD, "http-held")                                                                  \
+        X(HTTP_AHEAD, "http-connected-ahead")                                                      \
+        X(HTTP_AHEAD_USED, "http-connected-ahead-used")                                            \
         X(INBOX_BYTES_NOW, "inbox-bytes-now")                                                      \
         X(JSON_BYTES_NOW, "json-bytes-now")                                                        \
         X(JSON_WAITING_NOW, "json-waiting-now")                                                    \

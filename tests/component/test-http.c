@@ -1,6 +1,7 @@
 /* The HTTP client by itself: what a forge cannot show. */
 
 #include <errno.h>
+#include <sched.h>
 #include <semaphore.h>
 #include <stdio.h>
 #include <string.h>
@@ -286,6 +287,57 @@ START_TEST(background_stands_back_and_does_not_starve) {
 }
 END_TEST
 
+/* The first two requests find connections, and what is spoken to needs no more. */
+START_TEST(connections_are_made_ahead) {
+        int64_t made = stat_get(STAT_HTTP_AHEAD), used = stat_get(STAT_HTTP_AHEAD_USED);
+        int64_t requests = stat_get(STAT_HTTP_REQUESTS);
+        HttpFixture h;
+        Exchange e[2], third;
+
+        setup(&h);
+        http_expect(h.client, h.url);
+        http_expect(h.client, h.url); /* these are on their way */
+        while (stat_get(STAT_HTTP_AHEAD) < made + 2)
+                (void) sched_yield(); /* bounded by the test's timeout */
+        ck_assert_int_eq(stat_get(STAT_HTTP_REQUESTS), requests);
+        for (unsigned i = 0; i < ELEMENTSOF(e); i++) {
+                exchange_init(&e[i]);
+                /* Neither is over when the other begins. */
+                start(&h, "any.9.stall-10/" INFO, NULL, &e[i]);
+        }
+        for (unsigned i = 0; i < ELEMENTSOF(e); i++)
+                wait_for(&e[i].got_data);
+        ck_assert_int_eq(stat_get(STAT_HTTP_AHEAD_USED), used + 2);
+        http_expect(h.client, h.url);
+        exchange_init(&third);
+        start(&h, "ok/" INFO, NULL, &third);
+        wait_for(&third.ended);
+        ck_assert_int_eq(third.code, 200);
+        ck_assert_int_eq(stat_get(STAT_HTTP_AHEAD), made + 2);
+        ck_assert_int_eq(stat_get(STAT_HTTP_AHEAD_USED), used + 2);
+        teardown(&h);
+}
+END_TEST
+
+/* Where nobody listens there is none, and nobody hears of it. */
+START_TEST(nobody_is_told_of_what_was_tried_ahead) {
+        HttpFixture h;
+        Exchange e;
+
+        setup(&h);
+        int64_t made = stat_get(STAT_HTTP_AHEAD), errors = stat_get(STAT_HTTP_ERRORS);
+        http_expect(h.client, "http://127.0.0.1:1");
+        http_expect(h.client, "no url");
+        exchange_init(&e);
+        start(&h, "ok/" INFO, NULL, &e);
+        wait_for(&e.ended);
+        ck_assert_int_eq(e.code, 200);
+        ck_assert_int_eq(stat_get(STAT_HTTP_AHEAD), made);
+        ck_assert_int_eq(stat_get(STAT_HTTP_ERRORS), errors);
+        teardown(&h);
+}
+END_TEST
+
 /* What cannot be reached is told by name, without the secret that was to be sent. */
 START_TEST(failures_name_the_host_and_keep_secrets) {
         HttpFixture h;
@@ -333,6 +385,8 @@ static void add_tests(TCase *tc) {
         tcase_add_test(tc, stopping_ends_all_and_refuses_more);
         tcase_add_test(tc, a_slow_handler_pauses_its_transfer_only);
         tcase_add_test(tc, background_stands_back_and_does_not_starve);
+        tcase_add_test(tc, connections_are_made_ahead);
+        tcase_add_test(tc, nobody_is_told_of_what_was_tried_ahead);
         tcase_add_test(tc, failures_name_the_host_and_keep_secrets);
         tcase_add_test(tc, origins);
 }

@@ -53,6 +53,29 @@ def capabilities_and_head_in_one_round_trip(t):
 
 
 @harness.case()
+def a_listing_connects_and_asks_nothing(t):
+    """The look-up that follows finds its connections, so it costs a round trip less."""
+    between = begin(t, "--config", "uploadpack.allowFilter=true")
+    assert t.names("o") == []
+    harness.wait_until(lambda: t.stats()["http-connected-ahead"] == 2, "two connections")
+    assert not between.requests and t.stats()["http-requests"] == 0
+    assert t.read("o/r/f") == b"here it is\n"
+    # Two where the second question does not come so late that the first was answered.
+    assert t.stats()["http-connected-ahead-used"] >= 1, t.stats()
+
+
+@harness.case()
+def no_connection_ahead_where_that_is_off(t):
+    begin(t)
+    t.stop()
+    t.configure("[Mount]\nRequestTimeoutSec=20\n[Prefetch]\nChildren=no\n")
+    t.start()
+    assert t.names("o") == []
+    assert t.read("o/r/f") == b"here it is\n"
+    assert t.stats()["http-connected-ahead"] == 0
+
+
+@harness.case()
 def a_known_host_is_asked_for_the_head_alone(t):
     between = begin(t, "--config", "uploadpack.allowFilter=true", names=("r", "s"))
     assert t.read("o/r/f") == b"here it is\n"
