@@ -61,9 +61,19 @@ static unsigned questions(ForgeFixture *f) {
         return forge_fixture_count(f, false, "/info/refs");
 }
 
+/* However long this machine took for what came before. */
+static void make_fresh(Source *source) {
+        GitSource *git = container_of(source, GitSource, source);
+
+        MUTEX_GUARD(&git->mutex);
+        git->first_usec = now_usec();
+}
+
 static void assert_head(ForgeFixture *f, Source *source) {
         Oid head = forge_fixture_oid(f, "HEAD");
         FetchRun run;
+
+        make_fresh(source);
         int r = fetch_ref(f, source, NULL, &run);
 
         ck_assert_msg(r == 0, "%s", run.failure.text);
@@ -195,14 +205,6 @@ static Source *looked_up(ForgeFixture *f, const char *url, const char *name) {
         return source;
 }
 
-/* However long this machine took for what came before. */
-static void make_fresh(Source *source) {
-        GitSource *git = container_of(source, GitSource, source);
-
-        MUTEX_GUARD(&git->mutex);
-        git->first_usec = now_usec();
-}
-
 START_TEST(what_a_look_up_learnt_is_used_once) {
         _cleanup_forge_fixture_ ForgeFixture f;
 
@@ -214,6 +216,7 @@ START_TEST(what_a_look_up_learnt_is_used_once) {
         /* Another name is another question, and whoever polls wants to know what is there now. */
         FetchRun run;
         Oid v1 = forge_fixture_oid(&f, "v1^{commit}");
+        make_fresh(first);
         ck_assert_int_eq(fetch_ref(&f, first, "v1", &run), 0);
         ck_assert(oid_equal(&run.fetch.commit, &v1));
         ck_assert_uint_eq(forge_fixture_count(&f, false, "\n"), 3);
@@ -221,7 +224,6 @@ START_TEST(what_a_look_up_learnt_is_used_once) {
         run.fetch.priority = FETCH_REFRESH;
         ck_assert_int_eq(fetch_run(&f, first, &run, NULL), 0);
         ck_assert_uint_eq(forge_fixture_count(&f, false, "\n"), 4);
-        make_fresh(first);
         assert_head(&f, first);
         ck_assert_uint_eq(forge_fixture_count(&f, false, "\n"), 4);
         assert_head(&f, first);

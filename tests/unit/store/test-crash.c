@@ -84,7 +84,8 @@ static size_t open_copy(void) {
         ck_assert_int_eq(store_open(&copy_config, &store), 0);
         for (size_t i = 0; i < N_SAMPLES; i++) {
                 int r = sample_check(store, &samples[i]);
-                ck_assert_int_ge(r, 0);
+                if (r < 0) /* a ck_assert() is a system call */
+                        ck_abort_msg("object %zu is wrong", i);
                 n += (size_t) r;
         }
         int r = check_sizes(store);
