@@ -29,10 +29,10 @@ static void find_next(void) {
 }
 
 static unsigned recurse(unsigned depth) {
-        volatile char frame[1024];
+        volatile unsigned char frame[1024];
 
-        frame[depth % sizeof(frame)] = (char) depth;
-        return depth == UINT_MAX ? 0 : recurse(depth + 1) + (unsigned) frame[0];
+        frame[depth % sizeof(frame)] = (unsigned char) depth;
+        return depth == UINT_MAX ? 0 : recurse(depth + 1) + frame[depth % sizeof(frame)];
 }
 
 static bool has(const void *data, size_t size, const char *text) {
