@@ -48,18 +48,33 @@ static void free_wants(WantList *wants) {
         }
 }
 
+/* Readers who wait for one had it queued again; who only follows it looks again. */
+static void give_up(Namespace *ns, Repo *repo, WantList *wants) {
+        Want *want;
+
+        TAILQ_FOREACH (want, wants, entry)
+                land(ns, repo, &want->blob.oid, 0, NULL);
+        free_wants(wants);
+        kick(ns, repo);
+}
+
 static void on_object(Fetch *fetch, const Oid *oid, ObjectType type, uint64_t size) {
         FetchBatch *b = container_of(fetch, FetchBatch, fetch);
+        WantList rest = TAILQ_HEAD_INITIALIZER(rest);
         FetchFeed *feed = NULL;
+        bool stopped = false;
 
         if (type == OBJECT_BLOB) {
                 MUTEX_GUARD(&b->repo->lock);
                 fetch_queue_count_locked(&b->repo->queue, b, oid, size);
+                stopped = fetch_queue_stop_excess_locked(&b->repo->queue, b, &rest);
                 feed = b->feed;
                 if (feed)
                         feed->n_calls++;
         }
         demand_object_arrived(b->ns, b->repo, oid, type, size);
+        if (stopped)
+                give_up(b->ns, b->repo, &rest);
         if (feed)
                 tell_feed(b->repo, feed, size);
 }
@@ -428,6 +443,7 @@ static bool add_named(
         FetchLane lane,
         const FetchName *names,
         size_t n_names,
+        size_t n_new,
         FetchFeed *feed,
         const BlobWant *wants,
         size_t n) {
@@ -436,7 +452,7 @@ static bool add_named(
         if (!b)
                 return false;
         /* What there was no room for comes with the trees. */
-        size_t n_left = n - fill(ns, repo, b, wants, n);
+        size_t n_added = fill(ns, repo, b, wants, n), n_left = n - n_added;
         /* What is on its way already would come twice with a feed's tree; other names leave it
          * out. */
         for (size_t i = 0; feed && i < n; i++)
@@ -446,6 +462,8 @@ static bool add_named(
                 fetch_batch_free(b);
                 return false;
         }
+        if (!FETCH_NEARLY_ALL(n_added, n_new))
+                fetch_batch_drop_names(b);
         if (feed) {
                 feed->n_batches = 1;
                 feed->at = feed->n;
@@ -471,13 +489,14 @@ void fetch_queue_ahead(
         Repo *repo,
         const FetchName *names,
         size_t n_names,
+        size_t n_new,
         const BlobWant *wants,
         size_t n,
         FetchLane lane) {
         if (n_names == 0)
                 add_blobs(ns, repo, lane, wants, n);
         else /* nobody waits for it */
-                (void) add_named(ns, repo, lane, names, n_names, NULL, wants, n);
+                (void) add_named(ns, repo, lane, names, n_names, n_new, NULL, wants, n);
         kick(ns, repo);
 }
 
@@ -491,7 +510,7 @@ void fetch_queue_feed(Namespace *ns, Repo *repo, FetchFeed *feed) {
         feed->failure = (Failure){0};
         const FetchName tree = {.oid = feed->tree, .is_tree = true};
         if (!oid_is_none(&feed->tree) && feed->n <= MAX_TREE_WANTS) /* else in batches */
-                (void) add_named(ns, repo, LANE_PREFETCH, &tree, 1, feed, feed->wants, feed->n);
+                (void) add_named(ns, repo, LANE_PREFETCH, &tree, 1, 0, feed, feed->wants, feed->n);
         mutex_lock(&repo->lock);
         TAILQ_INSERT_TAIL(&repo->queue.feeds, feed, entry);
         mutex_unlock(&repo->lock);
@@ -500,16 +519,11 @@ void fetch_queue_feed(Namespace *ns, Repo *repo, FetchFeed *feed) {
 
 bool fetch_queue_unfeed(Namespace *ns, Repo *repo, FetchFeed *feed) {
         WantList rest = TAILQ_HEAD_INITIALIZER(rest);
-        Want *want;
 
         mutex_lock(&repo->lock);
         bool known = fetch_queue_cancel_feed_locked(&repo->queue, feed, &rest);
         bool ours = known && feed->n_calls == 0;
         mutex_unlock(&repo->lock);
-        /* A reader who waits for one had it queued again; who only follows it looks again. */
-        TAILQ_FOREACH (want, &rest, entry)
-                land(ns, repo, &want->blob.oid, 0, NULL);
-        free_wants(&rest);
-        kick(ns, repo);
+        give_up(ns, repo, &rest);
         return ours;
 }

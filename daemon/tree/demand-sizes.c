@@ -135,8 +135,16 @@ static bool walks_over_content(Namespace *ns) {
         return !limits.alone && limits.walk_limit > 0;
 }
 
-bool demand_sizes_pays(Namespace *ns, const Repo *repo) {
-        return repo_tells_sizes(repo) && !(atomic_load(&repo->tiny) && walks_over_content(ns));
+/* As the sample said, and as those that came since do not deny: it may have been of other parts. */
+static bool is_tiny(Repo *repo) {
+        if (!atomic_load(&repo->tiny))
+                return false;
+        MUTEX_GUARD(&repo->lock);
+        return repo->queue.mean_bytes <= TINY_BYTES(repo->source->bytes_per_size);
+}
+
+bool demand_sizes_pays(Namespace *ns, Repo *repo) {
+        return repo_tells_sizes(repo) && !(is_tiny(repo) && walks_over_content(ns));
 }
 
 static bool is_worth_a_sample(const SizesOperation *op) {
@@ -172,7 +180,7 @@ static void send_batch(SizesOperation *op) {
 
         if (op->fetch.kind == FETCH_SIZES && source->sizes_per_fetch > 0)
                 n = MIN(n, source->sizes_per_fetch);
-        /* Ids are hashes: the first of them are of files from anywhere. */
+        /* Ids are hashes: the first of them are of files from anywhere in what is asked for. */
         op->sample = is_worth_a_sample(op);
         if (op->sample)
                 n = MIN(n / SAMPLE_PART + 1, (size_t) SAMPLE_MAX);

@@ -39,6 +39,8 @@
 /* Of read-ahead, beside another request of it. */
 #define MIN_BATCH 1000
 #define MIN_BATCH_BYTES (UINT64_C(8) << 20)
+/* So many times the bytes that a request was thought to bring, or MAX_BATCH_BYTES: no more. */
+#define MAX_EXCESS 4
 /* With what a reader waits for. */
 #define CAUGHT_UP_BATCH 500
 #define CAUGHT_UP_BYTES (UINT64_C(1) << 20)
@@ -94,7 +96,7 @@ bool fetch_queue_is_idle_locked(const FetchQueue *q) {
 
 /* --- batches --- */
 
-static void drop_names(FetchBatch *b) {
+void fetch_batch_drop_names(FetchBatch *b) {
         free(b->names);
         b->names = NULL;
         b->n_names = 0;
@@ -263,6 +265,7 @@ void fetch_queue_count_locked(FetchQueue *q, FetchBatch *b, const Oid *oid, uint
                 atomic_store_explicit(&q->ahead_usec, now, memory_order_relaxed);
         if (b->first_usec == 0)
                 b->first_usec = now;
+        b->bytes_came += size;
         /* As it was counted when it was asked for: where sizes are guessed, their sum is, too. */
         b->bytes_in += want ? blob_want_bytes(&want->blob) : size;
 }
@@ -445,7 +448,7 @@ static FetchBatch *take_queued(FetchQueue *q, FetchLane lane) {
 
         /* Readers may have taken much of it meanwhile. */
         if (q->trees_refused || !FETCH_NEARLY_ALL(b->bytes, b->bytes_all))
-                drop_names(b);
+                fetch_batch_drop_names(b);
         if (b->n_names > 0) {
                 unqueue(q, b);
                 return b;
@@ -555,8 +558,8 @@ void fetch_queue_ended_locked(FetchQueue *q, FetchBatch *b) {
 void fetch_queue_requeue_locked(FetchQueue *q, FetchBatch *b) {
         free(b->oids);
         b->oids = NULL;
-        drop_names(b);
-        b->first_usec = b->bytes_in = 0;
+        fetch_batch_drop_names(b);
+        b->first_usec = b->bytes_in = b->bytes_came = 0;
         b->state = BATCH_QUEUED;
         TAILQ_INSERT_HEAD(&q->lanes[b->lane].queued, b, entry);
 }
@@ -599,6 +602,16 @@ static void cancel_batch(FetchQueue *q, FetchBatch *b, WantList *ret) {
         fetch_queue_detach_locked(q, b, ret);
         b->feed = NULL; /* not before: as long as it has one it is not freed by who empties it */
         free_if_pointless(q, b);
+}
+
+bool fetch_queue_stop_excess_locked(FetchQueue *q, FetchBatch *b, WantList *ret) {
+        size_t at_least = b->lane == LANE_WAITING ? CAUGHT_UP_BATCH : 1; /* what came is one */
+
+        if (b->lane == LANE_PREFETCH || b->n <= at_least ||
+            b->bytes_came / MAX_EXCESS <= MAX(b->bytes_all, MAX_BATCH_BYTES))
+                return false;
+        cancel_batch(q, b, ret);
+        return true;
 }
 
 bool fetch_queue_cancel_feed_locked(FetchQueue *q, FetchFeed *feed, WantList *ret) {

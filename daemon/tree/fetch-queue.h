@@ -86,10 +86,11 @@ struct FetchBatch {
         Repo *repo;                     /* a reference */
         Oid *oids;                      /* owned: what it asks for */
         uint64_t sent_usec, first_usec; /* the request, the first object; 0: not yet */
-        uint64_t bytes_in;
-        size_t n_sent, n_repeated; /* wants at first; of them, asked for again beside it */
-        size_t n_waiting;          /* wants on the wire that a reader has joined since */
-        atomic_bool waited;        /* there are some */
+        uint64_t bytes_in;              /* as they were counted when they were asked for */
+        uint64_t bytes_came;            /* in fact */
+        size_t n_sent, n_repeated;      /* wants at first; of them, asked for again beside it */
+        size_t n_waiting;               /* wants on the wire that a reader has joined since */
+        atomic_bool waited;             /* there are some */
 };
 
 typedef struct FetchQueue {
@@ -123,6 +124,8 @@ void fetch_queue_expect_locked(FetchQueue *q, uint64_t mean_bytes);
 /* A batch to be filled and appended; NULL without memory. names: as in fetch_queue_ahead(). */
 FetchBatch *
 fetch_batch_new(FetchLane lane, const FetchName *names, size_t n_names, FetchFeed *feed);
+/* Its blobs are wanted one by one. */
+void fetch_batch_drop_names(FetchBatch *b);
 /* It has no wants. NULL-safe. */
 void fetch_batch_free(FetchBatch *b);
 /* 1; 0 where it is wanted already; -ENOMEM; -ENOBUFS for read-ahead where too much is wanted in all
@@ -139,6 +142,10 @@ bool fetch_queue_promote_locked(FetchQueue *q, Want *want, uint64_t rtt_usec);
 bool fetch_queue_is_soon_locked(const Want *want, uint64_t rtt_usec);
 /* What a batch asked for, or brought besides, has come. */
 void fetch_queue_count_locked(FetchQueue *q, FetchBatch *b, const Oid *oid, uint64_t size);
+/* Ends a request on the wire that brings far more than it was thought to, where sizes were guessed.
+ * Those that readers wait for are queued for them; the other wants are the caller's to free. False
+ * where it may go on. */
+bool fetch_queue_stop_excess_locked(FetchQueue *q, FetchBatch *b, WantList *ret);
 /* It is here. */
 void fetch_queue_drop_locked(FetchQueue *q, Want *want);
 /* The next request to send, which counts as on the wire from now on; or NULL, then *ret_when is
@@ -163,13 +170,16 @@ bool fetch_queue_cancel_feed_locked(FetchQueue *q, FetchFeed *feed, WantList *re
 /* Fetches these blobs ahead, in this order, sending at once. A reader who comes joins what is under
  * way. A request may ask for the n_names names instead, in their order: trees, of all blobs below
  * which these are FETCH_NEARLY_ALL() of the bytes, as all of that comes then; and those of these
- * that lie below none of them. 0: there is nothing shorter to say. Nothing waits: what there is no
- * room for is dropped and counted. Any thread that may block; no lock held. */
+ * that lie below none of them. 0: there is nothing shorter to say. n_new: how many of the blobs
+ * were not on their way when they were named; where others have asked for some of them since, they
+ * are wanted one by one. 0: nobody counted. Nothing waits: what there is no room for is dropped and
+ * counted. Any thread that may block; no lock held. */
 void fetch_queue_ahead(
         Namespace *ns,
         Repo *repo,
         const FetchName *names,
         size_t n_names,
+        size_t n_new,
         const BlobWant *wants,
         size_t n,
         FetchLane lane);

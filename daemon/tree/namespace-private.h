@@ -147,7 +147,7 @@ void demand_trees_came(Namespace *ns, Checkout *c);
  * requests. */
 int demand_sizes(Namespace *ns, const NsCall *call, Checkout *c, Listing *l);
 /* It is to be asked: the server tells sizes without content, and that is worth it. */
-bool demand_sizes_pays(Namespace *ns, const Repo *repo);
+bool demand_sizes_pays(Namespace *ns, Repo *repo);
 /* The server has told less than it was asked for, and what is left does not come with others: who
  * wants a size has that file fetched. */
 bool demand_sizes_does_without(Namespace *ns, Checkout *c);

@@ -225,10 +225,15 @@ static bool is_missing(const SizeFetch *f, const ListingEntry *e) {
         return demand_blob_is_missing(f->ns, f->checkout->repo, &e->oid);
 }
 
+/* Its tree was here: what is below it is wanted, too. */
+static bool is_entered(const SizeFetch *f, const ListingEntry *e) {
+        return oid_set_has(&f->walk.entered, &e->oid);
+}
+
 static bool is_whole(const SizeFetch *f, const Listing *l, const OidSet *parts) {
         for (size_t i = 0; i < l->n_entries; i++) {
                 const ListingEntry *e = &l->entries[i];
-                if (e->kind == ENTRY_DIR ? oid_set_has(parts, &e->oid)
+                if (e->kind == ENTRY_DIR ? !is_entered(f, e) || oid_set_has(parts, &e->oid)
                                          : entry_is_blob(e) && !is_missing(f, e))
                         return false;
         }
@@ -267,7 +272,8 @@ static int name_rest(const SizeFetch *f, Buf *ret) {
                         continue;
                 for (size_t j = 0; j < l->n_entries && r >= 0; j++) {
                         const ListingEntry *e = &l->entries[j];
-                        if (e->kind == ENTRY_DIR && !oid_set_has(&parts, &e->oid))
+                        if (e->kind == ENTRY_DIR && is_entered(f, e) &&
+                            !oid_set_has(&parts, &e->oid))
                                 r = add_name(ret, &e->oid, /* is_tree= */ true);
                         else if (entry_is_blob(e) && is_missing(f, e))
                                 r = add_name(ret, &e->oid, /* is_tree= */ false);
@@ -310,6 +316,7 @@ static int fetch_window(SizeFetch *f) {
                 f->checkout->repo,
                 (const FetchName *) (const void *) names.data,
                 names.len / sizeof(FetchName),
+                /* n_new= */ 0,
                 f->gather.wants + n_own,
                 n,
                 LANE_READAHEAD);
@@ -428,16 +435,17 @@ int size_walk_missed(
         SizeFetch *f = size_fetch_new(ns, dir, l);
         if (!f)
                 return 0; /* it comes alone */
+        f->begins = begins_walk(ns, dir);
         /* What is walked over is known when all trees are here. */
-        r = goes_on(size_walk_of(f->checkout), f, dir->id) ? demand_trees(ns, call, f->checkout)
-                                                           : 1;
+        r = f->begins || goes_on(size_walk_of(f->checkout), f, dir->id)
+                    ? demand_trees(ns, call, f->checkout)
+                    : 1;
         if (r != 1) {
                 size_fetch_free(f);
                 return r;
         }
-        f->begins = begins_walk(ns, dir);
         if (gather_own(f, missed) >= 0)
-                fetch_queue_ahead(ns, repo, NULL, 0, f->gather.wants, f->gather.n, LANE_WAITING);
+                fetch_queue_ahead(ns, repo, NULL, 0, 0, f->gather.wants, f->gather.n, LANE_WAITING);
         start(f, dir->id, /* missed= */ true);
         return 0;
 }

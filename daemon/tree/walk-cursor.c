@@ -272,6 +272,7 @@ int walk_gather(WalkGather *g, WalkCursor *cursor, const WalkPlace *stop) {
                 }
                 int r = walk_gather_add(g, &e->oid, size);
                 if (r >= 0 && demand_blob_is_missing(cursor->ns, cursor->repo, &e->oid)) {
+                        g->n_new++;
                         g->new_cost += walk_cost(size);
                         r = add_name(g, &e->oid);
                 }

@@ -77,8 +77,9 @@ typedef struct WalkGather {
         size_t n, cap;
         FetchName *names; /* owned: what is to be asked for, as fetch_queue_ahead() takes it */
         size_t n_names, cap_names;
+        size_t n_new;               /* of the wants, those that are not on their way, either */
         uint64_t cost;              /* of them */
-        uint64_t new_cost;          /* of those of them that are not on their way, either */
+        uint64_t new_cost;          /* of the new ones */
         uint64_t all_cost;          /* of all that were looked at, here or not */
         size_t n_looked, n_skipped; /* skipped: too large */
 } WalkGather;

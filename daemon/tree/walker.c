@@ -358,7 +358,7 @@ static void fetch_siblings(const WalkPlan *plan) {
         set_next(plan, &plan->place);
         ahead_dropped(AHEAD_SIBLINGS, g.n_skipped);
         fetch_queue_ahead(
-                plan->ns, node_checkout(plan->file)->repo, NULL, 0, g.wants, g.n, LANE_WAITING);
+                plan->ns, node_checkout(plan->file)->repo, NULL, 0, 0, g.wants, g.n, LANE_WAITING);
 }
 
 /* What the window holds, from the place on, and around the end. 1: that is all; *ret_next: else
@@ -438,6 +438,7 @@ static void send_window(const WalkPlan *plan, const WalkGather *g, bool last) {
                 node_checkout(plan->file)->repo,
                 g->names,
                 named ? g->n_names : 0,
+                g->n_new,
                 g->wants,
                 g->n,
                 LANE_READAHEAD);
@@ -552,7 +553,7 @@ static void fetch_links(Namespace *ns, Node *link, const WalkPlace *place) {
                 r = gather_from(&plan, &g, place, 1, false, true);
         if (r >= 0)
                 fetch_queue_ahead(
-                        ns, node_checkout(link)->repo, NULL, 0, g.wants, g.n, LANE_WAITING);
+                        ns, node_checkout(link)->repo, NULL, 0, 0, g.wants, g.n, LANE_WAITING);
 }
 
 int walk_missed(Namespace *ns, const NsCall *call, Node *file) {

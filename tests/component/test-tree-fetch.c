@@ -338,7 +338,7 @@ static void follow(Fixture *x, Reader *r, const Oid *oid) {
 static void fetch_ahead(Fixture *x, const Oid *oid) {
         const BlobWant want = {.oid = *oid, .size = SIZE_UNKNOWN};
 
-        fetch_queue_ahead(x->f.ns, x->target.checkout->repo, NULL, 0, &want, 1, LANE_READAHEAD);
+        fetch_queue_ahead(x->f.ns, x->target.checkout->repo, NULL, 0, 0, &want, 1, LANE_READAHEAD);
 }
 
 /* Whoever follows what is read ahead is in no hurry, and keeps nobody from being in one. */
@@ -377,7 +377,7 @@ START_TEST(what_a_reader_has_asked_for_is_not_named_again) {
         };
         reader_want(&x, &reader, &names[0].oid);
         expect_held(&x.source, 1);
-        fetch_queue_ahead(x.f.ns, x.target.checkout->repo, names, 2, wants, 2, LANE_READAHEAD);
+        fetch_queue_ahead(x.f.ns, x.target.checkout->repo, names, 2, 2, wants, 2, LANE_READAHEAD);
         const Fetch *ahead = expect_held(&x.source, 2);
         ck_assert_uint_eq(ahead->n_oids, 1);
         ck_assert(oid_equal(&ahead->oids[0], &names[1].oid));

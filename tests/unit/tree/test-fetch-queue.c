@@ -403,6 +403,38 @@ START_TEST(nobody_starves) {
 }
 END_TEST
 
+/* R2: sizes were guessed, and files are far larger: what comes stops, but for readers. */
+START_TEST(a_request_ends_that_brings_far_more_than_it_should) {
+        WantList rest = TAILQ_HEAD_INITIALIZER(rest);
+        unsigned n_came = 0, n_rest = 0;
+        FetchQueue q;
+        Want *want;
+
+        fetch_queue_init(&q);
+        add(&q, LANE_READAHEAD, 0, 100, SIZE_UNKNOWN);
+        FetchBatch *b = expect(&q, LANE_READAHEAD, 100);
+        promote(&q, 99, FAR_RTT);
+        do {
+                const BlobWant came = blob(n_came++, SIZE_UNKNOWN);
+                ck_assert_uint_lt(n_came, 10);
+                fetch_queue_count_locked(&q, b, &came.oid, UINT64_C(32) << 20);
+        } while (!fetch_queue_stop_excess_locked(&q, b, &rest));
+        ck_assert_uint_eq(n_came, 5); /* more than four times what it may hold */
+        ck_assert(atomic_load(&b->cancelled));
+        while ((want = TAILQ_FIRST(&rest))) {
+                TAILQ_REMOVE(&rest, want, entry);
+                free(want);
+                n_rest++;
+        }
+        ck_assert_uint_eq(n_rest, 99);
+        end(&q, b);
+        FetchBatch *again = expect(&q, LANE_WAITING, 1);
+        ck_assert_uint_eq(first_of(again), 99);
+        end(&q, again);
+        end_all(&q);
+}
+END_TEST
+
 /* R2: what nobody waits for is bounded over all repositories. */
 START_TEST(too_much_is_refused) {
         FetchQueue q[3];
@@ -486,6 +518,7 @@ static void add_tests(TCase *tc) {
         tcase_add_test(tc, a_feed_is_eaten_batch_by_batch);
         tcase_add_test(tc, nobody_starves);
         tcase_add_test(tc, too_much_is_refused);
+        tcase_add_test(tc, a_request_ends_that_brings_far_more_than_it_should);
         tcase_add_test(tc, readers_do_not_suffer_from_a_cancel);
         tcase_add_test(tc, a_cancel_leaves_a_queued_batch_to_its_readers);
 }
