@@ -55,9 +55,8 @@ struct SizesOperation {
         FlightKey plan_key; /* it is known what it covers */
         Listing *listing;   /* of the directory that somebody looks at; a reference */
         bool ahead;         /* nobody waited when it began */
-        bool sample;        /* is what it has asked for */
-        size_t n_sampled;
-        uint64_t sampled_bytes;
+        BlobWant *samples; /* what was told of those that it has asked for; NULL: it is no sample */
+        size_t n_samples;
         Walk walk; /* the entries asked for, and references to their listings */
         Oid *oids; /* sorted, each once: fetch.oids points into them. NULL at first, then
                       constant as long as this is in the list: set under the checkout's lock */
@@ -93,11 +92,10 @@ static void size_known(SizesOperation *op, const Oid *oid, uint64_t size) {
 static void on_size(Fetch *fetch, const Oid *oid, uint64_t size) {
         SizesOperation *op = container_of(fetch, SizesOperation, fetch);
 
-        if (op->sample) {
-                op->n_sampled++;
-                op->sampled_bytes += MIN(size, SAMPLE_MAX_BYTES);
-        } else
+        if (!op->samples)
                 size_known(op, oid, size);
+        else if (op->n_samples < SAMPLE_MAX)
+                op->samples[op->n_samples++] = (BlobWant){.oid = *oid, .size = size};
 }
 
 static void on_object(Fetch *fetch, const Oid *oid, ObjectType type, uint64_t size) {
@@ -155,19 +153,23 @@ static bool is_worth_a_sample(const SizesOperation *op) {
                walks_over_content(op->ns) && !atomic_exchange(&repo->sampled, true);
 }
 
-/* The sample has come. Sizes that it told are not kept: files that have one and those that have
- * none would come in two ways. */
+/* The sample has come. Where it shows tiny files its sizes are not kept: files that have one and
+ * those that have none would come in two ways. */
 static bool shows_tiny(SizesOperation *op) {
         Repo *repo = op->checkout->repo;
+        _cleanup_free_ BlobWant *samples = TAKE_PTR(op->samples);
+        size_t n = op->n_samples;
+        uint64_t bytes = 0;
 
-        op->sample = false;
-        if (op->n_sampled < op->n_sent ||
-            op->sampled_bytes > op->n_sampled * TINY_BYTES(repo->source->bytes_per_size)) {
-                op->n_sent = 0;
+        for (size_t i = 0; i < n; i++)
+                bytes += MIN(samples[i].size, SAMPLE_MAX_BYTES);
+        if (n == 0 || n < op->n_sent || bytes > n * TINY_BYTES(repo->source->bytes_per_size)) {
+                for (size_t i = 0; i < n; i++)
+                        size_known(op, &samples[i].oid, samples[i].size);
                 return false;
         }
         mutex_lock(&repo->lock);
-        fetch_queue_expect_locked(&repo->queue, op->sampled_bytes / op->n_sampled);
+        fetch_queue_expect_locked(&repo->queue, bytes / n);
         mutex_unlock(&repo->lock);
         atomic_store(&repo->tiny, true);
         return true;
@@ -181,8 +183,9 @@ static void send_batch(SizesOperation *op) {
         if (op->fetch.kind == FETCH_SIZES && source->sizes_per_fetch > 0)
                 n = MIN(n, source->sizes_per_fetch);
         /* Ids are hashes: the first of them are of files from anywhere in what is asked for. */
-        op->sample = is_worth_a_sample(op);
-        if (op->sample)
+        if (is_worth_a_sample(op))
+                op->samples = calloc(SAMPLE_MAX, sizeof(*op->samples)); /* else all are asked for */
+        if (op->samples)
                 n = MIN(n / SAMPLE_PART + 1, (size_t) SAMPLE_MAX);
         op->fetch.oids = op->oids + op->n_sent;
         op->fetch.n_oids = n;
@@ -256,6 +259,7 @@ static void end(SizesOperation *op, int result, const Failure *failure) {
         listing_unref(op->listing);
         checkout_unref(op->checkout);
         free(op->oids);
+        free(op->samples);
         free(op);
         ns_operation_end(ns);
 }
@@ -311,7 +315,7 @@ static void on_done(Fetch *fetch, int result, const Failure *failure) {
                 end(op, 0, NULL);
                 return;
         }
-        bool tiny = result >= 0 && op->sample && shows_tiny(op);
+        bool tiny = result >= 0 && op->samples && shows_tiny(op);
         if (result >= 0 && op->n_sent < op->n_oids && !tiny) {
                 send_batch(op);
                 return;
