@@ -3,6 +3,7 @@
  * are found when they are looked up. */
 
 #include <errno.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -20,7 +21,11 @@ typedef struct GitForge {
         OrgConfig *org;   /* owned */
         Secrets *secrets; /* without `git credential`, which is asked per repository; NULL:
                              ssh has its own */
+        atomic_uint_least64_t expected_usec; /* when a look-up was last prepared for; 0: never */
 } GitForge;
+
+/* A listing is read again and again. */
+#define EXPECT_USEC (15 * USEC_PER_SEC)
 
 /* "host:/" is a root, and "host:" a home. */
 static void strip_slashes(char *url) {
@@ -330,9 +335,12 @@ static void git_lookup(Forge *forge, ForgeLookup *lookup) {
 }
 
 static void git_expect(Forge *forge) {
-        const GitForge *f = container_of(forge, GitForge, forge);
+        GitForge *f = container_of(forge, GitForge, forge);
+        uint64_t now = now_usec(), last = atomic_load(&f->expected_usec);
 
-        if (!ssh_url_is(f->org->url))
+        if (ssh_url_is(f->org->url) || (last > 0 && now - last < EXPECT_USEC))
+                return;
+        if (atomic_compare_exchange_strong(&f->expected_usec, &last, now))
                 http_expect(f->context->http, f->org->url);
 }
 

@@ -9,6 +9,7 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "forge/http-ahead.h"
@@ -27,6 +28,7 @@ struct HttpClient {
         Ref ref; /* the owner's and one per transfer */
         Pool *pool;
         HttpConfig config; /* strings owned */
+        bool proxied;      /* the environment names a proxy for some servers at least; constant */
         CURLM *multi;
         pthread_t thread;
 
@@ -87,7 +89,8 @@ void http_expect(HttpClient *c, const char *url) {
         static const HttpHandler nobody = {.on_done = on_connected};
         _cleanup_free_ char *origin = NULL, *plain = NULL;
 
-        if (http_url_origin(url, &origin) < 0)
+        /* A connection through a proxy is the server's own, and good for nothing else. */
+        if (c->proxied || http_url_origin(url, &origin) < 0)
                 return;
         /* TLS is for whoever uses it; so is sharing, for which one is enough. */
         bool https = strncmp(origin, "https:", strlen("https:")) == 0;
@@ -264,6 +267,23 @@ static void curl_init(void) {
                 secret_calloc);
 }
 
+static const char *variable(const char *name) {
+        const char *value = getenv(name); // NOLINT(concurrency-mt-unsafe): nobody sets any
+
+        return value ? value : "";
+}
+
+/* As curl looks for one. */
+static bool names_proxy(void) {
+        static const char *const variables[] = {
+                "http_proxy", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"};
+        bool found = false;
+
+        for (size_t i = 0; i < ELEMENTSOF(variables); i++)
+                found = found || variable(variables[i])[0] != '\0';
+        return found && strcmp(variable("no_proxy"), "*") != 0;
+}
+
 int http_client_new(const HttpConfig *config, Pool *pool, HttpClient **ret) {
         (void) pthread_once(&curl_once, curl_init);
         if (curl_ready != CURLE_OK)
@@ -276,6 +296,7 @@ int http_client_new(const HttpConfig *config, Pool *pool, HttpClient **ret) {
         fresh->config.ca_file = config->ca_file ? strdup(config->ca_file) : NULL;
         fresh->config.user_agent = strdup(config->user_agent ? config->user_agent : "git/gitfs");
         LIST_INIT(&fresh->active);
+        fresh->proxied = names_proxy();
         http_ahead_init(&fresh->ahead);
         command_queue_init(&fresh->queue, wake);
 

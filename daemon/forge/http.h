@@ -107,7 +107,7 @@ int http_start(
         void *userdata);
 
 /* Somebody is about to ask this server, as it seems: connects to it, unless that was done, or there
- * was a transfer lately. Nobody hears of it. Never blocks. */
+ * was a transfer lately; not through proxies. Nobody hears of it. Never blocks. */
 void http_expect(HttpClient *client, const char *url);
 
 /* "scheme://host:port" of a URL, in lower case and with the port always there; owned by the caller.
