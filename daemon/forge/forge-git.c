@@ -338,7 +338,7 @@ static void git_expect(Forge *forge) {
         GitForge *f = container_of(forge, GitForge, forge);
         uint64_t now = now_usec(), last = atomic_load(&f->expected_usec);
 
-        if (ssh_url_is(f->org->url) || (last > 0 && now - last < EXPECT_USEC))
+        if (ssh_url_is(f->org->url) || (last > 0 && now < last + EXPECT_USEC))
                 return;
         if (atomic_compare_exchange_strong(&f->expected_usec, &last, now))
                 http_expect(f->context->http, f->org->url);

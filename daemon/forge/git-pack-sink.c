@@ -22,6 +22,8 @@ sink_begin(void *userdata, ObjectType type, uint64_t size, uint8_t **ret_data, v
          * than all there is time for. */
         if (now_usec() >= sink->fetch->deadline_usec)
                 return -ETIMEDOUT;
+        if (fetch_is_cancelled(sink->fetch))
+                return -ECANCELED;
         _cleanup_free_ Room *room = calloc(1, sizeof(*room));
         if (!room)
                 return -ENOMEM;

@@ -154,11 +154,10 @@ static void on_done(Fetch *fetch, int result, const Failure *failure) {
 
 /* --- sending --- */
 
-/* Not where another request has it by now. */
-static bool is_wanted_locked(const FetchBatch *b, const FetchName *name) {
-        const Want *want = fetch_queue_find_locked(&b->repo->queue, &name->oid);
+static bool is_in_locked(Repo *repo, const FetchBatch *b, const Oid *oid) {
+        const Want *want = fetch_queue_find_locked(&repo->queue, oid);
 
-        return name->is_tree || (want && want->batch == b);
+        return want && want->batch == b;
 }
 
 static int list_oids(FetchBatch *b) {
@@ -168,10 +167,11 @@ static int list_oids(FetchBatch *b) {
         b->oids = calloc((b->n_names > 0 ? b->n_names : b->n_sent) + 1, sizeof(Oid));
         if (!b->oids)
                 return -ENOMEM;
-        /* A reader may take some away meanwhile: what is asked for is decided now. */
+        /* A reader may take some away meanwhile: what is asked for is decided now. Of what is named
+         * he may have, too. */
         MUTEX_GUARD(&b->repo->lock);
         for (size_t i = 0; i < b->n_names; i++)
-                if (is_wanted_locked(b, &b->names[i]))
+                if (b->names[i].is_tree || is_in_locked(b->repo, b, &b->names[i].oid))
                         b->oids[n++] = b->names[i].oid;
         if (b->n_names == 0)
                 TAILQ_FOREACH (want, &b->wants, entry)
@@ -411,9 +411,16 @@ drop_arrived(Namespace *ns, Repo *repo, FetchBatch *b, const BlobWant *wants, si
         return n_dropped;
 }
 
-/* Into a batch that is not queued yet. Returns how many were added. */
-static size_t fill(Namespace *ns, Repo *repo, FetchBatch *b, const BlobWant *wants, size_t n) {
-        size_t n_added = 0, n_dropped = 0;
+/* Into a batch that is not queued yet. Returns how many were added, and in *ret_n_repeated how many
+ * stand there more than once. */
+static size_t
+fill(Namespace *ns,
+     Repo *repo,
+     FetchBatch *b,
+     const BlobWant *wants,
+     size_t n,
+     size_t *ret_n_repeated) {
+        size_t n_added = 0, n_dropped = 0, n_repeated = 0;
 
         for (size_t at = 0; at < n; at += CHUNK) {
                 const BlobWant *chunk[CHUNK];
@@ -425,6 +432,7 @@ static size_t fill(Namespace *ns, Repo *repo, FetchBatch *b, const BlobWant *wan
                         int r = fetch_batch_add_locked(&repo->queue, b, chunk[i]);
                         n_added += r > 0;
                         n_dropped += r < 0;
+                        n_repeated += r == 0 && is_in_locked(repo, b, &chunk[i]->oid);
                 }
                 mutex_unlock(&repo->lock);
                 n_added -= drop_arrived(ns, repo, b, wants + at, n_all);
@@ -433,6 +441,7 @@ static size_t fill(Namespace *ns, Repo *repo, FetchBatch *b, const BlobWant *wan
                 stat_add(STAT_PREFETCH_QUEUED, (int64_t) n_added);
                 stat_add(STAT_PREFETCH_DROPPED, (int64_t) n_dropped);
         }
+        *ret_n_repeated = n_repeated;
         return n_added;
 }
 
@@ -452,7 +461,7 @@ static bool add_named(
         if (!b)
                 return false;
         /* What there was no room for comes with the trees. */
-        size_t n_added = fill(ns, repo, b, wants, n), n_left = n - n_added;
+        size_t n_repeated, n_added = fill(ns, repo, b, wants, n, &n_repeated);
         /* What is on its way already would come twice with a feed's tree; other names leave it
          * out. */
         for (size_t i = 0; feed && i < n; i++)
@@ -462,12 +471,14 @@ static bool add_named(
                 fetch_batch_free(b);
                 return false;
         }
-        if (!FETCH_NEARLY_ALL(n_added, n_new))
+        if (!FETCH_NEARLY_ALL(n_added + n_repeated, n_new)) {
                 fetch_batch_drop_names(b);
+                b->closed = false;
+        }
         if (feed) {
                 feed->n_batches = 1;
                 feed->at = feed->n;
-                feed->n_left = n_left;
+                feed->n_left = n - n_added;
         }
         fetch_queue_append_locked(&repo->queue, b);
         return true;
@@ -479,7 +490,8 @@ static void add_blobs(Namespace *ns, Repo *repo, FetchLane lane, const BlobWant 
 
         if (!b)
                 return;
-        (void) fill(ns, repo, b, wants, n); /* the others are here, or under way */
+        size_t n_repeated;
+        (void) fill(ns, repo, b, wants, n, &n_repeated); /* the others are here, or under way */
         MUTEX_GUARD(&repo->lock);
         fetch_queue_merge_locked(&repo->queue, b);
 }

@@ -39,8 +39,10 @@
 /* Of read-ahead, beside another request of it. */
 #define MIN_BATCH 1000
 #define MIN_BATCH_BYTES (UINT64_C(8) << 20)
-/* So many times the bytes that a request was thought to bring, or MAX_BATCH_BYTES: no more. */
+/* A request may bring so many times the bytes that it was thought to, and no guess is above that:
+ * files of one kind lie together, and some of linux's have half a megabyte each. */
 #define MAX_EXCESS 4
+#define MAX_GUESSED_BYTES (UINT64_C(128) << 20)
 /* With what a reader waits for. */
 #define CAUGHT_UP_BATCH 500
 #define CAUGHT_UP_BYTES (UINT64_C(1) << 20)
@@ -505,13 +507,16 @@ static FetchBatch *take(FetchQueue *q, FetchLane lane) {
 }
 
 static void mark_sent(FetchQueue *q, FetchBatch *b, uint64_t now) {
-        uint64_t offset = 0;
+        uint64_t offset = 0, n_guessed = 0;
         Want *want;
 
         TAILQ_FOREACH (want, &b->wants, entry) {
                 want->offset = offset;
                 offset += blob_want_bytes(&want->blob);
+                n_guessed += want->blob.size == SIZE_UNKNOWN;
         }
+        uint64_t guessed = n_guessed * UNKNOWN_BYTES;
+        b->bytes_max = MAX_EXCESS * (offset - guessed + MIN(guessed, MAX_GUESSED_BYTES));
         b->state = BATCH_SENT;
         b->sent_usec = now;
         b->n_sent = b->n;
@@ -607,10 +612,17 @@ static void cancel_batch(FetchQueue *q, FetchBatch *b, WantList *ret) {
 bool fetch_queue_stop_excess_locked(FetchQueue *q, FetchBatch *b, WantList *ret) {
         size_t at_least = b->lane == LANE_WAITING ? CAUGHT_UP_BATCH : 1; /* what came is one */
 
-        if (b->lane == LANE_PREFETCH || b->n <= at_least ||
-            b->bytes_came / MAX_EXCESS <= MAX(b->bytes_all, MAX_BATCH_BYTES))
+        /* Where nothing came of what was asked for, asking again would bring no more. */
+        if (b->lane == LANE_PREFETCH || b->n <= at_least || b->n == b->n_sent ||
+            b->bytes_came <= MAX(b->bytes_max, MAX_EXCESS * MAX_GUESSED_BYTES))
                 return false;
         cancel_batch(q, b, ret);
+        /* What is to follow was guessed in the same way. */
+        for (FetchBatch *next, *queued = TAILQ_FIRST(&q->lanes[LANE_READAHEAD].queued); queued;
+             queued = next) {
+                next = TAILQ_NEXT(queued, entry);
+                cancel_batch(q, queued, ret);
+        }
         return true;
 }
 

@@ -88,6 +88,7 @@ struct FetchBatch {
         uint64_t sent_usec, first_usec; /* the request, the first object; 0: not yet */
         uint64_t bytes_in;              /* as they were counted when they were asked for */
         uint64_t bytes_came;            /* in fact */
+        uint64_t bytes_max;             /* that may come */
         size_t n_sent, n_repeated;      /* wants at first; of them, asked for again beside it */
         size_t n_waiting;               /* wants on the wire that a reader has joined since */
         atomic_bool waited;             /* there are some */

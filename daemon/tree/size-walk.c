@@ -225,6 +225,11 @@ static bool is_missing(const SizeFetch *f, const ListingEntry *e) {
         return demand_blob_is_missing(f->ns, f->checkout->repo, &e->oid);
 }
 
+/* Its size is not known, and it is not on its way. */
+static bool is_wanted(const SizeFetch *f, const ListingEntry *e) {
+        return entry_is_blob(e) && listing_size(e) == SIZE_UNKNOWN && is_missing(f, e);
+}
+
 /* Its tree was here: what is below it is wanted, too. */
 static bool is_entered(const SizeFetch *f, const ListingEntry *e) {
         return oid_set_has(&f->walk.entered, &e->oid);
@@ -234,7 +239,7 @@ static bool is_whole(const SizeFetch *f, const Listing *l, const OidSet *parts) 
         for (size_t i = 0; i < l->n_entries; i++) {
                 const ListingEntry *e = &l->entries[i];
                 if (e->kind == ENTRY_DIR ? !is_entered(f, e) || oid_set_has(parts, &e->oid)
-                                         : entry_is_blob(e) && !is_missing(f, e))
+                                         : entry_is_blob(e) && !is_wanted(f, e))
                         return false;
         }
         return true;
@@ -275,7 +280,7 @@ static int name_rest(const SizeFetch *f, Buf *ret) {
                         if (e->kind == ENTRY_DIR && is_entered(f, e) &&
                             !oid_set_has(&parts, &e->oid))
                                 r = add_name(ret, &e->oid, /* is_tree= */ true);
-                        else if (entry_is_blob(e) && is_missing(f, e))
+                        else if (is_wanted(f, e))
                                 r = add_name(ret, &e->oid, /* is_tree= */ false);
                 }
         }

@@ -377,8 +377,9 @@ START_TEST(what_a_reader_has_asked_for_is_not_named_again) {
         };
         reader_want(&x, &reader, &names[0].oid);
         expect_held(&x.source, 1);
-        fetch_queue_ahead(x.f.ns, x.target.checkout->repo, names, 2, 2, wants, 2, LANE_READAHEAD);
+        fetch_queue_ahead(x.f.ns, x.target.checkout->repo, names, 2, 1, wants, 2, LANE_READAHEAD);
         const Fetch *ahead = expect_held(&x.source, 2);
+        ck_assert_int_eq(ahead->kind, FETCH_CLOSURE);
         ck_assert_uint_eq(ahead->n_oids, 1);
         ck_assert(oid_equal(&ahead->oids[0], &names[1].oid));
         let_go(&x.source);
