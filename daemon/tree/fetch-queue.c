@@ -601,12 +601,19 @@ FetchFeed *fetch_queue_finished_feed_locked(FetchQueue *q) {
 }
 
 static void cancel_batch(FetchQueue *q, FetchBatch *b, WantList *ret) {
+        bool queued = b->state == BATCH_QUEUED;
+
+        if (queued) {
+                unqueue(q, b);
+                b->state = BATCH_NEW; /* is not freed by who empties it */
+        }
         atomic_store(&b->cancelled, true);
         fetch_queue_retry_waited_locked(q, b);
         stat_add(STAT_FETCH_CANCELLED, (int64_t) b->n);
         fetch_queue_detach_locked(q, b, ret);
-        b->feed = NULL; /* not before: as long as it has one it is not freed by who empties it */
-        free_if_pointless(q, b);
+        b->feed = NULL;
+        if (queued)
+                fetch_batch_free(b);
 }
 
 bool fetch_queue_stop_excess_locked(FetchQueue *q, FetchBatch *b, WantList *ret) {

@@ -438,6 +438,40 @@ START_TEST(a_request_ends_that_brings_far_more_than_it_should) {
 }
 END_TEST
 
+/* The same where another one waits for its turn again, and readers for all of it. */
+START_TEST(what_is_queued_behind_it_ends_too) {
+        const FetchName tree = {.oid = {.algo = OID_SHA1, .id = {1}}, .is_tree = true};
+        WantList rest = TAILQ_HEAD_INITIALIZER(rest);
+        const BlobWant other = blob(7, 100);
+        FetchQueue q;
+
+        fetch_queue_init(&q);
+        add(&q, LANE_READAHEAD, 100, 3, SIZE_UNKNOWN);
+        FetchBatch *b = expect(&q, LANE_READAHEAD, 3);
+        FetchBatch *again = fetch_batch_new(LANE_READAHEAD, &tree, 1, NULL);
+        ck_assert_int_eq(fetch_batch_add_locked(&q, again, &other), 1);
+        fetch_queue_append_locked(&q, again);
+        ck_assert_ptr_eq(expect(&q, LANE_READAHEAD, 1), again);
+        promote(&q, 7, FAR_RTT);
+        ck_assert_uint_eq(again->n, 1);
+        fetch_queue_ended_locked(&q, again);
+        fetch_queue_requeue_locked(&q, again); /* the server takes no trees */
+        const BlobWant came = blob(100, SIZE_UNKNOWN);
+        fetch_queue_count_locked(&q, b, &came.oid, UINT64_C(1) << 30);
+        fetch_queue_drop_locked(&q, fetch_queue_find_locked(&q, &came.oid));
+        ck_assert(fetch_queue_stop_excess_locked(&q, b, &rest));
+        for (Want *want = TAILQ_FIRST(&rest), *next; want; want = next) {
+                next = TAILQ_NEXT(want, entry);
+                free(want);
+        }
+        end(&q, b);
+        FetchBatch *alone = expect(&q, LANE_WAITING, 1);
+        ck_assert_uint_eq(first_of(alone), 7);
+        end(&q, alone);
+        end_all(&q);
+}
+END_TEST
+
 /* R2: what nobody waits for is bounded over all repositories. */
 START_TEST(too_much_is_refused) {
         FetchQueue q[3];
@@ -522,6 +556,7 @@ static void add_tests(TCase *tc) {
         tcase_add_test(tc, nobody_starves);
         tcase_add_test(tc, too_much_is_refused);
         tcase_add_test(tc, a_request_ends_that_brings_far_more_than_it_should);
+        tcase_add_test(tc, what_is_queued_behind_it_ends_too);
         tcase_add_test(tc, readers_do_not_suffer_from_a_cancel);
         tcase_add_test(tc, a_cancel_leaves_a_queued_batch_to_its_readers);
 }
