@@ -93,14 +93,14 @@ StoreConfig manager_store_config(const Config *c) {
         };
 }
 
-static NsPrefetch prefetch_config(const Manager *m, const Config *c) {
-        uint64_t ahead = c->disk_limit / AHEAD_SHARE;
-        uint64_t sibling_limit = MIN(c->sibling_limit, ahead);
-        uint64_t walk_limit = MIN(c->walk_limit, ahead);
+static NsAhead ahead_config(const Manager *m, const Config *c) {
+        uint64_t most = c->disk_limit / AHEAD_SHARE;
+        uint64_t sibling_limit = MIN(c->sibling_limit, most);
+        uint64_t walk_limit = MIN(c->walk_limit, most);
 
         if (manager_is_careful(m))
-                return (NsPrefetch){.alone = true};
-        return (NsPrefetch){
+                return (NsAhead){.alone = true};
+        return (NsAhead){
                 .children = c->prefetch_children,
                 .sibling_limit = sibling_limit,
                 .walk_limit = walk_limit,
@@ -112,7 +112,7 @@ NsConfig manager_ns_config(const Manager *m, const Config *c) {
                 .request_timeout_usec = c->request_timeout_usec,
                 .negative_timeout_usec = c->negative_timeout_usec,
                 .listing_limit = c->listing_limit,
-                .prefetch = prefetch_config(m, c),
+                .ahead = ahead_config(m, c),
                 .poll_interval_usec = c->poll_interval_usec,
         };
 }

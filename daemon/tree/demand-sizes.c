@@ -128,7 +128,7 @@ static int list_oids(SizesOperation *op) {
 
 /* Whether somebody may find sizes with content, many at a time. */
 static bool walks_over_content(Namespace *ns) {
-        const NsPrefetch limits = ns_prefetch(ns);
+        const NsAhead limits = ns_ahead(ns);
 
         return !limits.alone && limits.walk_limit > 0;
 }
@@ -298,7 +298,7 @@ static void pause_ahead(Checkout *c) {
 /* After a crash any file may have been why: for who did not ask for it it is not fetched. A
  * repository on this machine tells all that it has. */
 bool demand_sizes_does_without(Namespace *ns, Checkout *c) {
-        if (!ns_prefetch(ns).alone || c->repo->source->objects_in_memory)
+        if (!ns_ahead(ns).alone || c->repo->source->objects_in_memory)
                 return false;
         MUTEX_GUARD(&c->lock);
         return c->sizes_pause_usec > now_usec();
@@ -613,7 +613,7 @@ static void disarm(Checkout *c) {
 void demand_sizes_ahead(Namespace *ns, Checkout *c, Listing *l) {
         void *memory;
 
-        if (!ns_prefetch(ns).children || !remember(c, &l->oid))
+        if (!ns_ahead(ns).children || !remember(c, &l->oid))
                 return;
         if (demand_begin(ns, sizeof(QuietOperation), &memory) < 0) {
                 disarm(c);

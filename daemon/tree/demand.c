@@ -125,9 +125,9 @@ void ns_inode_changed(Namespace *ns, uint64_t id) {
                 o.inode_changed(id, o.userdata);
 }
 
-NsPrefetch ns_prefetch(Namespace *ns) {
+NsAhead ns_ahead(Namespace *ns) {
         MUTEX_GUARD(&ns->lock);
-        return ns->config.prefetch;
+        return ns->config.ahead;
 }
 
 uint64_t ns_deadline(Namespace *ns) {

@@ -7,22 +7,22 @@
 #include "tree/namespace.h"
 #include "tree/org.h"
 
-/* The name space as the manager sees it: life cycle, orgs, refresh, flush, prefetch. */
+/* The name space as the manager sees it: life cycle, orgs, refresh, flush, read-ahead. */
 
 /* How much is fetched ahead. */
-typedef struct NsPrefetch {
+typedef struct NsAhead {
         bool children;          /* ask for sizes once a directory was listed */
         uint64_t sibling_limit; /* bytes of small files next to one that is read; 0 none */
         uint64_t walk_limit;    /* bytes ahead of a walk; 0 none */
         bool alone; /* no content is fetched for what else comes with it: only what is asked for */
-} NsPrefetch;
+} NsAhead;
 
 typedef struct NsConfig {
         uint64_t request_timeout_usec;  /* for what is asked of forges */
         uint64_t negative_timeout_usec; /* "no such repository or ref" */
         uint64_t listing_limit;         /* bytes */
         uint64_t poll_interval_usec;    /* of orgs that set none; 0 never */
-        NsPrefetch prefetch;
+        NsAhead ahead;
 } NsConfig;
 
 int ns_new(

@@ -93,7 +93,7 @@ NsObserver ns_observer(Namespace *ns);
 void ns_entry_changed(Namespace *ns, uint64_t parent, const char *name);
 void ns_inode_changed(Namespace *ns, uint64_t id);
 /* What may be fetched ahead. */
-NsPrefetch ns_prefetch(Namespace *ns);
+NsAhead ns_ahead(Namespace *ns);
 /* How long a question may take, and a transfer of objects, from now. The latter is far longer than
  * anybody waits: who waits gives up at his own deadline, and finds it done, or under way, when he
  * comes back. */

@@ -234,7 +234,7 @@ static NameList *begin_list(const Readdir *rd, uint64_t now, uint64_t *ret_since
 
 /* Whoever looks at the names of repositories may well enter one: a round trip less by then. */
 static void expect_look_ups(const Readdir *rd) {
-        NsPrefetch limits = ns_prefetch(rd->ns);
+        NsAhead limits = ns_ahead(rd->ns);
 
         if (rd->offset == 0 && limits.children && !limits.alone)
                 forge_expect(node_owner(rd->dir)->org->forge);

@@ -302,7 +302,7 @@ static int demand_entry_size(
                 int r = walk_await_window(ns, call, c);
                 if (r > 0 && demand_sizes_pays(ns, c->repo) && !demand_sizes_does_without(ns, c))
                         return demand_sizes(ns, call, c, l);
-                if (r > 0 && call->waiter && !ns_prefetch(ns).alone)
+                if (r > 0 && call->waiter && !ns_ahead(ns).alone)
                         r = size_walk_missed(ns, call, dir, l, e);
                 if (r < 0)
                         return r;

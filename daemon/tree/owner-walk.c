@@ -271,7 +271,7 @@ void owner_walk_entered(Namespace *ns, Owner *owner, const char *name) {
         if (owner->org->config->kind == ORG_LOCAL || strchr(name, '@'))
                 return;
         _cleanup_free_ char *before = note_entered(owner, name);
-        if (!before || !ns_prefetch(ns).children ||
+        if (!before || !ns_ahead(ns).children ||
             demand_begin(ns, sizeof(WalkStep) + len, &memory) < 0)
                 return;
         WalkStep *s = memory;

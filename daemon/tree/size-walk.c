@@ -105,7 +105,7 @@ static const Oid *scope_of(const SizeFetch *f) {
  * are. Else they are taken to be as tiny as those that came, for GROWTH times as many: what follows
  * may well be larger, but files that are not tiny differ too much to go by them. */
 static size_t most_files(const SizeFetch *f) {
-        uint64_t limit = ns_prefetch(f->ns).walk_limit;
+        uint64_t limit = ns_ahead(f->ns).walk_limit;
         Repo *repo = f->checkout->repo;
         const FetchQueue *q = &repo->queue;
 
@@ -400,7 +400,7 @@ static bool begins_walk(Namespace *ns, const Node *dir) {
         unsigned n_listed, n_first;
         WalkPlace place;
 
-        return atomic_load(&node_checkout(dir)->repo->tiny) && ns_prefetch(ns).sibling_limit > 0 &&
+        return atomic_load(&node_checkout(dir)->repo->tiny) && ns_ahead(ns).sibling_limit > 0 &&
                dir->kind == NODE_DIR && walk_place_find(ns, dir, &place, &n_listed, &n_first) > 0 &&
                n_listed > 1 && n_first >= n_listed;
 }

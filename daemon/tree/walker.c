@@ -202,7 +202,7 @@ static void next_window(Walker *walker, uint64_t window, WalkPlan *plan) {
 }
 
 /* What windows grow from. */
-static uint64_t base_window(const NsPrefetch *limits) {
+static uint64_t base_window(const NsAhead *limits) {
         return limits->sibling_limit > 0 ? limits->sibling_limit : MIN_WINDOW;
 }
 
@@ -215,7 +215,7 @@ static bool begins_walk(const WalkMiss *miss) {
 
 /* A miss that belongs to no walk, or begins one. */
 static uint64_t
-first_window(Walkers *w, const WalkMiss *miss, const NsPrefetch *limits, uint64_t now) {
+first_window(Walkers *w, const WalkMiss *miss, const NsAhead *limits, uint64_t now) {
         w->n_jumps = now < w->jump_usec + GAP_USEC ? w->n_jumps + 1 : 0;
         w->jump_usec = now;
         unsigned doublings = MIN(w->n_jumps, 20u);
@@ -225,18 +225,14 @@ first_window(Walkers *w, const WalkMiss *miss, const NsPrefetch *limits, uint64_
         return MIN(base_window(limits) << doublings, most);
 }
 
-static uint64_t larger_window(const Walker *walker, const NsPrefetch *limits) {
+static uint64_t larger_window(const Walker *walker, const NsAhead *limits) {
         uint64_t window = MAX(walker->window * GROWTH, base_window(limits));
 
         return limits->walk_limit > 0 ? MIN(window, limits->walk_limit) : limits->sibling_limit;
 }
 
 static void plan_miss(
-        Walkers *w,
-        const Node *file,
-        const WalkMiss *miss,
-        const NsPrefetch *limits,
-        WalkPlan *plan) {
+        Walkers *w, const Node *file, const WalkMiss *miss, const NsAhead *limits, WalkPlan *plan) {
         uint64_t now = now_usec();
         const WalkPlace *place = &miss->place;
         unsigned scope = place->depth - miss->n_listed + (miss->n_listed > 0);
@@ -559,7 +555,7 @@ static void fetch_links(Namespace *ns, Node *link, const WalkPlace *place) {
 int walk_missed(Namespace *ns, const NsCall *call, Node *file) {
         Checkout *c = node_checkout(file);
         const Oid oid = node_oid(file);
-        NsPrefetch limits = ns_prefetch(ns);
+        NsAhead limits = ns_ahead(ns);
         WalkPlan plan = {.ns = ns, .file = file};
         WalkMiss miss;
 
@@ -611,7 +607,7 @@ int walk_await_window(Namespace *ns, const NsCall *call, Checkout *c) {
 
 /* It is time for more. */
 static void go_on(Namespace *ns, Node *file, Walkers *w, unsigned slot, bool crossed) {
-        NsPrefetch limits = ns_prefetch(ns);
+        NsAhead limits = ns_ahead(ns);
         WalkPlan plan = {.ns = ns, .file = file, .slot = slot};
         Walker *walker = &w->walkers[slot];
 

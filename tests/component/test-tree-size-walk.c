@@ -21,7 +21,7 @@ START_TEST(a_walk_over_sizes_is_fetched_ahead) {
                 s.source.refuses = true;
                 be_far_away(&s.source);
                 write_directories(&s, N_DIRS);
-                config.prefetch.walk_limit = (uint64_t) limit << 20;
+                config.ahead.walk_limit = (uint64_t) limit << 20;
                 ns_set_config(s.f.ns, &config);
                 for (unsigned i = 0; i < N_DIRS; i++) {
                         char path[16];
@@ -288,7 +288,7 @@ START_TEST(windows_grow_where_files_are_tiny) {
                 git_fixture_write(&s.f.repo, path, path, strlen(path));
         }
         git_fixture_commit(&s.f.repo, "two");
-        config.prefetch.walk_limit = 64 * walk_cost(SIZE_UNKNOWN);
+        config.ahead.walk_limit = 64 * walk_cost(SIZE_UNKNOWN);
         ns_set_config(s.f.ns, &config);
         for (unsigned i = 0; i < N_TINY_DIRS; i++) {
                 (void) snprintf(path, sizeof(path), "f/r/d%02u", i);

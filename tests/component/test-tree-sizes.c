@@ -41,7 +41,7 @@ START_TEST(what_a_server_does_not_tell_comes_alone_after_a_crash) {
         SizesFixture s;
 
         sizes_fixture_init(&s);
-        config.prefetch = (NsPrefetch){.alone = true};
+        config.ahead = (NsAhead){.alone = true};
         ns_set_config(s.f.ns, &config);
         s.source.n_tell = 0;
         for (unsigned i = 0; i < ELEMENTSOF(paths); i++) {
@@ -71,7 +71,7 @@ END_TEST
 static void set_children(TreeFixture *f, bool children) {
         NsConfig config = tree_fixture_config();
 
-        config.prefetch.children = children;
+        config.ahead.children = children;
         ns_set_config(f->ns, &config);
 }
 
@@ -367,8 +367,8 @@ static void many_init(SizesFixture *s, uint64_t told, uint64_t walk_limit, const
                 git_fixture_write(&s->f.repo, path, content, strlen(content));
         }
         git_fixture_commit(&s->f.repo, "many");
-        config.prefetch.children = false;
-        config.prefetch.walk_limit = walk_limit;
+        config.ahead.children = false;
+        config.ahead.walk_limit = walk_limit;
         ns_set_config(s->f.ns, &config);
 }
 

@@ -75,8 +75,8 @@ static void init(WalkFixture *w, uint64_t sibling_limit, uint64_t walk_limit) {
 
         tree_fixture_init(&w->f);
         write_files(&w->f.repo);
-        config.prefetch.sibling_limit = sibling_limit;
-        config.prefetch.walk_limit = walk_limit;
+        config.ahead.sibling_limit = sibling_limit;
+        config.ahead.walk_limit = walk_limit;
         ns_set_config(w->f.ns, &config);
         w->org = fake_forge_init(&w->fake, &w->f, NULL);
         ck_assert_int_gt(fs_walk(&w->f, "o/work"), 0);

@@ -61,7 +61,7 @@ NsConfig tree_fixture_config(void) {
                 .request_timeout_usec = 60 * USEC_PER_SEC,
                 .negative_timeout_usec = 60 * USEC_PER_SEC,
                 .listing_limit = (uint64_t) 64 << 20,
-                .prefetch = {.children = true, .sibling_limit = 256 << 10, .walk_limit = 64 << 20},
+                .ahead = {.children = true, .sibling_limit = 256 << 10, .walk_limit = 64 << 20},
         };
 }
 
