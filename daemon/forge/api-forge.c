@@ -85,14 +85,14 @@ static int open_server(ApiForge *f, Failure *failure) {
 }
 
 int api_forge_open(
-        const ApiForgeOps *ops,
-        size_t size,
+        const ForgeOps *forge_ops,
         const OrgConfig *org,
         const ForgeContext *context,
         Forge **ret,
         Failure *ret_failure) {
-        assert(size >= sizeof(ApiForge));
-        ApiForge *f = calloc(1, size);
+        const ApiForgeOps *ops = container_of(forge_ops, ApiForgeOps, forge);
+        assert(ops->size >= sizeof(ApiForge));
+        ApiForge *f = calloc(1, ops->size);
         if (!f)
                 return -ENOMEM;
         f->ops = ops;
@@ -202,6 +202,10 @@ uint64_t api_forge_deadline(const ApiForge *forge) {
 }
 
 /* --- "@me" --- */
+
+bool api_listing_is_own(const ApiListing *listing) {
+        return strcmp(listing->owner, ORG_OWNER_ME) == 0;
+}
 
 static const FlightKey identity_flight = {.scope = &identity_flight};
 

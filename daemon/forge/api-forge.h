@@ -44,6 +44,8 @@ typedef struct ApiListing {
         unsigned page;   /* within the part */
         const char *url; /* what was asked for; NULL in list_url() */
 } ApiListing;
+/* Its owner is "@me". */
+bool api_listing_is_own(const ApiListing *listing);
 
 enum {
         API_ENTRY_ARCHIVED = 1 << 0,
@@ -75,6 +77,8 @@ void api_repo_done(ApiRepo *repo);
 /* --- what differs --- */
 
 typedef struct ApiForgeOps {
+        ForgeOps forge; /* API_FORGE_OPS */
+        size_t size;    /* of the struct that begins with ApiForge; what is behind that is zeroed */
         const ApiDialect *dialect;
         /* An owner may hold owners: a name of which nothing is known can be either. */
         bool nests;
@@ -163,11 +167,14 @@ struct ApiForge {
         char *identity; /* who "@me" is; NULL until asked; owned; guarded by mutex */
 };
 
-/* For the tables of the forges. size: of the struct that begins with ApiForge; the rest is zeroed.
- */
+/* What all of them are to the layers above. */
+#define API_FORGE_OPS                                                                              \
+        {                                                                                          \
+                .revalidates = true, .open = api_forge_open, .close = api_forge_close,             \
+                .list = api_forge_list, .lookup = api_forge_lookup,                                \
+        }
 int api_forge_open(
-        const ApiForgeOps *ops,
-        size_t size,
+        const ForgeOps *ops,
         const OrgConfig *org,
         const ForgeContext *context,
         Forge **ret,

@@ -33,8 +33,12 @@ static void strip_slashes(char *url) {
                 url[n - 1] = '\0';
 }
 
-static int
-git_open(const OrgConfig *org, const ForgeContext *context, Forge **ret, Failure *ret_failure) {
+static int git_open(
+        const ForgeOps *ops,
+        const OrgConfig *org,
+        const ForgeContext *context,
+        Forge **ret,
+        Failure *ret_failure) {
         _cleanup_free_ GitForge *f = calloc(1, sizeof(*f));
         if (!f)
                 return -ENOMEM;
@@ -345,7 +349,6 @@ static void git_expect(Forge *forge) {
 }
 
 const ForgeOps forge_git_ops = {
-        .kind = "git",
         .open = git_open,
         .close = git_close,
         .list = git_list,

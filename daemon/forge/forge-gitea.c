@@ -41,16 +41,12 @@ static const char *identity(const Json *json) {
 /* More is not given; an instance may give less. The page's number stands last: see next_page(). */
 #define PAGE "?limit=50&page=1"
 
-static bool is_me(const ApiListing *listing) {
-        return strcmp(listing->owner, "@me") == 0;
-}
-
 static int list_url(const ApiForge *forge, const ApiListing *listing, char **ret) {
         int r;
 
         if (!listing->owner[0] || listing->part > 0 || strchr(listing->owner, '/'))
                 return 0;
-        if (is_me(listing)) {
+        if (api_listing_is_own(listing)) {
                 /* /user/repos has what others share with one, too: first who that is, then that
                  * user's repositories. */
                 if (listing->alternative > 0)
@@ -91,7 +87,8 @@ static unsigned repo_flags(const Json *repo) {
 static int list_page(
         const ApiForge *forge, const ApiListing *listing, const ApiAnswer *answer, ApiPage *page) {
         const Json *entries = answer->json;
-        const char *me = is_me(listing) && listing->page == 0 ? identity(entries) : NULL;
+        const char *me =
+                api_listing_is_own(listing) && listing->page == 0 ? identity(entries) : NULL;
 
         if (me) {
                 _cleanup_free_ char *next = NULL;
@@ -171,6 +168,8 @@ static int blob_read(const Json *json, Buf *ret) {
 }
 
 const ApiForgeOps gitea_api_ops = {
+        .forge = API_FORGE_OPS,
+        .size = sizeof(ApiForge),
         .dialect = &dialect,
         .place = place,
         .identity_path = "/user",
@@ -184,18 +183,4 @@ const ApiForgeOps gitea_api_ops = {
         .sizes = gitea_sizes,
         .blob_path = blob_path,
         .blob_read = blob_read,
-};
-
-static int
-gitea_open(const OrgConfig *org, const ForgeContext *context, Forge **ret, Failure *ret_failure) {
-        return api_forge_open(&gitea_api_ops, sizeof(ApiForge), org, context, ret, ret_failure);
-}
-
-const ForgeOps forge_gitea_ops = {
-        .kind = "gitea",
-        .revalidates = true,
-        .open = gitea_open,
-        .close = api_forge_close,
-        .list = api_forge_list,
-        .lookup = api_forge_lookup,
 };

@@ -110,7 +110,7 @@ static int github_list_url(const ApiForge *forge, const ApiListing *listing, cha
         _cleanup_free_ char *path = NULL;
         int r;
 
-        bool me = strcmp(listing->owner, ORG_OWNER_ME) == 0;
+        bool me = api_listing_is_own(listing);
         if (listing->part > 0 || !(me || github_owner_is_possible(listing->owner)))
                 return 0;
         if (me) {
@@ -209,6 +209,8 @@ static int github_blob_path(const ApiSource *source, const Oid *oid, char **ret)
 }
 
 const ApiForgeOps github_api_ops = {
+        .forge = API_FORGE_OPS,
+        .size = sizeof(GithubForge),
         .dialect = &dialect,
         .resource = "core",
         .place = github_place,
@@ -227,18 +229,4 @@ const ApiForgeOps github_api_ops = {
         .ref = github_ref,
         .blob_path = github_blob_path,
         .blob_accept = "application/vnd.github.raw+json",
-};
-
-static int
-github_open(const OrgConfig *org, const ForgeContext *context, Forge **ret, Failure *ret_failure) {
-        return api_forge_open(&github_api_ops, sizeof(GithubForge), org, context, ret, ret_failure);
-}
-
-const ForgeOps forge_github_ops = {
-        .kind = "github",
-        .revalidates = true,
-        .open = github_open,
-        .close = api_forge_close,
-        .list = api_forge_list,
-        .lookup = api_forge_lookup,
 };

@@ -66,16 +66,12 @@ static int projects_url(const ApiForge *forge, const char *format, const char *o
         return 1;
 }
 
-static bool is_me(const ApiListing *listing) {
-        return strcmp(listing->owner, "@me") == 0;
-}
-
 static int list_url(const ApiForge *forge, const ApiListing *listing, char **ret) {
         const char *owner = listing->owner;
         unsigned depth = n_slashes(owner);
         int r;
 
-        if (is_me(listing)) {
+        if (api_listing_is_own(listing)) {
                 /* What one owns includes what others let one own: first who that is, then that
                  * user's projects. */
                 if (listing->alternative > 0 || listing->part > 0)
@@ -108,8 +104,9 @@ static unsigned project_flags(const Json *project) {
 static int list_page(
         const ApiForge *forge, const ApiListing *listing, const ApiAnswer *answer, ApiPage *page) {
         const Json *entries = answer->json;
-        const char *me = is_me(listing) && listing->page == 0 ? identity(entries) : NULL;
-        bool groups = !is_me(listing) && listing->part == 1;
+        const char *me =
+                api_listing_is_own(listing) && listing->page == 0 ? identity(entries) : NULL;
+        bool groups = !api_listing_is_own(listing) && listing->part == 1;
 
         if (me) {
                 _cleanup_free_ char *next = NULL;
@@ -207,6 +204,8 @@ static int blob_path(const ApiSource *source, const Oid *oid, char **ret) {
 }
 
 const ApiForgeOps gitlab_api_ops = {
+        .forge = API_FORGE_OPS,
+        .size = sizeof(ApiForge),
         .dialect = &dialect,
         .nests = true,
         .api_first = true,
@@ -223,18 +222,4 @@ const ApiForgeOps gitlab_api_ops = {
         .sizes = gitlab_sizes,
         .blob_path = blob_path,
         .blob_accept = "application/octet-stream",
-};
-
-static int
-gitlab_open(const OrgConfig *org, const ForgeContext *context, Forge **ret, Failure *ret_failure) {
-        return api_forge_open(&gitlab_api_ops, sizeof(ApiForge), org, context, ret, ret_failure);
-}
-
-const ForgeOps forge_gitlab_ops = {
-        .kind = "gitlab",
-        .revalidates = true,
-        .open = gitlab_open,
-        .close = api_forge_close,
-        .list = api_forge_list,
-        .lookup = api_forge_lookup,
 };

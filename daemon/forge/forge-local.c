@@ -35,8 +35,12 @@ static char *shown_name(const char *name) {
         return strndup(name, n > 4 && strcmp(name + n - 4, ".git") == 0 ? n - 4 : n);
 }
 
-static int
-local_open(const OrgConfig *org, const ForgeContext *context, Forge **ret, Failure *ret_failure) {
+static int local_open(
+        const ForgeOps *ops,
+        const OrgConfig *org,
+        const ForgeContext *context,
+        Forge **ret,
+        Failure *ret_failure) {
         struct stat st;
 
         if (stat(org->url, &st) < 0) {
@@ -272,7 +276,6 @@ static void local_lookup(Forge *forge, ForgeLookup *lookup) {
 }
 
 const ForgeOps forge_local_ops = {
-        .kind = "local",
         .open = local_open,
         .close = local_close,
         .list = local_list,

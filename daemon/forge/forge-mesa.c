@@ -124,10 +124,6 @@ int mesa_name_decode(const char *repo, char **ret_owner, char **ret_name) {
 #define PAGE "/%/repos?limit=100"
 #define CURSOR "&cursor="
 
-static bool is_me(const ApiListing *listing) {
-        return strcmp(listing->owner, "@me") == 0;
-}
-
 static int list_url(const ApiForge *forge, const ApiListing *listing, char **ret) {
         const char *owner = listing->owner;
         const char *slash = strchr(owner, '/');
@@ -136,8 +132,9 @@ static int list_url(const ApiForge *forge, const ApiListing *listing, char **ret
                 return 0;
         if (slash && (!is_mirror(owner) || strchr(slash + 1, '/')))
                 return 0;
-        int r = is_me(listing) ? api_path(ret, "/whoami")
-                               : api_path(ret, PAGE, is_mirror(owner) ? MIRROR : owner);
+        int r = api_listing_is_own(listing)
+                        ? api_path(ret, "/whoami")
+                        : api_path(ret, PAGE, is_mirror(owner) ? MIRROR : owner);
         return r < 0 ? r : 1;
 }
 
@@ -177,7 +174,8 @@ static int list_page(
         const ApiForge *forge, const ApiListing *listing, const ApiAnswer *answer, ApiPage *page) {
         const Json *repos = json_get_array(answer->json, "repos");
         const char *cursor = json_get_string(answer->json, "next_cursor");
-        const char *me = is_me(listing) && listing->page == 0 ? identity(answer->json) : NULL;
+        const char *me =
+                api_listing_is_own(listing) && listing->page == 0 ? identity(answer->json) : NULL;
 
         if (me) {
                 _cleanup_free_ char *next = NULL;
@@ -353,6 +351,8 @@ static int blob_path(const ApiSource *source, const Oid *oid, char **ret) {
 }
 
 const ApiForgeOps mesa_api_ops = {
+        .forge = API_FORGE_OPS,
+        .size = sizeof(MesaForge),
         .dialect = &dialect,
         .nests = true, /* the mirror */
         .api_first = true,
@@ -369,18 +369,4 @@ const ApiForgeOps mesa_api_ops = {
         .sizes = mesa_sizes,
         .blob_path = blob_path,
         .blob_accept = "application/octet-stream",
-};
-
-static int
-mesa_open(const OrgConfig *org, const ForgeContext *context, Forge **ret, Failure *ret_failure) {
-        return api_forge_open(&mesa_api_ops, sizeof(MesaForge), org, context, ret, ret_failure);
-}
-
-const ForgeOps forge_mesa_ops = {
-        .kind = "mesa",
-        .revalidates = true,
-        .open = mesa_open,
-        .close = api_forge_close,
-        .list = api_forge_list,
-        .lookup = api_forge_lookup,
 };

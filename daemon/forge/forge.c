@@ -3,14 +3,16 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "forge/api-forges.h"
+
 /* Adding a kind of org is a row here, a value of OrgKind, and a file. */
 static const ForgeOps *const kinds[_ORG_KIND_MAX] = {
         [ORG_LOCAL] = &forge_local_ops,
         [ORG_GIT] = &forge_git_ops,
-        [ORG_GITHUB] = &forge_github_ops,
-        [ORG_GITLAB] = &forge_gitlab_ops,
-        [ORG_GITEA] = &forge_gitea_ops,
-        [ORG_MESA] = &forge_mesa_ops,
+        [ORG_GITHUB] = &github_api_ops.forge,
+        [ORG_GITLAB] = &gitlab_api_ops.forge,
+        [ORG_GITEA] = &gitea_api_ops.forge,
+        [ORG_MESA] = &mesa_api_ops.forge,
 };
 
 int forge_open(
@@ -25,7 +27,7 @@ int forge_open(
                         FAILURE_UNSUPPORTED,
                         "this build knows no forge \"%s\"",
                         org_kind_name(org->kind));
-        int r = ops->open(org, context, &forge, ret_failure);
+        int r = ops->open(ops, org, context, &forge, ret_failure);
         if (r < 0)
                 return r;
         forge->ops = ops;

@@ -106,12 +106,14 @@ struct ForgeLookup {
                 ForgeLookup *lookup, int result, const ForgeFound *found, const Failure *failure);
 };
 
-typedef struct ForgeOps {
-        const char *kind;
+typedef struct ForgeOps ForgeOps;
+struct ForgeOps {
         /* A listing takes long and is kept: one that is out of date is shown while it is asked for
          * again. */
         bool revalidates;
+        /* ops: this table, which may be part of a larger one. */
         int (*open)(
+                const ForgeOps *ops,
                 const OrgConfig *org,
                 const ForgeContext *context,
                 Forge **ret,
@@ -120,7 +122,7 @@ typedef struct ForgeOps {
         void (*list)(Forge *forge, ForgeList *list);
         void (*lookup)(Forge *forge, ForgeLookup *lookup);
         void (*expect)(Forge *forge); /* NULL: there is nothing to prepare */
-} ForgeOps;
+};
 
 struct Forge {
         const ForgeOps *ops;
@@ -247,10 +249,6 @@ static inline bool fetch_is_cancelled(const Fetch *fetch) {
         return fetch->cancelled && atomic_load_explicit(fetch->cancelled, memory_order_relaxed);
 }
 
-/* Rows of the table in forge.c. */
+/* Rows of the table in forge.c; those with an API are in api-forges.h. */
 extern const ForgeOps forge_local_ops;
 extern const ForgeOps forge_git_ops;
-extern const ForgeOps forge_github_ops;
-extern const ForgeOps forge_gitlab_ops;
-extern const ForgeOps forge_gitea_ops;
-extern const ForgeOps forge_mesa_ops;

@@ -119,7 +119,6 @@ static void fake_close(Forge *forge) {
 }
 
 const ForgeOps fake_forge_ops = {
-        .kind = "fake",
         .revalidates = true,
         .close = fake_close,
         .list = fake_list,
