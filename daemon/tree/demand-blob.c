@@ -1,5 +1,5 @@
 /* Asking for things, part five: blobs. What is wanted and when it goes out is decided by the queue
- * of the repository (fetch-queue.c); here it is sent, and its answers are received.
+ * of the repository (fetch-queue*.c); here it is sent, and its answers are received.
  *
  * A reader joins the flight of his blob, and sees to it that the blob is in the queue, whose
  * requests land the flights of all that they ask for, at the latest when they end. Nothing else

@@ -2,68 +2,24 @@
  *
  * Every blob on its way is one Want, and belongs to one FetchBatch: what goes out, or has gone out,
  * as one request. There are three lanes of batches: for readers, read-ahead and prefetch jobs.
- *
- *  - What a reader wants goes out at once when no request for readers is under way. Else the others
- *    are likely to come in a burst: they are gathered for a fraction of the round trip, which is
- *    nothing where the server is near. They never wait for requests of the lanes below, which leave
- *    them two of the four that a repository has.
- *  - Read-ahead and prefetch share two, so that the server prepares one answer while the other one
- *    comes. The second has to be worth it: a reader that follows closely adds a few files at
- *    a time, which are collected until they make a batch.
- *  - A lane whose turn has not come for LANE_AGE_USEC, and that has nothing on the wire, is next,
- *    before any other and beyond those two: nobody starves.
- *
- * A reader who wants what is only queued takes it along into the first lane, and a little of what
- * follows, which he is likely to read next: he has caught up. When it is on the wire already, it is
- * asked for again where its answer would come far too late (is_far()); whichever comes first is
- * good. What waits for its turn at its host is raised there (FetchBatch.waited). That of a job,
- * which may have others of its kind before it, is far.
- *
- * A batch that names trees is as large as they are. Others are cut by number and by bytes when
- * they are sent. */
-
-#include "tree/fetch-queue.h"
+ * Here they are kept, from when a blob is wanted until its request has ended; fetch-queue-next.c
+ * says which request goes out next, fetch-queue-promote.c what becomes of a want that a reader
+ * comes to wait for. */
 
 #include <errno.h>
 #include <string.h>
 
+#include "tree/fetch-queue-private.h"
 #include "util/clock.h"
 #include "util/stats.h"
 
-#define MAX_ACTIVE 4
-#define MAX_BACKGROUND 2
-#define LANE_AGE_USEC USEC_PER_SEC
-
-#define MAX_BATCH 2000
-#define MAX_BATCH_BYTES (UINT64_C(32) << 20)
-/* Of read-ahead, beside another request of it. */
-#define MIN_BATCH 1000
-#define MIN_BATCH_BYTES (UINT64_C(8) << 20)
 /* A request may bring so many times the bytes that it was thought to, and no guess is above that:
  * files of one kind lie together, and some of linux's have half a megabyte each. */
 #define MAX_EXCESS 4
 #define MAX_GUESSED_BYTES (UINT64_C(128) << 20)
-/* With what a reader waits for. */
-#define CAUGHT_UP_BATCH 500
-#define CAUGHT_UP_BYTES (UINT64_C(1) << 20)
 #define UNKNOWN_BYTES 8192 /* a file of unknown size, about */
 #define MEAN_FILES 64      /* so many files count as much as all before them */
 #define MEAN_MAX_BYTES (UINT64_C(1) << 20)
-
-/* Gathering: this part of the round trip, if that makes any difference. */
-#define GATHER_PART 8
-#define GATHER_MIN_USEC 500
-#define GATHER_MAX_USEC (25 * USEC_PER_MSEC)
-
-/* What a server takes to prepare an answer and to send it, for a guess. */
-#define PREPARE_USEC_PER_WANT 100
-#define PREPARE_USEC_PER_FILE 1 /* below a tree */
-#define PREPARE_USEC (15 * USEC_PER_MSEC)
-#define BYTES_PER_USEC 50
-/* Beyond this nobody waits for a file who only wants to know its size. */
-#define SOON_USEC USEC_PER_SEC
-/* A walker comes upon its own read-ahead all the time. */
-#define WANTS_PER_REPEAT 4000
 
 /* In all repositories together, beyond which nothing is read ahead. About 150 bytes each. */
 #define MAX_WANTS 200000
@@ -147,7 +103,7 @@ void fetch_queue_append_locked(FetchQueue *q, FetchBatch *b) {
         TAILQ_INSERT_TAIL(&q->lanes[b->lane].queued, b, entry);
 }
 
-static void unqueue(FetchQueue *q, FetchBatch *b) {
+void fetch_queue_unqueue_locked(FetchQueue *q, FetchBatch *b) {
         TAILQ_REMOVE(&q->lanes[b->lane].queued, b, entry);
 }
 
@@ -155,7 +111,7 @@ static void unqueue(FetchQueue *q, FetchBatch *b) {
 static void free_if_pointless(FetchQueue *q, FetchBatch *b) {
         if (b->n > 0 || b->state != BATCH_QUEUED || b->feed)
                 return;
-        unqueue(q, b);
+        fetch_queue_unqueue_locked(q, b);
         fetch_batch_free(b);
 }
 
@@ -191,7 +147,7 @@ static void unlink_want(Want *want) {
         want->counted = false;
 }
 
-static void move_want(FetchQueue *q, Want *want, FetchBatch *to) {
+void fetch_want_move_locked(FetchQueue *q, Want *want, FetchBatch *to) {
         FetchBatch *from = want->batch;
 
         unlink_want(want);
@@ -207,7 +163,7 @@ void fetch_queue_merge_locked(FetchQueue *q, FetchBatch *b) {
                 return;
         }
         while (b->n > 0)
-                move_want(q, TAILQ_FIRST(&b->wants), to);
+                fetch_want_move_locked(q, TAILQ_FIRST(&b->wants), to);
         fetch_batch_free(b);
 }
 
@@ -276,237 +232,9 @@ void fetch_queue_expect_locked(FetchQueue *q, uint64_t mean_bytes) {
         q->mean_bytes = MIN(mean_bytes, MEAN_MAX_BYTES);
 }
 
-/* --- readers who wait --- */
+/* --- how it goes out, and how it ends --- */
 
-/* How long its answer takes from now on: by the bytes that come before it, or, while the server is
- * still preparing, by how much it has to prepare. */
-static uint64_t expected_usec(const FetchBatch *b, const Want *want, uint64_t now, uint64_t rtt) {
-        if (b->first_usec == 0) {
-                uint64_t elapsed = now - b->sent_usec;
-                uint64_t prepare = rtt + PREPARE_USEC;
-                prepare += b->n_names > 0 ? b->n_names * PREPARE_USEC_PER_WANT +
-                                                    b->n_sent * PREPARE_USEC_PER_FILE
-                                          : b->n_sent * PREPARE_USEC_PER_WANT;
-                /* What has taken long already may well take longer. */
-                return MAX(prepare > elapsed ? prepare - elapsed : 0, elapsed / 4) +
-                       want->offset / BYTES_PER_USEC;
-        }
-        uint64_t before = want->offset > b->bytes_in ? want->offset - b->bytes_in : 0;
-        return before * (now - b->first_usec) / MAX(b->bytes_in, UINT64_C(1));
-}
-
-/* Whether its answer is far off, compared to that of a request for it alone. */
-static bool is_far(const FetchBatch *b, const Want *want, uint64_t now, uint64_t rtt) {
-        uint64_t alone = rtt + PREPARE_USEC + blob_want_bytes(&want->blob) / BYTES_PER_USEC;
-
-        if (b->lane == LANE_PREFETCH && atomic_load_explicit(&b->held, memory_order_relaxed))
-                return true;
-        return expected_usec(b, want, now, rtt) > 2 * alone;
-}
-
-bool fetch_queue_is_soon_locked(const Want *want, uint64_t rtt_usec) {
-        const FetchBatch *b = want->batch;
-
-        return b->lane != LANE_PREFETCH &&
-               (b->state != BATCH_SENT ||
-                expected_usec(b, want, now_usec(), rtt_usec) <= SOON_USEC + rtt_usec);
-}
-
-static bool may_repeat(const FetchBatch *b) {
-        return b->lane == LANE_PREFETCH || b->n_repeated < b->n_sent / WANTS_PER_REPEAT;
-}
-
-/* To those that wait: alone where others take care of what follows. */
-static void overtake(FetchQueue *q, Want *want) {
-        FetchBatch *to = open_batch(q, LANE_WAITING);
-
-        if (to)
-                move_want(q, want, to);
-}
-
-static void catch_up(FetchQueue *q, Want *want) {
-        FetchBatch *to = fetch_batch_new(LANE_WAITING, NULL, 0, NULL);
-        Want *next;
-
-        if (!to)
-                return; /* it comes all the same */
-        for (; want && to->n < CAUGHT_UP_BATCH && to->bytes < CAUGHT_UP_BYTES; want = next) {
-                next = TAILQ_NEXT(want, entry);
-                move_want(q, want, to);
-        }
-        fetch_queue_append_locked(q, to);
-        to->closed = true;
-}
-
-bool fetch_queue_promote_locked(FetchQueue *q, Want *want, uint64_t rtt_usec) {
-        FetchBatch *b = want->batch;
-
-        want->waited = true;
-        if (b->lane == LANE_WAITING)
-                return false;
-        if (b->state == BATCH_SENT) {
-                if (!may_repeat(b) || !is_far(b, want, now_usec(), rtt_usec)) {
-                        b->n_waiting += !want->counted;
-                        want->counted = true;
-                        b->waited = true;
-                        return atomic_load_explicit(&b->held, memory_order_relaxed);
-                }
-                b->n_repeated++;
-                stat_add(STAT_FETCH_REPEATED, 1);
-                overtake(q, want);
-                return false;
-        }
-        stat_add(STAT_FETCH_PROMOTED, 1);
-        if (b->state == BATCH_NEW || b->closed)
-                overtake(q, want);
-        else
-                catch_up(q, want);
-        return false;
-}
-
-/* --- whose turn it is --- */
-
-static bool feed_has_more(const FetchFeed *feed) {
-        return feed->at < feed->n && feed->result >= 0;
-}
-
-static FetchFeed *hungry_feed(FetchQueue *q) {
-        FetchFeed *feed;
-
-        TAILQ_FOREACH (feed, &q->feeds, entry)
-                if (feed_has_more(feed))
-                        return feed;
-        return NULL;
-}
-
-static uint64_t gather_usec(uint64_t rtt_usec) {
-        uint64_t usec = MIN(rtt_usec / GATHER_PART, GATHER_MAX_USEC);
-
-        return usec < GATHER_MIN_USEC ? 0 : usec;
-}
-
-static bool waiting_is_ready(FetchQueue *q, uint64_t now, uint64_t gather, uint64_t *ret_when) {
-        const FetchBatch *first = TAILQ_FIRST(&q->lanes[LANE_WAITING].queued);
-
-        if (!first)
-                return false;
-        if (q->lanes[LANE_WAITING].n_active == 0 || first->closed || first->n >= MAX_BATCH ||
-            now - first->queued_usec >= gather)
-                return true;
-        *ret_when = first->queued_usec + gather;
-        return false;
-}
-
-static bool readahead_is_ready(FetchQueue *q) {
-        const FetchBatch *first = TAILQ_FIRST(&q->lanes[LANE_READAHEAD].queued);
-
-        return first && (q->lanes[LANE_READAHEAD].n_active == 0 || first->n_names > 0 ||
-                         first->n >= MIN_BATCH || first->bytes >= MIN_BATCH_BYTES);
-}
-
-static bool prefetch_is_ready(FetchQueue *q) {
-        /* One tree at a time: it may be everything. */
-        if (!TAILQ_EMPTY(&q->lanes[LANE_PREFETCH].queued))
-                return q->lanes[LANE_PREFETCH].n_active == 0;
-        return hungry_feed(q) != NULL;
-}
-
-/* -1: nobody's. */
-static int choose_lane(FetchQueue *q, const bool ready[_LANE_MAX], uint64_t now) {
-        unsigned background = q->lanes[LANE_READAHEAD].n_active + q->lanes[LANE_PREFETCH].n_active;
-
-        if (q->n_active >= MAX_ACTIVE)
-                return -1;
-        for (int lane = _LANE_MAX - 1; lane > LANE_WAITING; lane--)
-                if (ready[lane] && q->lanes[lane].n_active == 0 &&
-                    now - q->lanes[lane].since_usec > LANE_AGE_USEC)
-                        return lane;
-        for (int lane = LANE_WAITING; lane < _LANE_MAX; lane++)
-                if (ready[lane] && (lane == LANE_WAITING || background < MAX_BACKGROUND))
-                        return lane;
-        return -1;
-}
-
-/* --- what goes out --- */
-
-/* The first part of a batch that is too large for one request. Without memory all of it. */
-static FetchBatch *cut(FetchQueue *q, FetchBatch *b) {
-        if (b->n <= MAX_BATCH && (b->bytes <= MAX_BATCH_BYTES || b->n == 1))
-                return b;
-        FetchBatch *part = fetch_batch_new(b->lane, NULL, 0, b->feed);
-        if (!part)
-                return b;
-        do
-                move_want(q, TAILQ_FIRST(&b->wants), part);
-        while (b->n > 1 && part->n < MAX_BATCH && part->bytes < MAX_BATCH_BYTES);
-        if (b->feed)
-                b->feed->n_batches++;
-        part->queued_usec = b->queued_usec;
-        return part;
-}
-
-static FetchBatch *take_queued(FetchQueue *q, FetchLane lane) {
-        FetchBatch *b = TAILQ_FIRST(&q->lanes[lane].queued);
-
-        /* Readers may have taken much of it meanwhile. */
-        if (q->trees_refused || !FETCH_NEARLY_ALL(b->bytes, b->bytes_all))
-                fetch_batch_drop_names(b);
-        if (b->n_names > 0) {
-                unqueue(q, b);
-                return b;
-        }
-        FetchBatch *part = cut(q, b);
-        if (part == b)
-                unqueue(q, b);
-        return part;
-}
-
-/* NULL where all that the feed still wants is under way already, or without memory for more. */
-static FetchBatch *take_of_feed(FetchQueue *q, FetchFeed *feed) {
-        FetchBatch *b = fetch_batch_new(LANE_PREFETCH, NULL, 0, feed);
-
-        if (!b) {
-                feed->result = -ENOMEM;
-                return NULL;
-        }
-        for (; feed->at < feed->n && b->n < MAX_BATCH && b->bytes < MAX_BATCH_BYTES; feed->at++) {
-                Want *want = fetch_queue_find_locked(q, &feed->wants[feed->at].oid);
-                if (want && want->batch->state == BATCH_QUEUED &&
-                    want->batch->lane == LANE_READAHEAD)
-                        move_want(q, want, b);
-                else if (!want) {
-                        feed->result = fetch_batch_add_locked(q, b, &feed->wants[feed->at]);
-                        if (feed->result < 0)
-                                break;
-                } else
-                        feed->n_left++;
-        }
-        feed->result = MIN(feed->result, 0);
-        if (b->n == 0) {
-                fetch_batch_free(b);
-                return NULL;
-        }
-        feed->n_batches++;
-        /* Its turn comes again after the others'. */
-        TAILQ_REMOVE(&q->feeds, feed, entry);
-        TAILQ_INSERT_TAIL(&q->feeds, feed, entry);
-        return b;
-}
-
-static FetchBatch *take(FetchQueue *q, FetchLane lane) {
-        FetchFeed *feed;
-
-        if (!TAILQ_EMPTY(&q->lanes[lane].queued))
-                return take_queued(q, lane);
-        while ((feed = hungry_feed(q))) {
-                FetchBatch *b = take_of_feed(q, feed);
-                if (b)
-                        return b;
-        }
-        return NULL;
-}
-
-static void mark_sent(FetchQueue *q, FetchBatch *b, uint64_t now) {
+void fetch_queue_sent_locked(FetchQueue *q, FetchBatch *b, uint64_t now) {
         uint64_t offset = 0, n_guessed = 0;
         Want *want;
 
@@ -527,31 +255,6 @@ static void mark_sent(FetchQueue *q, FetchBatch *b, uint64_t now) {
                 stat_add(STAT_FETCH_MERGED, (int64_t) b->n - 1);
 }
 
-FetchBatch *fetch_queue_next_locked(FetchQueue *q, uint64_t rtt_usec, uint64_t *ret_when) {
-        uint64_t now = now_usec();
-
-        *ret_when = USEC_INFINITY;
-        const bool ready[_LANE_MAX] = {
-                [LANE_WAITING] = waiting_is_ready(q, now, gather_usec(rtt_usec), ret_when),
-                [LANE_READAHEAD] = readahead_is_ready(q),
-                [LANE_PREFETCH] = prefetch_is_ready(q),
-        };
-        for (FetchLane lane = 0; lane < _LANE_MAX; lane++)
-                if (!ready[lane])
-                        q->lanes[lane].since_usec = 0;
-                else if (q->lanes[lane].since_usec == 0)
-                        q->lanes[lane].since_usec = now;
-        int lane = choose_lane(q, ready, now);
-        if (lane < 0)
-                return NULL;
-        FetchBatch *b = take(q, (FetchLane) lane);
-        if (b)
-                mark_sent(q, b, now);
-        return b;
-}
-
-/* --- how it ends --- */
-
 void fetch_queue_ended_locked(FetchQueue *q, FetchBatch *b) {
         assert(b->state == BATCH_SENT && q->n_active > 0);
         TAILQ_REMOVE(&q->active, b, entry);
@@ -569,13 +272,20 @@ void fetch_queue_requeue_locked(FetchQueue *q, FetchBatch *b) {
         TAILQ_INSERT_HEAD(&q->lanes[b->lane].queued, b, entry);
 }
 
+void fetch_queue_overtake_locked(FetchQueue *q, Want *want) {
+        FetchBatch *to = open_batch(q, LANE_WAITING);
+
+        if (to)
+                fetch_want_move_locked(q, want, to);
+}
+
 void fetch_queue_retry_waited_locked(FetchQueue *q, FetchBatch *b) {
         Want *next;
 
         for (Want *want = TAILQ_FIRST(&b->wants); want; want = next) {
                 next = TAILQ_NEXT(want, entry);
                 if (want->waited)
-                        overtake(q, want);
+                        fetch_queue_overtake_locked(q, want);
         }
 }
 
@@ -589,11 +299,15 @@ void fetch_queue_detach_locked(FetchQueue *q, FetchBatch *b, WantList *ret) {
         b->bytes = 0;
 }
 
+bool fetch_feed_has_more(const FetchFeed *feed) {
+        return feed->at < feed->n && feed->result >= 0;
+}
+
 FetchFeed *fetch_queue_finished_feed_locked(FetchQueue *q) {
         FetchFeed *feed;
 
         TAILQ_FOREACH (feed, &q->feeds, entry)
-                if (feed->n_batches == 0 && !feed_has_more(feed)) {
+                if (feed->n_batches == 0 && !fetch_feed_has_more(feed)) {
                         TAILQ_REMOVE(&q->feeds, feed, entry);
                         return feed;
                 }
@@ -604,7 +318,7 @@ static void cancel_batch(FetchQueue *q, FetchBatch *b, WantList *ret) {
         bool queued = b->state == BATCH_QUEUED;
 
         if (queued) {
-                unqueue(q, b);
+                fetch_queue_unqueue_locked(q, b);
                 b->state = BATCH_NEW; /* is not freed by who empties it */
         }
         atomic_store(&b->cancelled, true);
@@ -617,7 +331,7 @@ static void cancel_batch(FetchQueue *q, FetchBatch *b, WantList *ret) {
 }
 
 bool fetch_queue_stop_excess_locked(FetchQueue *q, FetchBatch *b, WantList *ret) {
-        size_t at_least = b->lane == LANE_WAITING ? CAUGHT_UP_BATCH : 1; /* what came is one */
+        size_t at_least = b->lane == LANE_WAITING ? FETCH_CAUGHT_UP_MAX : 1; /* what came is one */
 
         /* Where nothing came of what was asked for, asking again would bring no more. */
         if (b->lane == LANE_PREFETCH || b->n <= at_least || b->n == b->n_sent ||

@@ -12,7 +12,7 @@
 #include "util/htable.h"
 #include "work/timer.h"
 
-/* What is wanted of one repository, and in which requests: see fetch-queue.c for the rules.
+/* What is wanted of one repository, and in which requests: see fetch-queue*.c for the rules.
  * Embedded in its Repo, whose lock guards it: functions that end in _locked want it held and do
  * nothing but change the queue. Those that send are in demand-blob.c. */
 
