@@ -31,7 +31,8 @@ struct Checkout {
         size_t n_awaited, cap_awaited;
 
         struct SizesOperation *sizes; /* those under way (demand-sizes.c) */
-        Oid *sizes_later;             /* trees of directories listed and not asked for yet; owned */
+        /* demand-sizes-ahead.c: trees of directories listed and not asked for yet; owned */
+        Oid *sizes_later;
         size_t n_sizes_later, cap_sizes_later;
         bool sizes_armed;          /* they are going to be, */
         uint64_t listed_usec;      /* some time after the last of them */

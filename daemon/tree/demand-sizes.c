@@ -3,11 +3,8 @@
  * one request costs the same. Where it leaves some out, the files of the directory that somebody
  * looks at are fetched. Of another one sizes come with content: size-walk.c.
  *
- * Listing a directory asks for sizes, too, but does not wait for them, and never has content
- * fetched. A walk of names (`find`) would only be slowed down by what it does not want: so what was
- * listed is remembered, and asked for when nothing has been listed for a moment, one request at a
- * time, unless it came by then. Who wants a size (`ls -l`) asks at once. What is being read brings
- * its sizes with it.
+ * Who wants a size (`ls -l`) asks at once. Others are asked for ahead (demand-sizes-ahead.c), one
+ * question at a time, and with content never. What is being read brings its sizes with it.
  *
  * Each checkout knows its operations, and who wants sizes that are on their way joins the
  * one that brings them. What one will cover is not known before it has looked through the trees (on
@@ -22,13 +19,12 @@
 #include <string.h>
 
 #include "tree/ahead.h"
+#include "tree/demand-sizes-ahead.h"
 #include "tree/namespace-private.h"
 #include "tree/walk.h"
-#include "util/array.h"
 
 /* At once, where the source has no better number: what a forge tells in one answer at most. */
 #define MAX_SIZES 100000
-#define MAX_LATER 4096 /* directories */
 /* Beyond this it is worth a round trip to find out whether there is a cheaper way. */
 #define SAMPLE_MIN_BYTES (UINT64_C(3) << 19)
 #define SAMPLE_PART 16
@@ -38,9 +34,6 @@
 #define TINY_BYTES(bytes_per_size) ((bytes_per_size) *5 / 2)
 /* A server that told less than it was asked for is not asked ahead for that long. */
 #define PAUSE_USEC (60 * USEC_PER_SEC)
-/* Without a listing, until their sizes are asked for: longer than a walk pauses, and less than it
- * takes to type the next command. */
-#define QUIET_USEC (100 * USEC_PER_MSEC)
 
 typedef struct SizesOperation SizesOperation;
 struct SizesOperation {
@@ -219,34 +212,6 @@ static void note_children(const SizesOperation *op) {
         }
 }
 
-/* One that was listed; false where there is none, or others are being asked for. */
-static bool take_later(Checkout *c, Oid *ret) {
-        MUTEX_GUARD(&c->lock);
-        if (c->sizes || c->n_sizes_later == 0)
-                return false;
-        *ret = c->sizes_later[--c->n_sizes_later];
-        if (c->n_sizes_later == 0) {
-                free(c->sizes_later);
-                c->sizes_later = NULL;
-                c->cap_sizes_later = 0;
-        }
-        return true;
-}
-
-static void begin_ahead(Namespace *ns, Checkout *c, Listing *l);
-
-static void begin_later(Namespace *ns, Checkout *c) {
-        const NsCall call = {.flags = NS_MAY_BLOCK};
-        Oid tree;
-
-        while (demand_sizes_pays(ns, c->repo) && take_later(c, &tree)) {
-                _cleanup_(listing_unrefp) Listing *l = NULL;
-                if (ns_listing(ns, &call, NULL, &tree, &l) > 0 && !ns_sizes_known(ns, l) &&
-                    !walk_is_gathering(c) && !demand_files_are_soon(c->repo, l))
-                        begin_ahead(ns, c, l);
-        }
-}
-
 static void end(SizesOperation *op, int result, const Failure *failure) {
         Namespace *ns = op->ns;
 
@@ -254,7 +219,7 @@ static void end(SizesOperation *op, int result, const Failure *failure) {
         note_children(op);
         flight_land(ns->flights, &op->plan_key, 0, NULL); /* nothing was asked for */
         flight_land(ns->flights, &op->key, result, failure);
-        begin_later(ns, op->checkout);
+        sizes_later_begin(ns, op->checkout);
         walk_done(&op->walk);
         listing_unref(op->listing);
         checkout_unref(op->checkout);
@@ -456,16 +421,6 @@ static bool covers_locked(const SizesOperation *op, const Listing *l, const List
                bsearch(&last->oid, op->oids, op->n_oids, sizeof(Oid), compare_oids);
 }
 
-/* Without memory, or beyond the limit, whoever wants them asks himself. */
-static void remember_locked(Checkout *c, const Oid *tree) {
-        if (c->n_sizes_later == MAX_LATER ||
-            ARRAY_RESERVE(c->sizes_later, c->cap_sizes_later, c->n_sizes_later + 1) < 0) {
-                ahead_dropped(AHEAD_CHILDREN, 1);
-                return;
-        }
-        c->sizes_later[c->n_sizes_later++] = *tree;
-}
-
 /* Joins what brings these sizes, or will tell whether it does: 1; 0 where there is none; < 0. */
 static int
 join_other_locked(const SizesOperation *op, const ListingEntry *last, FlightWaiter *waiter) {
@@ -494,7 +449,7 @@ static int join(SizesOperation *op, FlightWaiter *waiter) {
                 return 0;
         if (op->ahead && c->sizes) {
                 /* Nobody waits: it would ask again for most of what is on its way. */
-                remember_locked(c, &op->listing->oid);
+                sizes_later_remember_locked(c, &op->listing->oid);
                 return 0;
         }
         int r = join_other_locked(op, last, waiter);
@@ -550,78 +505,9 @@ int demand_sizes(Namespace *ns, const NsCall *call, Checkout *c, Listing *l) {
         return NS_PARKED;
 }
 
-/* Out of memory, or stopping: whoever wants them asks himself. */
-static void begin_ahead(Namespace *ns, Checkout *c, Listing *l) {
+void demand_sizes_begin_ahead(Namespace *ns, Checkout *c, Listing *l) {
         SizesOperation *op;
 
         if (join_or_begin(ns, NULL, c, l, &op) > 0)
                 pool_submit(ns->context->pool, &op->task, TASK_NORMAL);
-}
-
-/* --- after listings --- */
-
-typedef struct QuietOperation {
-        Timer timer;
-        Namespace *ns;
-        Checkout *checkout; /* a reference */
-} QuietOperation;
-
-static bool is_quiet(Checkout *c, uint64_t *ret_when) {
-        MUTEX_GUARD(&c->lock);
-        *ret_when = c->listed_usec + QUIET_USEC;
-        c->sizes_armed = *ret_when > now_usec();
-        return !c->sizes_armed;
-}
-
-static void on_quiet_timer(Task *task) {
-        QuietOperation *op = container_of(task, QuietOperation, timer.task);
-        Namespace *ns = op->ns;
-        uint64_t when;
-
-        bool quiet = is_quiet(op->checkout, &when);
-        /* Waiting on is an operation of its own, which does not begin once the name space stops. */
-        if (!quiet && ns_operation_begin(ns) == 0)
-                timers_arm(ns->timers, &op->timer, when);
-        else {
-                if (quiet)
-                        begin_later(ns, op->checkout);
-                checkout_unref(op->checkout);
-                free(op);
-        }
-        ns_operation_end(ns);
-}
-
-/* True: the timer is the caller's to arm. */
-static bool remember(Checkout *c, const Oid *tree) {
-        uint64_t now = now_usec();
-
-        MUTEX_GUARD(&c->lock);
-        if (c->sizes_pause_usec > now)
-                return false;
-        c->listed_usec = now;
-        remember_locked(c, tree);
-        bool armed = c->sizes_armed;
-        c->sizes_armed = true;
-        return !armed;
-}
-
-static void disarm(Checkout *c) {
-        MUTEX_GUARD(&c->lock);
-        c->sizes_armed = false;
-}
-
-void demand_sizes_ahead(Namespace *ns, Checkout *c, Listing *l) {
-        void *memory;
-
-        if (!ns_ahead(ns).children || !remember(c, &l->oid))
-                return;
-        if (demand_begin(ns, sizeof(QuietOperation), &memory) < 0) {
-                disarm(c);
-                return;
-        }
-        QuietOperation *op = memory;
-        op->ns = ns;
-        op->checkout = checkout_ref(c);
-        op->timer.task.run = on_quiet_timer;
-        timers_arm(ns->timers, &op->timer, now_usec() + QUIET_USEC);
 }
