@@ -31,6 +31,8 @@ struct Checkout {
         size_t n_awaited, cap_awaited;
 
         struct SizesOperation *sizes; /* those under way (demand-sizes.c) */
+        unsigned sizes_turn;          /* of the last of them, 0 before the first */
+        unsigned n_sizes_walked;      /* directories listed of those that it brought */
         /* demand-sizes-ahead.c: trees of directories listed and not asked for yet; owned */
         Oid *sizes_later;
         size_t n_sizes_later, cap_sizes_later;

@@ -1,6 +1,10 @@
 /* Sizes that nobody waits for yet. Listing a directory asks for them, but does not wait for them. A
  * walk of names (`find`) would only be slowed down by what it does not want: so what was listed is
- * remembered, and asked for when nothing has been listed for a moment, unless it came by then. */
+ * remembered, and asked for when nothing has been listed for a moment, unless it came by then.
+ *
+ * One question does not hold all of a large repository. Who lists directory after directory of what
+ * the last one brought walks, and will come to the others: these are asked for meanwhile. So he
+ * waits for the first question only, and when he stops one at most was in vain. */
 
 #include "tree/demand-sizes-ahead.h"
 
@@ -14,6 +18,8 @@
 /* Without a listing, until their sizes are asked for: longer than a walk pauses, and less than it
  * takes to type the next command. */
 #define QUIET_USEC (100 * USEC_PER_MSEC)
+/* More than somebody looks at who does not walk, and few of those that one question brings. */
+#define WALK_DIRS 16
 
 void sizes_later_remember_locked(Checkout *c, const Oid *tree) {
         if (c->n_sizes_later == MAX_LATER ||
@@ -114,4 +120,15 @@ void demand_sizes_ahead(Namespace *ns, Checkout *c, Listing *l) {
         op->checkout = checkout_ref(c);
         op->timer.task.run = on_quiet_timer;
         timers_arm(ns->timers, &op->timer, now_usec() + QUIET_USEC);
+}
+
+/* True once for each question, while no other one is under way. */
+static bool is_walked(Checkout *c, unsigned turn) {
+        MUTEX_GUARD(&c->lock);
+        return turn != 0 && turn == c->sizes_turn && !c->sizes && ++c->n_sizes_walked == WALK_DIRS;
+}
+
+void demand_sizes_walked(Namespace *ns, Checkout *c, Listing *l, unsigned turn) {
+        if (is_walked(c, turn) && ns_ahead(ns).children && demand_sizes_pays(ns, c->repo))
+                demand_sizes_begin_ahead(ns, c, l);
 }

@@ -47,7 +47,10 @@ struct SizesOperation {
         FlightKey key;      /* it has ended */
         FlightKey plan_key; /* it is known what it covers */
         Listing *listing;   /* of the directory that somebody looks at; a reference */
-        bool ahead;         /* nobody waited when it began */
+        bool ahead;         /* nobody waited when it began; */
+        atomic_bool waited; /* but somebody does now */
+        bool full;          /* there is more below the root than it asks for */
+        unsigned turn;      /* among those of the checkout */
         BlobWant *samples; /* what was told of those that it has asked for; NULL: it is no sample */
         size_t n_samples;
         Walk walk; /* the entries asked for, and references to their listings */
@@ -199,14 +202,17 @@ static void leave_list(SizesOperation *op) {
                 }
 }
 
-/* Which directories are complete before anybody asked. */
+/* Which directories are complete before anybody asked: those that something was missing of. */
 static void note_children(const SizesOperation *op) {
-        for (size_t i = 0; i < op->walk.n_listings; i++) {
-                const Listing *l = op->walk.listings[i];
-                if (!op->ahead && oid_equal(&l->oid, &op->listing->oid))
+        _cleanup_oid_set_ OidSet noted = {0};
+
+        for (size_t i = 0; i < op->walk.n_items; i++) {
+                Listing *l = op->walk.items[i].listing;
+                if ((!op->ahead && oid_equal(&l->oid, &op->listing->oid)) ||
+                    oid_set_add(&noted, &l->oid) <= 0)
                         continue;
-                if (ns_sizes_known(op->ns, op->walk.listings[i]))
-                        ahead_note(AHEAD_CHILDREN, &l->oid);
+                if (ns_sizes_known(op->ns, l))
+                        ahead_note_tagged(AHEAD_CHILDREN, &l->oid, op->full ? op->turn : 0);
                 else
                         ahead_dropped(AHEAD_CHILDREN, 1);
         }
@@ -356,6 +362,7 @@ static int collect(SizesOperation *op, const Oid *root) {
                 r = walk_below(op->ns, op->listing, &limits, &op->walk);
         if (r >= 0 && limits.max_items > 0)
                 r = add_rest(op, root, &limits);
+        op->full = limits.max_items > 0 && op->walk.n_items >= limits.max_items;
         return r;
 }
 
@@ -371,7 +378,8 @@ static int prepare(SizesOperation *op) {
                 return 1;
         op->fetch = (Fetch){
                 .kind = FETCH_SIZES,
-                .priority = FETCH_WAITING,
+                .priority = op->ahead ? FETCH_READAHEAD : FETCH_WAITING,
+                .waited = &op->waited,
                 .tree = op->listing->oid,
                 .root = state.root,
                 .commit = state.commit,
@@ -428,6 +436,7 @@ join_other_locked(const SizesOperation *op, const ListingEntry *last, FlightWait
 
         for (SizesOperation *other = op->checkout->sizes; other; other = other->next)
                 if (covers_locked(other, op->listing, last)) {
+                        atomic_store(&other->waited, true);
                         key = &other->key;
                         break;
                 } else if (!other->oids)
@@ -458,6 +467,9 @@ static int join(SizesOperation *op, FlightWaiter *waiter) {
         r = flight_join(op->ns->flights, &op->key, waiter);
         if (r <= 0)
                 return r; /* it is about to land */
+        c->sizes_turn = c->sizes_turn % AHEAD_TAG_MAX + 1;
+        c->n_sizes_walked = 0;
+        op->turn = c->sizes_turn;
         op->next = c->sizes;
         c->sizes = op;
         return 1;

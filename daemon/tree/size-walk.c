@@ -27,6 +27,7 @@
 #include <errno.h>
 
 #include "tree/ahead.h"
+#include "tree/demand-sizes-ahead.h"
 #include "tree/namespace-private.h"
 #include "tree/walk-cursor.h"
 #include "tree/walk.h"
@@ -473,10 +474,13 @@ void size_walk_used(Namespace *ns, Node *dir, Listing *l) {
 
         if (!ahead_take(&l->oid, &policy, &tag) || policy != AHEAD_CHILDREN)
                 return;
-        SizeWalk *w = atomic_load(&node_checkout(dir)->size_walk);
-        if (!w)
-                return; /* the server is asked for sizes */
-        if (!is_due(w, node_checkout(dir), tag))
+        Checkout *c = node_checkout(dir);
+        SizeWalk *w = atomic_load(&c->size_walk);
+        if (!w) {
+                demand_sizes_walked(ns, c, l, tag); /* the server is asked for sizes */
+                return;
+        }
+        if (!is_due(w, c, tag))
                 return;
         SizeFetch *f = size_fetch_new(ns, dir, l);
         if (f) /* else it is asked for when it is missed */

@@ -186,6 +186,50 @@ START_TEST(what_is_listed_meanwhile_is_asked_for_after) {
 }
 END_TEST
 
+static void list_directories(TreeFixture *f, unsigned first, unsigned end) {
+        for (unsigned i = first; i < end; i++) {
+                char path[16];
+                (void) snprintf(path, sizeof(path), "f/r/d%02u", i);
+                check_list(f, path, "f\n");
+        }
+}
+
+/* R12: where a question does not hold all, who walks comes to the next directories when their sizes
+ * are here. When he stops, one question was in vain. */
+START_TEST(who_walks_waits_for_the_first_question_only) {
+        const unsigned n_first = 27; /* directories; and three files above them */
+        SizesFixture s;
+
+        sizes_fixture_init(&s);
+        write_directories(&s, N_DIRS);
+        set_children(&s.f, false);
+        (void) fs_walk(&s.f, "f/r");
+        list_directories(&s.f, 0, N_DIRS); /* brings their trees */
+        set_children(&s.f, true);
+        s.source.source.sizes_per_fetch = 30;
+        ck_assert_uint_eq(size_of(&s.f, "f/r/a"), 1); /* its blob, as nobody listed that */
+        ck_assert_uint_eq(size_of(&s.f, "f/r/b"), 1);
+        ck_assert_uint_eq(s.source.n_sizes, 1);
+        ck_assert_uint_eq(s.source.n_oids[0], 3 + n_first);
+
+        list_directories(&s.f, 0, 15);
+        ck_assert_uint_eq(flight_count(s.f.flights), 0);
+        s.source.hold = true;
+        list_directories(&s.f, 15, 16);
+        await_held(&s.source);
+        list_directories(&s.f, 16, n_first);
+        ck_assert_uint_eq(flight_count(s.f.flights), 1);
+        answer(&s.source);
+        ck_assert_uint_eq(flight_count(s.f.flights), 0);
+        ck_assert_uint_eq(s.source.n_sizes, 2);
+        ck_assert_uint_eq(s.source.n_oids[1], 30);
+        ck_assert_uint_eq(size_of(&s.f, "f/r/d27/f"), 1);
+        ck_assert_uint_eq(size_of(&s.f, "f/r/d56/f"), 1);
+        ck_assert_uint_eq(s.source.n_sizes, 2);
+        sizes_fixture_done(&s);
+}
+END_TEST
+
 /* Who wants what an operation turns out not to bring does not wait for its answer. */
 START_TEST(a_waiter_that_is_not_covered_goes_on) {
         SizesFixture s;
@@ -474,6 +518,7 @@ static void add_tests(TCase *tc) {
         tcase_add_test(tc, a_listing_takes_no_for_an_answer);
         tcase_add_test(tc, sizes_are_not_asked_ahead_where_that_is_off);
         tcase_add_test(tc, what_is_listed_meanwhile_is_asked_for_after);
+        tcase_add_test(tc, who_walks_waits_for_the_first_question_only);
         tcase_add_test(tc, a_waiter_that_is_not_covered_goes_on);
         tcase_add_test(tc, what_is_being_read_brings_its_sizes);
         tcase_add_test(tc, sizes_come_with_content);
