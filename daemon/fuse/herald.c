@@ -25,18 +25,26 @@
  * answered.
  *
  * It has nothing but /dev/fuse, one end of a socket and a piece of shared memory. A byte through
- * the socket says that a message is there, another one that its result is. It is forked, as what it
- * does needs no more than system calls.
+ * the socket says that messages are there, another one that their results are. To wake each other
+ * costs the two far more than the message of a small file, so those go together. It is forked, as
+ * what it does needs no more than system calls.
  *
  * A process can be killed. What the kernel is not told it shows for ever, so another one takes over
- * and is given the same message, which does no harm twice. Where none can be started, whoever has
+ * and is given the same messages, which does no harm twice. Where none can be started, whoever has
  * something to tell is told so, and tries again (notify.c). The number of the socket stays, as
  * another thread may shut it down. */
 
-typedef struct HeraldMemory {
+#define STORE_HEAD (sizeof(struct fuse_out_header) + sizeof(struct fuse_notify_store_out))
+
+typedef struct Message {
         uint32_t size;
         int32_t result;
-        _Alignas(8) uint8_t message[];
+        uint8_t bytes[];
+} Message;
+
+typedef struct HeraldMemory {
+        uint64_t used; /* bytes of messages, one behind the other */
+        _Alignas(Message) uint8_t messages[];
 } HeraldMemory;
 
 struct Herald {
@@ -48,6 +56,15 @@ struct Herald {
         HeraldMemory *memory;  /* with the process */
         size_t memory_size;
 };
+
+static Message *message_at(HeraldMemory *memory, uint64_t at) {
+        return (Message *) (void *) (memory->messages + at);
+}
+
+/* Where the one behind it begins. */
+static uint64_t message_space(uint32_t size) {
+        return (sizeof(Message) + size + _Alignof(Message) - 1) & ~(_Alignof(Message) - 1);
+}
 
 /* Only what is async-signal-safe: this is a child of a process with threads. */
 static _Noreturn void herald_main(HeraldMemory *memory, int socket, int fuse_fd) {
@@ -63,8 +80,12 @@ static _Noreturn void herald_main(HeraldMemory *memory, int socket, int fuse_fd)
             close_range((unsigned) fuse_fd + 1, ~0U, 0) < 0)
                 _exit(1);
         while (recv(STDIN_FILENO, &byte, 1, 0) == 1) {
-                ssize_t n = write(fuse_fd, memory->message, memory->size);
-                memory->result = n < 0 ? -errno : 0;
+                for (uint64_t at = 0; at < memory->used;) {
+                        Message *m = message_at(memory, at);
+                        ssize_t n = write(fuse_fd, m->bytes, m->size);
+                        m->result = n < 0 ? -errno : 0;
+                        at += message_space(m->size);
+                }
                 if (send(STDIN_FILENO, &byte, 1, MSG_NOSIGNAL) != 1)
                         break;
         }
@@ -93,7 +114,6 @@ static int start_process(Herald *h) {
 
 int herald_new(int fuse_fd, size_t data_max, Herald **ret) {
         _cleanup_(herald_freep) Herald *h = calloc(1, sizeof(*h));
-        const size_t head = sizeof(struct fuse_out_header) + sizeof(struct fuse_notify_store_out);
 
         if (!h)
                 return -ENOMEM;
@@ -101,7 +121,8 @@ int herald_new(int fuse_fd, size_t data_max, Herald **ret) {
                 return -EBADF; /* where the process has its socket */
         h->socket = -1;
         h->fuse_fd = fuse_fd;
-        h->memory_size = sizeof(HeraldMemory) + head + MAX(data_max, (size_t) PATH_MAX);
+        const size_t size = STORE_HEAD + MAX(data_max, (size_t) PATH_MAX);
+        h->memory_size = sizeof(HeraldMemory) + (size_t) message_space((uint32_t) size);
         void *memory = mmap(
                 NULL, h->memory_size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
         if (memory == MAP_FAILED)
@@ -136,7 +157,7 @@ Herald *herald_free(Herald *h) {
         return NULL;
 }
 
-/* Puts together a message whose parts are this one and the two. */
+/* Puts a message whose parts are this one and the two behind those that are there. */
 static int
 compose(Herald *h,
         int code,
@@ -148,15 +169,17 @@ compose(Herald *h,
                 .len = (uint32_t) (sizeof(out) + head_size + data_size),
                 .error = code, /* of what comes unasked this says what it is */
         };
-        uint8_t *p = h->memory->message;
+        HeraldMemory *memory = h->memory;
 
-        if (sizeof(HeraldMemory) + out.len > h->memory_size)
-                return -EMSGSIZE;
-        p = mempcpy(p, &out, sizeof(out));
+        if (sizeof(*memory) + memory->used + message_space(out.len) > h->memory_size)
+                return memory->used > 0 ? -ENOBUFS : -EMSGSIZE;
+        Message *m = message_at(memory, memory->used);
+        uint8_t *p = mempcpy(m->bytes, &out, sizeof(out));
         p = mempcpy(p, head, head_size);
         if (data_size > 0)
                 memcpy(p, data, data_size);
-        h->memory->size = out.len;
+        m->size = out.len;
+        memory->used += message_space(out.len);
         return 0;
 }
 
@@ -189,7 +212,7 @@ static int replace_process(Herald *h) {
         return atomic_load(&h->dismissed) ? -ENOTCONN : r < 0 ? -EAGAIN : 0;
 }
 
-/* Has it given to the kernel. */
+/* Has all that was put together given to the kernel. */
 static int deliver(Herald *h) {
         if (!give(h)) {
                 int r = replace_process(h);
@@ -198,13 +221,18 @@ static int deliver(Herald *h) {
                 if (!give(h))
                         return atomic_load(&h->dismissed) ? -ENOTCONN : -EAGAIN;
         }
-        return h->memory->result;
+        return 0;
 }
 
 static int
 tell(Herald *h, int code, const void *head, size_t head_size, const void *data, size_t data_size) {
         int r = compose(h, code, head, head_size, data, data_size);
-        return r < 0 ? r : deliver(h);
+        if (r >= 0)
+                r = deliver(h);
+        if (r >= 0)
+                r = message_at(h->memory, 0)->result;
+        h->memory->used = 0;
+        return r;
 }
 
 static int tell_entry(Herald *h, uint64_t parent, const char *name, uint32_t flags) {
@@ -232,12 +260,33 @@ int herald_drop_inode(Herald *h, uint64_t id) {
         return tell(h, FUSE_NOTIFY_INVAL_INODE, &inode, sizeof(inode), NULL, 0);
 }
 
-int herald_store(Herald *h, uint64_t id, const ObjectRef *content) {
+int herald_add_store(Herald *h, uint64_t id, const ObjectRef *content) {
         const size_t size = (size_t) content->size;
         const struct fuse_notify_store_out store = {.nodeid = id, .size = (uint32_t) size};
+        const uint64_t used = h->memory->used;
 
         int r = compose(h, FUSE_NOTIFY_STORE, &store, sizeof(store), content->data, size);
-        if (r >= 0 && object_ref_is_torn(content))
+        if (r >= 0 && object_ref_is_torn(content)) {
+                h->memory->used = used;
                 r = -EIO;
-        return r < 0 ? r : deliver(h);
+        }
+        return r;
+}
+
+int herald_flush(Herald *h, HeraldStored *ret) {
+        HeraldStored stored = {0};
+
+        int r = h->memory->used > 0 ? deliver(h) : 0;
+        for (uint64_t at = 0; r >= 0 && at < h->memory->used;) {
+                const Message *m = message_at(h->memory, at);
+                if (m->result == 0) {
+                        stored.files++;
+                        stored.bytes += m->size - STORE_HEAD;
+                }
+                at += message_space(m->size);
+        }
+        h->memory->used = 0;
+        if (r >= 0)
+                *ret = stored;
+        return r;
 }

@@ -30,10 +30,16 @@
  * still being fetched reads the first file that is not here yet by itself; its READ has the files
  * behind it looked at again.
  *
+ * To have a single file pushed takes longer than its READ, so they are pushed in batches. The
+ * reader does not wait for them, and READs a few of a batch himself: what he READ last may be one
+ * that we have passed. Only where it is still before us the push begins again, behind it.
+ *
  * A node's content never changes, so nothing pushed can be wrong, however late it comes. */
 
 #define RECENT_MAX 16 /* directories that were listed, and may be read now */
 #define QUEUE_MAX 64
+#define BATCH_FILES 16
+#define PASSED_MAX 64 /* more than a reader falls behind while he READs by himself */
 #define CREDIT_DIRS 16
 #define CREDIT_BYTES (UINT64_C(8) << 20)
 
@@ -134,7 +140,20 @@ typedef struct Push {
         uint64_t dir;
         uint64_t after; /* the file that was READ last when this began */
         bool leave_one;
+        uint64_t passed[PASSED_MAX]; /* the last files that were looked at, a ring */
+        unsigned n_passed;
+        unsigned n_batch; /* files that the herald has not been told to give yet */
 } Push;
+
+/* Whether what the reader READ last is still before us. */
+static bool is_overtaken_locked(const Push *push, const RecentDir *recent) {
+        if (recent->read_at == push->after)
+                return false;
+        for (unsigned i = 0; i < PASSED_MAX && i < push->n_passed; i++)
+                if (push->passed[i] == recent->read_at)
+                        return false;
+        return true;
+}
 
 /* Whether to go on with this directory. */
 static bool may_push(Push *push, uint64_t size) {
@@ -143,16 +162,29 @@ static bool may_push(Push *push, uint64_t size) {
         MUTEX_GUARD(&p->mutex);
         const RecentDir *recent = find_locked(p, push->dir);
         if (atomic_load(&p->stop) || p->credit_bytes == 0 ||
-            (recent && recent->read_at != push->after)) /* the reader is further on than we knew */
+            (recent && is_overtaken_locked(push, recent)))
                 return false;
         p->credit_bytes -= MIN(size, p->credit_bytes);
         p->n_unconfirmed++;
         return true;
 }
 
+static void give_batch(Push *push) {
+        HeraldStored stored = {0};
+
+        int r = herald_flush(push->pusher->herald, &stored);
+        if (r < 0) /* a connection that ends, or nobody to tell it: they are READ */
+                log_debug("Pushing files into the page cache failed: %s", strerrordesc_np(-r));
+        stat_add(STAT_PUSH_FILES, (int64_t) stored.files);
+        stat_add(STAT_PUSH_BYTES, (int64_t) stored.bytes);
+        push->n_batch = 0;
+}
+
 static bool push_file(uint64_t id, const ObjectRef *content, void *userdata) {
         Push *push = userdata;
+        Herald *herald = push->pusher->herald;
 
+        push->passed[push->n_passed++ % PASSED_MAX] = id;
         /* Too large: its READ will tell as well. */
         if (!content || push->leave_one) {
                 push->leave_one = false;
@@ -162,12 +194,15 @@ static bool push_file(uint64_t id, const ObjectRef *content, void *userdata) {
                 return true;
         if (!may_push(push, content->size))
                 return false;
-        int r = herald_store(push->pusher->herald, id, content);
-        if (r == 0) {
-                stat_add(STAT_PUSH_FILES, 1);
-                stat_add(STAT_PUSH_BYTES, (int64_t) content->size);
-        } else if (r != -ENOENT) /* forgotten meanwhile; else a connection that ends */
-                log_debug("Pushing a file into the page cache failed: %s", strerrordesc_np(-r));
+        int r = herald_add_store(herald, id, content);
+        if (r == -ENOBUFS) {
+                give_batch(push);
+                r = herald_add_store(herald, id, content);
+        }
+        if (r < 0)
+                log_debug("A file is not pushed: %s", strerrordesc_np(-r));
+        else if (++push->n_batch == BATCH_FILES)
+                give_batch(push);
         return true;
 }
 
@@ -188,14 +223,15 @@ static bool next_push(Pusher *p, Push *ret) {
         return true;
 }
 
-/* True when the reader has moved on while we pushed: then from there. */
+/* True when the reader has overtaken us: then from where he is. */
 static bool finish_push(Pusher *p, Push *push, bool whole) {
         MUTEX_GUARD(&p->mutex);
         RecentDir *recent = find_locked(p, push->dir);
         if (!recent)
                 return false;
-        if (!whole && recent->read_at != push->after && !atomic_load(&p->stop)) {
+        if (!whole && is_overtaken_locked(push, recent) && !atomic_load(&p->stop)) {
                 push->after = recent->read_at;
+                push->n_passed = 0;
                 return true;
         }
         recent->queued = false;
@@ -209,10 +245,11 @@ static void *pusher_main(void *userdata) {
         int r;
 
         while (next_push(p, &push))
-                do
+                do {
                         r = ns_resident_files(
                                 p->ns, push.dir, push.after, p->limit, push_file, &push);
-                while (finish_push(p, &push, r > 0));
+                        give_batch(&push);
+                } while (finish_push(p, &push, r > 0));
         (void) eventfd_write(p->exited_fd, 1); /* once: cannot overflow */
         return NULL;
 }

@@ -17,7 +17,7 @@ static Fixture f;
 static uint64_t dir;
 static int64_t pushed_before;
 
-enum { N_FILES = 6 };
+enum { N_FILES = 20 }; /* more than are pushed together */
 static uint64_t files[N_FILES];
 
 static const char *path_of(int i) {
@@ -160,6 +160,23 @@ START_TEST(a_push_that_waits_for_a_read_holds_nobody_up_R9) {
 }
 END_TEST
 
+/* Nor pushes the rest again. */
+START_TEST(a_push_goes_on_before_a_reader_whom_it_has_passed) {
+        Call reader, call;
+
+        block_push(&reader);
+        read_it(3);
+        fake_land(f.ns, files[2], 0, NULL);
+        ck_assert_int_eq(call_join(&reader), 0);
+        /* What is listed now is pushed behind all of that. */
+        uint64_t other = fake_add_dir(f.ns, NS_ROOT_ID, "other");
+        fake_add_file(f.ns, other, "file", "content");
+        ck_assert_int_eq(call_now(&call, CALL_LIST, fixture_path(&f, "other")), 0);
+        wait_pushed(N_FILES - 2 + 1);
+        fixture_done(&f);
+}
+END_TEST
+
 START_TEST(a_stop_while_a_push_waits_R25) {
         Call reader;
 
@@ -190,6 +207,7 @@ static void add_tests(TCase *tc) {
         tcase_add_test(tc, what_follows_two_reads_is_pushed);
         tcase_add_test(tc, a_push_goes_on_behind_a_file_that_was_not_there);
         tcase_add_test(tc, a_push_that_waits_for_a_read_holds_nobody_up_R9);
+        tcase_add_test(tc, a_push_goes_on_before_a_reader_whom_it_has_passed);
         tcase_add_test(tc, a_stop_while_a_push_waits_R25);
         tcase_add_test(tc, nothing_is_pushed_where_nothing_was_listed);
         skip_without_fuse();

@@ -99,6 +99,70 @@ START_TEST(what_a_herald_could_not_tell_it_says) {
 }
 END_TEST
 
+static const uint8_t file[1500] = "content of a file";
+
+static int add_file(Herald *h, uint64_t id) {
+        const ObjectRef content = {
+                .type = OBJECT_BLOB,
+                .data = file,
+                .out = file,
+                .size = sizeof(file),
+        };
+        return herald_add_store(h, id, &content);
+}
+
+static void assert_stored(uint64_t id) {
+        struct fuse_out_header out;
+        struct fuse_notify_store_out store;
+        uint8_t data[sizeof(file)];
+
+        read_all(&out, sizeof(out));
+        ck_assert_int_eq(out.error, FUSE_NOTIFY_STORE);
+        ck_assert_uint_eq(out.len, sizeof(out) + sizeof(store) + sizeof(file));
+        read_all(&store, sizeof(store));
+        ck_assert_uint_eq(store.nodeid, id);
+        ck_assert_uint_eq(store.offset, 0);
+        ck_assert_uint_eq(store.size, sizeof(file));
+        read_all(data, sizeof(data));
+        ck_assert_mem_eq(data, file, sizeof(file));
+}
+
+START_TEST(a_herald_tells_files_together) {
+        HeraldStored stored;
+        Herald *h;
+        uint64_t id = 1;
+
+        open_kernel();
+        ck_assert_int_eq(herald_new(to_kernel[1], sizeof(file), &h), 0);
+        ck_assert_int_eq(herald_flush(h, &stored), 0);
+        ck_assert_uint_eq(stored.files, 0);
+
+        int r = add_file(h, id);
+        for (; r == 0; r = add_file(h, id))
+                id++;
+        ck_assert_int_eq(r, -ENOBUFS);
+        ck_assert_uint_gt(id, 2);
+        ck_assert_int_eq(herald_flush(h, &stored), 0);
+        ck_assert_uint_eq(stored.files, id - 1);
+        ck_assert_uint_eq(stored.bytes, (id - 1) * sizeof(file));
+        for (uint64_t i = 1; i < id; i++)
+                assert_stored(i);
+
+        /* There is room again; and whoever takes over is given all of them. */
+        ck_assert_int_eq(add_file(h, 100), 0);
+        ck_assert_int_eq(add_file(h, 101), 0);
+        kill_herald();
+        ck_assert_int_eq(herald_flush(h, &stored), 0);
+        ck_assert_uint_eq(stored.files, 2);
+        assert_stored(100);
+        assert_stored(101);
+        ck_assert_int_eq(herald_drop_entry(h, 1, "name"), 0);
+        assert_told("name");
+        herald_free(h);
+        close_kernel();
+}
+END_TEST
+
 typedef struct Waiter {
         NotifyWaiter waiter;
         sem_t told;
@@ -222,6 +286,7 @@ START_TEST(a_root_that_nobody_has_come_past_is_not_dropped) {
 END_TEST
 
 static void add_tests(TCase *tc) {
+        tcase_add_test(tc, a_herald_tells_files_together);
         tcase_add_test(tc, what_a_herald_could_not_tell_it_says);
         tcase_add_test(tc, what_could_not_be_told_is_told_later_and_in_order);
         tcase_add_test(tc, nobody_waits_for_what_cannot_be_told_at_the_end);
