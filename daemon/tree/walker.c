@@ -20,10 +20,9 @@
  * and two seconds of a slow line. A file of a directory that nobody listed comes alone. A miss that
  * continues no walk may be one of many in no order: the window doubles with each.
  *
- * What follows is what a walk meets next in the order of listings, directories where they stand,
- * then what it would have met before; backwards for who goes backwards. It ends where the walk
- * ends: at the highest directory above the file that was listed, with all those between them; where
- * nobody listed anything, at the highest that the walk was in.
+ * What follows (walk-plan.c) ends where the walk ends: at the highest directory above the file that
+ * was listed, with all those between them; where nobody listed anything, at the highest that the
+ * walk was in.
  *
  * A window is asked for when the reader is in the second half of the one before, which the ledger
  * (ahead.c) tells: it keeps for each file the walker, the window, and how far in it the file is. So
@@ -39,37 +38,32 @@
 #include "tree/walker.h"
 
 #include <errno.h>
-#include <string.h>
 
 #include "tree/ahead.h"
 #include "tree/namespace-private.h"
-#include "tree/walk-cursor.h"
+#include "tree/walk-plan.h"
 
-#define N_WALKERS 4
+#define N_WALKERS WALK_N_SLOTS
 /* Reads further apart than this are not one walk. */
 #define GAP_USEC (5 * USEC_PER_SEC)
 /* Up and down: from a file to one in a directory next to its own, and a bit. */
 #define NEAR 4
 #define GROWTH 8
 #define MIN_WINDOW (UINT64_C(256) << 10) /* where SiblingLimit= does not say */
-#define MAX_LOOKED 100000                /* entries, to find what is missing */
-#define MAX_LOOKED_REST 10000            /* the same, while the reader waits */
-#define MAX_LINKS 1000
-#define MIN_TREE_WANTS 64 /* for trees to be wanted instead of their files */
 /* Files that were read before entering another directory means something. */
 #define MIN_USED_CROSSING 3
 #define MIN_USED 2
-#define N_PARTS 16 /* of a window, for the ledger */
 
 typedef struct Walker {
         /* Without the lock, relaxed: hints. */
-        atomic_uint_least64_t
-                read_usec;         /* last read of something that was fetched for it; 0: unused */
+        /* Last read of something that was fetched for it; 0: unused. */
+        atomic_uint_least64_t read_usec;
         atomic_uint_least64_t dir; /* id of the directory of the last miss; 0: was left since */
         atomic_uint window_id;
         atomic_uint n_used; /* files of the window that were read */
         atomic_bool due;    /* there is more to ask for */
 
+        /* Guarded by the lock: */
         WalkPlace last, next; /* the last miss; where to go on */
         unsigned scope;       /* as in WalkCursor */
         uint64_t window;      /* cost */
@@ -84,24 +78,6 @@ struct Walkers {
         uint64_t jump_usec;
         Walker walkers[N_WALKERS];
 };
-
-/* --- the ledger's tag: walker, window, part --- */
-
-static unsigned make_tag(unsigned slot, unsigned window_id, unsigned part) {
-        return slot | (window_id & 63) << 2 | part << 8;
-}
-
-static unsigned tag_slot(unsigned tag) {
-        return tag & 3;
-}
-
-static unsigned tag_window(unsigned tag) {
-        return (tag >> 2) & 63;
-}
-
-static unsigned tag_part(unsigned tag) {
-        return tag >> 8;
-}
 
 /* --- life --- */
 
@@ -135,22 +111,6 @@ typedef struct WalkMiss {
         unsigned n_listed; /* directories, its own and above */
         unsigned n_first;  /* of directories, its own and above, whose first file it is */
 } WalkMiss;
-
-/* What to fetch. */
-typedef struct WalkPlan {
-        Task task;
-        Namespace *ns;
-        Node *file; /* a reference, in a task */
-        unsigned slot, window_id;
-        WalkPlace place;
-        unsigned scope;
-        uint64_t window; /* cost; 0: nothing */
-        bool backward;
-        bool siblings; /* of the file, and itself */
-        bool first;    /* siblings: the file is the first of its directory */
-        uint64_t
-                all_limit; /* all of the rest is likely to be read: taken up to this cost; 0: not */
-} WalkPlan;
 
 /* A walker who waits for a slow line is no later than what he waits for. */
 static bool is_recent(const Checkout *c, const Walker *walker, uint64_t now) {
@@ -268,26 +228,6 @@ static void plan_miss(
 
 /* --- fetching --- */
 
-static void note_all(const WalkPlan *plan, const WalkGather *g, AheadPolicy policy) {
-        uint64_t cost = 0;
-
-        for (size_t i = 0; i < g->n; i++) {
-                unsigned part = (unsigned) (cost * N_PARTS / (g->cost + 1));
-                if (i + 1 == g->n)
-                        part = N_PARTS - 1; /* however large it is */
-                ahead_note_tagged(
-                        policy, &g->wants[i].oid, make_tag(plan->slot, plan->window_id, part));
-                cost += walk_cost(g->wants[i].size);
-        }
-}
-
-/* The file itself is not fetched ahead, but that it is read shows that the walk goes on. */
-static void note_file(const WalkPlan *plan) {
-        const Oid oid = node_oid(plan->file);
-
-        ahead_note_tagged(AHEAD_NONE, &oid, make_tag(plan->slot, plan->window_id, 0));
-}
-
 static void set_next(const WalkPlan *plan, const WalkPlace *next) {
         Walkers *w = walkers_of(node_checkout(plan->file));
         Walker *walker = &w->walkers[plan->slot];
@@ -299,257 +239,87 @@ static void set_next(const WalkPlan *plan, const WalkPlace *next) {
         atomic_store_explicit(&walker->due, true, memory_order_relaxed);
 }
 
-/* Some more that comes next after `from`. */
-static int gather_from(
-        const WalkPlan *plan,
-        WalkGather *g,
-        const WalkPlace *from,
-        unsigned scope,
-        bool flat,
-        bool back) {
-        WalkCursor cursor;
-
-        int r = walk_cursor_init(
-                &cursor,
-                plan->ns,
-                node_checkout(plan->file),
-                from,
-                scope,
-                back,
-                /* inclusive= */ false);
-        cursor.flat = flat;
-        if (r > 0)
-                r = walk_gather(g, &cursor, NULL);
-        walk_cursor_done(&cursor);
-        return r;
-}
-
-/* The small files beside this one. Whoever reads the first of a directory goes on in its order;
- * another one may have been picked, so those before it are as likely as those behind. */
 static void fetch_siblings(const WalkPlan *plan) {
-        _cleanup_walk_gather_ WalkGather g = {
-                .max_cost = plan->first ? plan->window / 8 : plan->window,
-                .max_object_size = plan->window / 4,
-                .max_looked = MAX_LOOKED,
-        };
-        WalkPlace dir = plan->place;
+        _cleanup_walk_gather_ WalkGather g = {0};
 
-        g.max_cost += walk_cost(node_size(plan->file));
-        const Oid oid = node_oid(plan->file);
-        int r = walk_gather_add(&g, &oid, node_size(plan->file));
-        if (r >= 0 && plan->first)
-                r = gather_from(plan, &g, &plan->place, plan->scope, false, plan->backward);
-        else if (r >= 0) {
-                r = gather_from(plan, &g, &plan->place, plan->place.depth, true, false);
-                if (r > 0)
-                        r = gather_from(plan, &g, &plan->place, plan->place.depth, true, true);
-                dir.depth--;
-                if (r > 0 && dir.depth >= plan->scope)
-                        r = gather_from(plan, &g, &dir, plan->scope, false, false);
-        }
-        if (r < 0)
+        if (walk_plan_gather_siblings(plan, &g) < 0)
                 return;
-        note_all(plan, &g, AHEAD_SIBLINGS);
-        note_file(plan);
         set_next(plan, &plan->place);
-        ahead_dropped(AHEAD_SIBLINGS, g.n_skipped);
-        fetch_queue_ahead(
-                plan->ns, node_checkout(plan->file)->repo, NULL, 0, 0, g.wants, g.n, LANE_WAITING);
+        walk_plan_send_siblings(plan, &g);
 }
 
-/* What the window holds, from the place on, and around the end. 1: that is all; *ret_next: else
- * where to go on. */
-static int gather_window(const WalkPlan *plan, WalkGather *g, WalkPlace *ret_next) {
-        WalkPlace begin = plan->place;
-        WalkCursor cursor;
-
-        *ret_next = plan->place;
-        int r = walk_cursor_init(
-                &cursor,
-                plan->ns,
-                node_checkout(plan->file),
-                &plan->place,
-                plan->scope,
-                plan->backward,
-                /* inclusive= */ true);
-        if (r > 0) {
-                r = walk_gather(g, &cursor, NULL);
-                if (r == 0)
-                        (void) walk_cursor_place(&cursor, ret_next); /* it is not at the end */
-        }
-        walk_cursor_done(&cursor);
-        if (r <= 0)
-                return r;
-
-        begin.depth = plan->scope;
-        begin.at[plan->scope - 1] = 0;
-        r = walk_cursor_init(
-                &cursor,
-                plan->ns,
-                node_checkout(plan->file),
-                plan->backward ? &plan->place : &begin,
-                plan->scope,
-                /* backward= */ false,
-                /* inclusive= */ true);
-        if (r > 0)
-                r = walk_gather(g, &cursor, plan->backward ? NULL : &plan->place);
-        walk_cursor_done(&cursor);
-        return r;
-}
-
-/* Who reads ahead of the sizes goes by those of the files that came last. */
-static uint64_t guess_size(const WalkPlan *plan) {
-        Repo *repo = node_checkout(plan->file)->repo;
-
-        MUTEX_GUARD(&repo->lock);
-        return repo->queue.mean_bytes;
-}
-
-/* All of the rest, if that is not too much; else a window. */
-static int gather_plan(WalkPlan *plan, WalkGather *g, WalkPlace *ret_next) {
-        const WalkGather empty = {.max_looked = MAX_LOOKED, .guess = guess_size(plan)};
-
-        *g = empty;
-        if (plan->all_limit > 0) {
-                g->max_cost = plan->all_limit;
-                int r = gather_window(plan, g, ret_next);
-                if (r != 0)
-                        return r;
-                walk_gather_done(g);
-                *g = empty;
-        }
-        g->max_cost = plan->window;
-        g->max_object_size = MAX(plan->window / 2, UINT64_C(1) << 20);
-        return gather_window(plan, g, ret_next);
-}
-
-/* Trees keep a window in one request. One that others follow is better cut: its parts come side by
- * side, while the reader is in the one before. */
-static void send_window(const WalkPlan *plan, const WalkGather *g, bool last) {
-        bool named = last && g->n >= MIN_TREE_WANTS && g->n_names <= g->n / 2;
-
-        note_all(plan, g, AHEAD_WALK);
-        fetch_queue_ahead(
-                plan->ns,
-                node_checkout(plan->file)->repo,
-                g->names,
-                named ? g->n_names : 0,
-                g->n_new,
-                g->wants,
-                g->n,
-                LANE_READAHEAD);
-}
-
-static void fetch_window(WalkPlan *plan) {
+static void fetch_window(const WalkPlan *plan) {
         _cleanup_walk_gather_ WalkGather g = {0};
         WalkPlace next;
 
-        int r = gather_plan(plan, &g, &next);
+        int r = walk_plan_gather_window(plan, &g, &next);
         if (r < 0 || g.n == 0)
                 return;
         if (r == 0)
                 set_next(plan, &next);
-        ahead_dropped(AHEAD_WALK, g.n_skipped);
-        send_window(plan, &g, /* last= */ r > 0);
+        walk_plan_send_window(plan, &g, /* last= */ r > 0);
 }
 
-static bool sizes_are_known(const WalkGather *g) {
-        for (size_t i = 0; i < g->n; i++)
-                if (g->wants[i].size == SIZE_UNKNOWN)
-                        return false;
-        return true;
-}
-
-/* The file and all of the rest, where that is known to be little. False where it is not. */
-static bool fetch_rest(const WalkPlan *plan) {
-        _cleanup_walk_gather_ WalkGather g = {
-                .max_cost = plan->all_limit,
-                .max_looked = MAX_LOOKED_REST,
-        };
-        WalkPlace next;
-
-        if (plan->all_limit == 0 || gather_window(plan, &g, &next) <= 0 || !sizes_are_known(&g))
-                return false;
-        send_window(plan, &g, /* last= */ true);
-        note_file(plan);
-        return true;
-}
+typedef struct WindowTask {
+        Task task;
+        WalkPlan plan; /* holds a reference to its file */
+} WindowTask;
 
 /* Lands when the window of this walker has been asked for. */
-static FlightKey plan_key(const Checkout *c, unsigned slot) {
+static FlightKey window_key(const Checkout *c, unsigned slot) {
         return (FlightKey){.scope = c, .kind = DEMAND_WALK, .id = {(uint8_t) slot}};
 }
 
-static void run_plan(Task *task) {
-        WalkPlan *plan = container_of(task, WalkPlan, task);
-        Namespace *ns = plan->ns;
-        const FlightKey key = plan_key(node_checkout(plan->file), plan->slot);
+static void window_run(Task *task) {
+        WindowTask *t = container_of(task, WindowTask, task);
+        Namespace *ns = t->plan.ns;
+        Node *file = t->plan.file;
+        const FlightKey key = window_key(node_checkout(file), t->plan.slot);
 
-        fetch_window(plan);
-        atomic_fetch_sub(&walkers_of(node_checkout(plan->file))->n_gathering, 1);
+        fetch_window(&t->plan);
+        atomic_fetch_sub(&walkers_of(node_checkout(file))->n_gathering, 1);
         flight_land(ns->flights, &key, 0, NULL);
-        node_table_put(ns->nodes, plan->file);
-        free(plan);
+        node_table_put(ns->nodes, file);
+        free(t);
         ns_operation_end(ns);
 }
 
 /* Where there is no memory for it, it is just as well left out. */
-static void start_plan(const WalkPlan *plan) {
+static void start_window(const WalkPlan *plan) {
         Namespace *ns = plan->ns;
-        const FlightKey key = plan_key(node_checkout(plan->file), plan->slot);
+        const FlightKey key = window_key(node_checkout(plan->file), plan->slot);
         void *memory;
 
         if (flight_join(ns->flights, &key, NULL) <= 0)
                 return;
-        if (demand_begin(ns, sizeof(WalkPlan), &memory) < 0) {
+        if (demand_begin(ns, sizeof(WindowTask), &memory) < 0) {
                 flight_land(ns->flights, &key, 0, NULL);
                 return;
         }
-        WalkPlan *copy = memory;
-        *copy = *plan;
-        copy->file = node_ref(plan->file);
-        copy->task.run = run_plan;
+        WindowTask *t = memory;
+        t->plan = *plan;
+        t->plan.file = node_ref(plan->file);
+        t->task.run = window_run;
         atomic_fetch_add(&walkers_of(node_checkout(plan->file))->n_gathering, 1);
-        pool_submit(ns->context->pool, &copy->task, TASK_NORMAL);
+        pool_submit(ns->context->pool, &t->task, TASK_NORMAL);
 }
 
 /* 1: the call waits for it; 0: there is none; < 0. */
 static int wait_for_slot(Namespace *ns, const NsCall *call, Checkout *c, unsigned slot) {
-        const FlightKey key = plan_key(c, slot);
+        const FlightKey key = window_key(c, slot);
 
         return demand_wait(ns, call, &key);
 }
 
 /* A window is being gathered that the file is likely to be in: asking for it alone would cost a
  * request, and say nothing about the walk. As above. */
-static int
-wait_for_plan(Namespace *ns, const NsCall *call, Checkout *c, Walkers *w, const WalkPlace *place) {
+static int wait_for_window(
+        Namespace *ns, const NsCall *call, Checkout *c, Walkers *w, const WalkPlace *place) {
         mutex_lock(&w->lock);
         Walker *walker = find_near(c, w, place, now_usec());
         unsigned slot = walker ? (unsigned) (walker - w->walkers) : 0;
         mutex_unlock(&w->lock);
         return walker ? wait_for_slot(ns, call, c, slot) : 0;
-}
-
-/* The targets of links are small, and whoever wants one (`ls -l`) wants all of them; he need not
- * want the files. */
-static void fetch_links(Namespace *ns, Node *link, const WalkPlace *place) {
-        const WalkPlan plan = {.ns = ns, .file = link, .place = *place, .scope = 1};
-        _cleanup_walk_gather_ WalkGather g = {
-                .max_cost = MAX_LINKS * walk_cost(64),
-                .max_looked = MAX_LOOKED,
-                .symlinks_only = true,
-        };
-
-        const Oid oid = node_oid(link);
-        int r = walk_gather_add(&g, &oid, node_size(link));
-        if (r >= 0)
-                r = gather_from(&plan, &g, place, 1, false, false);
-        if (r > 0)
-                r = gather_from(&plan, &g, place, 1, false, true);
-        if (r >= 0)
-                fetch_queue_ahead(
-                        ns, node_checkout(link)->repo, NULL, 0, 0, g.wants, g.n, LANE_WAITING);
 }
 
 int walk_missed(Namespace *ns, const NsCall *call, Node *file) {
@@ -565,11 +335,11 @@ int walk_missed(Namespace *ns, const NsCall *call, Node *file) {
         if (walk_place_find(ns, file, &miss.place, &miss.n_listed, &miss.n_first) <= 0)
                 return 0;
         if (file->kind == NODE_SYMLINK) {
-                fetch_links(ns, file, &miss.place);
+                walk_fetch_links(ns, file, &miss.place);
                 return 0;
         }
         Walkers *w = walkers_of(c);
-        int r = w ? wait_for_plan(ns, call, c, w, &miss.place) : -ENOMEM;
+        int r = w ? wait_for_window(ns, call, c, w, &miss.place) : -ENOMEM;
         if (r != 0 || demand_blob_is_coming(c->repo, &oid))
                 return r > 0 ? NS_PARKED : 0;
         /* Several reads of one file are one miss. */
@@ -578,12 +348,12 @@ int walk_missed(Namespace *ns, const NsCall *call, Node *file) {
         ahead_lost(&oid);
         plan_miss(w, file, &miss, &limits, &plan);
         if (plan.siblings && plan.window > 0) {
-                if (!fetch_rest(&plan))
+                if (!walk_plan_fetch_rest(&plan))
                         fetch_siblings(&plan);
         } else {
-                note_file(&plan);
+                walk_plan_note_file(&plan);
                 if (plan.window > 0)
-                        start_plan(&plan);
+                        start_window(&plan);
         }
         return 0;
 }
@@ -624,29 +394,29 @@ static void go_on(Namespace *ns, Node *file, Walkers *w, unsigned slot, bool cro
         plan.place = walker->next;
         next_window(walker, MIN(window, limits.walk_limit), &plan);
         mutex_unlock(&w->lock);
-        start_plan(&plan);
+        start_window(&plan);
 }
 
 /* On the hot path, but only for what was fetched for a walker, once. */
 static void used(Namespace *ns, Node *file, unsigned tag) {
         Walkers *w = atomic_load(&node_checkout(file)->walkers);
-        Walker *walker = w ? &w->walkers[tag_slot(tag)] : NULL;
+        unsigned slot = walk_tag_slot(tag);
+        Walker *walker = w ? &w->walkers[slot] : NULL;
 
         uint64_t now = now_usec();
         if (!walker || !is_recent(node_checkout(file), walker, now))
                 return;
         atomic_store_explicit(&walker->read_usec, now, memory_order_relaxed);
-        if ((atomic_load_explicit(&walker->window_id, memory_order_relaxed) & 63) !=
-            tag_window(tag))
+        if (!walk_tag_is_of(tag, atomic_load_explicit(&walker->window_id, memory_order_relaxed)))
                 return; /* of a window before */
         unsigned n = atomic_fetch_add_explicit(&walker->n_used, 1, memory_order_relaxed) + 1;
         uint64_t dir = atomic_load_explicit(&walker->dir, memory_order_relaxed);
         bool crossed = dir != 0 && dir != node_parent(file)->id && n > MIN_USED_CROSSING;
-        if (!crossed && (n < MIN_USED || tag_part(tag) < N_PARTS / 2))
+        if (!crossed && (n < MIN_USED || !walk_tag_is_late(tag)))
                 return;
         if (atomic_load_explicit(&walker->due, memory_order_relaxed) &&
             atomic_exchange_explicit(&walker->due, false, memory_order_relaxed))
-                go_on(ns, file, w, tag_slot(tag), crossed);
+                go_on(ns, file, w, slot, crossed);
 }
 
 void walk_read(Namespace *ns, Node *file) {
