@@ -146,6 +146,29 @@ static void begin_walk(SizesFixture *s) {
         ck_assert_int_eq(r, 1);
 }
 
+/* Such a walk lists "sub", and waits for its files. Returns its id. */
+static int64_t begin_listing(SizesFixture *s, Caller *caller) {
+        Shown shown;
+
+        begin_walk(s);
+        int64_t sub = fs_walk(&s->f, "f/r/sub");
+        caller_init(caller);
+        int r = list_plus(s, caller, sub, &shown);
+        ck_assert_int_eq(r, NS_PARKED);
+        return sub;
+}
+
+/* It waits no more, and is shown what there is: no sizes. */
+static int list_names(SizesFixture *s, Caller *caller, int64_t sub) {
+        Shown shown;
+
+        int r = list_plus(s, caller, sub, &shown);
+        ck_assert_int_eq(r, 0);
+        ck_assert_uint_eq(shown.n_names, 3);
+        ck_assert_uint_eq(shown.n_nodes, 0);
+        return r;
+}
+
 /* Who walks over sizes lists directories whose files are about to come: names alone would have a
  * look-up follow for each of them. */
 START_TEST(a_listing_in_a_walk_waits_for_its_files) {
@@ -181,27 +204,18 @@ END_TEST
 START_TEST(a_listing_in_a_walk_waits_once) {
         SizesFixture s;
         Caller caller;
-        Shown shown;
+        int r = NS_PARKED;
 
-        begin_walk(&s);
-        int64_t sub = fs_walk(&s.f, "f/r/sub");
-        caller_init(&caller);
-        int r = list_plus(&s, &caller, sub, &shown);
-        ck_assert_int_eq(r, NS_PARKED);
+        int64_t sub = begin_listing(&s, &caller);
         Fetch *fetch = s.source.held[s.source.n_answered++];
         fetch->done(fetch, -EIO, NULL);
         ck_assert(caller_waits(&caller, &r));
-        r = list_plus(&s, &caller, sub, &shown);
-        ck_assert_int_eq(r, 0);
-        ck_assert_uint_eq(shown.n_names, 3);
-        ck_assert_uint_eq(shown.n_nodes, 0);
+        (void) list_names(&s, &caller, sub);
 
         _cleanup_(checkout_unrefp) Checkout *c = sizes_fixture_checkout(&s);
         read_ahead(&s, c, "sub");
         await_held(&s.source);
-        r = list_plus(&s, &caller, sub, &shown);
-        ck_assert_int_eq(r, 0);
-        ck_assert_uint_eq(shown.n_names, 3);
+        r = list_names(&s, &caller, sub);
         ck_assert(!caller_waits(&caller, &r));
         answer(&s.source);
         sizes_fixture_done(&s);
@@ -212,17 +226,11 @@ END_TEST
 START_TEST(a_listing_in_a_walk_is_not_patient) {
         SizesFixture s;
         Caller caller;
-        Shown shown;
+        int r = NS_PARKED;
 
-        begin_walk(&s);
-        int64_t sub = fs_walk(&s.f, "f/r/sub");
-        caller_init(&caller);
-        int r = list_plus(&s, &caller, sub, &shown);
-        ck_assert_int_eq(r, NS_PARKED);
+        int64_t sub = begin_listing(&s, &caller);
         ck_assert(caller_waits(&caller, &r));
-        r = list_plus(&s, &caller, sub, &shown);
-        ck_assert_int_eq(r, 0);
-        ck_assert_uint_eq(shown.n_names, 3);
+        r = list_names(&s, &caller, sub);
         ck_assert(!caller_waits(&caller, &r));
         answer(&s.source);
         sizes_fixture_done(&s);

@@ -107,19 +107,20 @@ class Setting:
 
 
 class Crowd:
-    """All calls, which have ended or wait when this is made."""
+    """All calls, which wait when this is made."""
 
-    def __init__(self, setting, processes, waiting):
+    def __init__(self, setting):
         self.setting = setting
         expected = list(setting.expected())
+        n = len(expected)
         random.Random(1).shuffle(expected)
         self.memory = setting.memory()
         self.before = setting.cached_reads()
-        self.crowd = callers.Crowd(expected, processes)
+        self.crowd = callers.Crowd(expected, processes=4)
         self.cpu = cpu_seconds(setting.t.pid)
         self.started = time.monotonic()
         self.crowd.go()
-        harness.wait_until(lambda: waiting(setting.t.stats()), "all calls wait", DEADLINE)
+        harness.wait_until(lambda: setting.t.stats()["fuse-parked-now"] == n, "all calls wait", DEADLINE)
         self.all_wait = time.monotonic() - self.started
         self.peak = setting.memory()
         self.during = setting.cached_reads()
@@ -155,6 +156,13 @@ def cpu_seconds(pid):
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
+def all_wait(t):
+    """(the setting, the crowd): the server accepts connections and answers nobody, and all calls wait for it."""
+    setting = Setting(t)
+    setting.between.fault = lambda r: proxy.Stall(0)
+    return setting, Crowd(setting)
+
+
 def serves_again(setting):
     """The server answers again: and so does the mount, soon, for every call that had failed."""
     t, started = setting.t, time.monotonic()
@@ -183,9 +191,7 @@ def serves_again(setting):
 @harness.case(seconds=600)
 def server_falls_silent(t):
     """It accepts connections and answers nobody: each call has its errno in time, and nothing else suffers."""
-    s = Setting(t)
-    s.between.fault = lambda r: proxy.Stall(0)
-    crowd = Crowd(s, 4, lambda stats: stats["fuse-parked-now"] == len(s.expected()))
+    s, crowd = all_wait(t)
     late = [r for r in crowd.end() if r.ended - crowd.started > crowd.all_wait + DEADLINE + SLACK]
     crowd.report("a server that is silent", crowd.started)
     assert not late, late[:3]
@@ -198,9 +204,7 @@ def server_falls_silent(t):
 @harness.case(seconds=600)
 def server_vanishes(t):
     """Its connections are reset while all wait, and new ones are refused: they need not wait for the deadline."""
-    s = Setting(t)
-    s.between.fault = lambda r: proxy.Stall(0)
-    crowd = Crowd(s, 4, lambda stats: stats["fuse-parked-now"] == len(s.expected()))
+    s, crowd = all_wait(t)
     vanished = time.monotonic()
     s.between.kill()
     crowd.end()
@@ -214,15 +218,12 @@ def server_vanishes(t):
 @harness.case(seconds=600)
 def callers_are_killed(t):
     """All calls end at once, but for what the kernel reads ahead and does not take back: that ends in time (R25)."""
-    s = Setting(t)
-    s.between.fault = lambda r: proxy.Stall(0)
-    n = len(s.expected())
-    crowd = Crowd(s, 4, lambda stats: stats["fuse-parked-now"] == n)
+    s, crowd = all_wait(t)
     started = time.monotonic()
     crowd.crowd.kill()
     reads = 2 * s.each
     harness.wait_until(lambda: t.stats()["fuse-parked-now"] <= reads, "only what is read ahead waits", SLACK)
-    print(f"{n} calls of processes that are killed\n  ended after          {time.monotonic() - started:.2f} s")
+    print(f"{len(s.expected())} calls of processes that are killed\n  ended after          {time.monotonic() - started:.2f} s")
     harness.wait_until(lambda: t.stats()["fuse-parked-now"] == 0, "nobody waits", DEADLINE + SLACK)
     s.between.fault = lambda r: None
     s.between.release()

@@ -14,6 +14,22 @@
 
 static Fixture f;
 
+/* A mount, and in it "file", for whose content one waits in this way. Returns its id. */
+static uint64_t start_with_file(FakeMode mode) {
+        fixture_start(&f);
+        uint64_t file = fake_add_file(f.ns, NS_ROOT_ID, "file", "content");
+        fake_set_mode(f.ns, file, mode, 0);
+        return file;
+}
+
+/* Likewise "dir", in which all look-ups and listings wait. */
+static uint64_t start_with_dir(void) {
+        fixture_start(&f);
+        uint64_t dir = fake_add_dir(f.ns, NS_ROOT_ID, "dir");
+        fake_set_mode(f.ns, dir, FAKE_PARKS, 0);
+        return dir;
+}
+
 START_TEST(a_parked_request_is_answered_after_landing) {
         Call lookup, read, list, link;
 
@@ -82,9 +98,7 @@ END_TEST
 START_TEST(what_blocks_runs_on_the_pool) {
         Call call;
 
-        fixture_start(&f);
-        uint64_t file = fake_add_file(f.ns, NS_ROOT_ID, "file", "content");
-        fake_set_mode(f.ns, file, FAKE_BLOCKS, 0);
+        (void) start_with_file(FAKE_BLOCKS);
         ck_assert_int_eq(call_now(&call, CALL_READ, fixture_path(&f, "file")), 0);
         ck_assert_str_eq(call.result.text, "content");
         ck_assert_uint_ge(fake_n_blocking(f.ns), 1);
@@ -96,9 +110,7 @@ START_TEST(an_error_is_answered_and_not_kept_R32) {
         Failure failure = {0};
         Call call;
 
-        fixture_start(&f);
-        uint64_t file = fake_add_file(f.ns, NS_ROOT_ID, "file", "content");
-        fake_set_mode(f.ns, file, FAKE_PARKS, 0);
+        uint64_t file = start_with_file(FAKE_PARKS);
         call_start(&call, CALL_READ, fixture_path(&f, "file"));
         fake_wait_parked(f.ns, 1);
         int r = failure_set(&failure, FAILURE_OFFLINE, "no route to forge.example");
@@ -119,9 +131,7 @@ END_TEST
 START_TEST(what_never_becomes_resident_fails_in_the_end) {
         Call call;
 
-        fixture_start(&f);
-        uint64_t file = fake_add_file(f.ns, NS_ROOT_ID, "file", "content");
-        fake_set_mode(f.ns, file, FAKE_BOUNCES, 0);
+        (void) start_with_file(FAKE_BOUNCES);
         ck_assert_int_eq(call_now(&call, CALL_READ, fixture_path(&f, "file")), EIO);
         fixture_done(&f);
 }
@@ -130,9 +140,7 @@ END_TEST
 START_TEST(a_signal_ends_the_wait_of_one_and_not_of_others) {
         Call leaves, stays;
 
-        fixture_start(&f);
-        uint64_t dir = fake_add_dir(f.ns, NS_ROOT_ID, "dir");
-        fake_set_mode(f.ns, dir, FAKE_PARKS, 0);
+        uint64_t dir = start_with_dir();
         /* valgrind lets a signal into a listing, and not into readlink(). */
         call_start(&leaves, CALL_LIST, fixture_path(&f, "dir"));
         fake_wait_parked(f.ns, 1);
@@ -153,8 +161,7 @@ START_TEST(signals_landings_and_timeouts_may_meet_R25) {
         Call calls[8];
         char path[32];
 
-        fixture_start(&f);
-        uint64_t dir = fake_add_dir(f.ns, NS_ROOT_ID, "dir");
+        uint64_t dir = start_with_dir();
         for (unsigned round = 1; round <= 200; round++) {
                 fake_set_mode(f.ns, dir, FAKE_PARKS, 0);
                 for (size_t i = 0; i < ELEMENTSOF(calls); i++) {
@@ -216,10 +223,8 @@ START_TEST(sixty_four_callers_get_one_inode_R27) {
         enum { N = 64 };
         static Call calls[N];
 
-        fixture_start(&f);
-        uint64_t dir = fake_add_dir(f.ns, NS_ROOT_ID, "dir");
+        uint64_t dir = start_with_dir();
         uint64_t id = fake_add_file(f.ns, dir, "new", "content");
-        fake_set_mode(f.ns, dir, FAKE_PARKS, 0);
         for (int i = 0; i < N; i++)
                 call_start(&calls[i], CALL_STAT, fixture_path(&f, "dir/new"));
         fake_wait_parked(f.ns, 1);
