@@ -171,6 +171,9 @@ compose(Herald *h,
         };
         HeraldMemory *memory = h->memory;
 
+        /* It may still be at what it was given last. */
+        if (atomic_load(&h->dismissed))
+                return -ENOTCONN;
         if (sizeof(*memory) + memory->used + message_space(out.len) > h->memory_size)
                 return memory->used > 0 ? -ENOBUFS : -EMSGSIZE;
         Message *m = message_at(memory, memory->used);
@@ -197,7 +200,9 @@ static int replace_process(Herald *h) {
         if (h->pid > 0)
                 log_warning("The process that tells the kernel what changed has ended: another "
                             "takes over");
-        /* It has closed its socket, and is about to end if it has not. */
+        /* It has closed its socket, and is about to end if it has not; or the kernel took no byte
+         * of ours just now, and it ends when it finds that we have. */
+        (void) shutdown(h->socket, SHUT_RDWR); /* fails where it is not connected any more */
         while (h->pid > 0 && waitpid(h->pid, NULL, 0) < 0 && errno == EINTR)
                 ;
         h->pid = 0;

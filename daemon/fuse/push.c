@@ -169,7 +169,7 @@ static bool may_push(Push *push, uint64_t size) {
         return true;
 }
 
-static void give_batch(Push *push) {
+static int give_batch(Push *push) {
         HeraldStored stored = {0};
 
         int r = herald_flush(push->pusher->herald, &stored);
@@ -178,6 +178,7 @@ static void give_batch(Push *push) {
         stat_add(STAT_PUSH_FILES, (int64_t) stored.files);
         stat_add(STAT_PUSH_BYTES, (int64_t) stored.bytes);
         push->n_batch = 0;
+        return r;
 }
 
 static bool push_file(uint64_t id, const ObjectRef *content, void *userdata) {
@@ -196,13 +197,14 @@ static bool push_file(uint64_t id, const ObjectRef *content, void *userdata) {
                 return false;
         int r = herald_add_store(herald, id, content);
         if (r == -ENOBUFS) {
-                give_batch(push);
+                if (give_batch(push) < 0)
+                        return false;
                 r = herald_add_store(herald, id, content);
         }
         if (r < 0)
                 log_debug("A file is not pushed: %s", strerrordesc_np(-r));
         else if (++push->n_batch == BATCH_FILES)
-                give_batch(push);
+                return give_batch(push) >= 0;
         return true;
 }
 
@@ -248,7 +250,7 @@ static void *pusher_main(void *userdata) {
                 do {
                         r = ns_resident_files(
                                 p->ns, push.dir, push.after, p->limit, push_file, &push);
-                        give_batch(&push);
+                        (void) give_batch(&push); /* these are READ */
                 } while (finish_push(p, &push, r > 0));
         (void) eventfd_write(p->exited_fd, 1); /* once: cannot overflow */
         return NULL;

@@ -163,6 +163,23 @@ START_TEST(a_herald_tells_files_together) {
 }
 END_TEST
 
+/* It may still read what it was given, and would tell the kernel a mixture. */
+START_TEST(a_dismissed_herald_is_given_nothing) {
+        HeraldStored stored;
+        Herald *h;
+
+        open_kernel();
+        ck_assert_int_eq(herald_new(to_kernel[1], sizeof(file), &h), 0);
+        ck_assert_int_eq(add_file(h, 1), 0);
+        herald_dismiss(h);
+        ck_assert_int_eq(herald_flush(h, &stored), -ENOTCONN);
+        ck_assert_int_eq(add_file(h, 2), -ENOTCONN);
+        ck_assert_int_eq(herald_drop_entry(h, 1, "name"), -ENOTCONN);
+        herald_free(h);
+        close_kernel();
+}
+END_TEST
+
 typedef struct Waiter {
         NotifyWaiter waiter;
         sem_t told;
@@ -287,6 +304,7 @@ END_TEST
 
 static void add_tests(TCase *tc) {
         tcase_add_test(tc, a_herald_tells_files_together);
+        tcase_add_test(tc, a_dismissed_herald_is_given_nothing);
         tcase_add_test(tc, what_a_herald_could_not_tell_it_says);
         tcase_add_test(tc, what_could_not_be_told_is_told_later_and_in_order);
         tcase_add_test(tc, nobody_waits_for_what_cannot_be_told_at_the_end);
