@@ -414,18 +414,14 @@ drop_arrived(Namespace *ns, Repo *repo, FetchBatch *b, const BlobWant *wants, si
 /* Into a batch that is not queued yet. Returns how many were added, and in *ret_n_repeated how many
  * stand there more than once. */
 static size_t
-fill(Namespace *ns,
-     Repo *repo,
-     FetchBatch *b,
-     const BlobWant *wants,
-     size_t n,
-     size_t *ret_n_repeated) {
+fill(Namespace *ns, Repo *repo, FetchBatch *b, const BlobWants *blobs, size_t *ret_n_repeated) {
         size_t n_added = 0, n_dropped = 0, n_repeated = 0;
 
-        for (size_t at = 0; at < n; at += CHUNK) {
+        for (size_t at = 0; at < blobs->n; at += CHUNK) {
+                const BlobWant *wants = blobs->wants + at;
                 const BlobWant *chunk[CHUNK];
-                size_t n_all = MIN(n - at, (size_t) CHUNK);
-                size_t n_chunk = pick(ns, wants + at, n_all, false, chunk);
+                size_t n_all = MIN(blobs->n - at, (size_t) CHUNK);
+                size_t n_chunk = pick(ns, wants, n_all, false, chunk);
 
                 mutex_lock(&repo->lock);
                 for (size_t i = 0; i < n_chunk; i++) {
@@ -435,7 +431,7 @@ fill(Namespace *ns,
                         n_repeated += r == 0 && is_in_locked(repo, b, &chunk[i]->oid);
                 }
                 mutex_unlock(&repo->lock);
-                n_added -= drop_arrived(ns, repo, b, wants + at, n_all);
+                n_added -= drop_arrived(ns, repo, b, wants, n_all);
         }
         if (b->lane == LANE_READAHEAD) {
                 stat_add(STAT_PREFETCH_QUEUED, (int64_t) n_added);
@@ -446,69 +442,57 @@ fill(Namespace *ns,
 }
 
 /* A batch that names trees. False where it has nothing to bring, or there is no memory for it. */
-static bool add_named(
-        Namespace *ns,
-        Repo *repo,
-        FetchLane lane,
-        const FetchName *names,
-        size_t n_names,
-        size_t n_new,
-        FetchFeed *feed,
-        const BlobWant *wants,
-        size_t n) {
-        FetchBatch *b = fetch_batch_new(lane, names, n_names, feed);
+static bool
+add_named(Namespace *ns, Repo *repo, FetchLane lane, FetchFeed *feed, const BlobWants *blobs) {
+        FetchBatch *b = fetch_batch_new(lane, blobs->names, blobs->n_names, feed);
 
         if (!b)
                 return false;
         /* What there was no room for comes with the trees. */
-        size_t n_repeated, n_added = fill(ns, repo, b, wants, n, &n_repeated);
+        size_t n_repeated, n_added = fill(ns, repo, b, blobs, &n_repeated);
         /* What is on its way already would come twice with a feed's tree; other names leave it
          * out. */
-        for (size_t i = 0; feed && i < n; i++)
-                b->bytes_all += blob_want_bytes(&wants[i]);
+        for (size_t i = 0; feed && i < blobs->n; i++)
+                b->bytes_all += blob_want_bytes(&blobs->wants[i]);
         MUTEX_GUARD(&repo->lock);
         if (b->n == 0) {
                 fetch_batch_free(b);
                 return false;
         }
-        if (!FETCH_NEARLY_ALL(n_added + n_repeated, n_new)) {
+        if (!FETCH_NEARLY_ALL(n_added + n_repeated, blobs->n_new)) {
                 fetch_batch_drop_names(b);
                 b->closed = false;
         }
         if (feed) {
                 feed->n_batches = 1;
                 feed->at = feed->n;
-                feed->n_left = n - n_added;
+                feed->n_left = blobs->n - n_added;
         }
         fetch_queue_append_locked(&repo->queue, b);
         return true;
 }
 
 /* Nobody waits for what cannot be added. */
-static void add_blobs(Namespace *ns, Repo *repo, FetchLane lane, const BlobWant *wants, size_t n) {
+static void add_blobs(Namespace *ns, Repo *repo, FetchLane lane, const BlobWants *blobs) {
         FetchBatch *b = fetch_batch_new(lane, NULL, 0, NULL);
 
         if (!b)
                 return;
         size_t n_repeated;
-        (void) fill(ns, repo, b, wants, n, &n_repeated); /* the others are here, or under way */
+        (void) fill(ns, repo, b, blobs, &n_repeated); /* the others are here, or under way */
         MUTEX_GUARD(&repo->lock);
         fetch_queue_merge_locked(&repo->queue, b);
 }
 
-void fetch_queue_ahead(
-        Namespace *ns,
-        Repo *repo,
-        const FetchName *names,
-        size_t n_names,
-        size_t n_new,
-        const BlobWant *wants,
-        size_t n,
-        FetchLane lane) {
-        if (n_names == 0)
-                add_blobs(ns, repo, lane, wants, n);
-        else /* nobody waits for it */
-                (void) add_named(ns, repo, lane, names, n_names, n_new, NULL, wants, n);
+bool fetch_names_pay(size_t n_names, size_t n_blobs) {
+        return n_blobs >= FETCH_NAMED_MIN && n_names <= n_blobs / 2;
+}
+
+void fetch_queue_ahead(Namespace *ns, Repo *repo, FetchLane lane, const BlobWants *blobs) {
+        if (blobs->n_names > 0)
+                (void) add_named(ns, repo, lane, NULL, blobs); /* nobody waits for it */
+        else
+                add_blobs(ns, repo, lane, blobs);
         kick(ns, repo);
 }
 
@@ -521,8 +505,14 @@ void fetch_queue_feed(Namespace *ns, Repo *repo, FetchFeed *feed) {
         feed->result = 0;
         feed->failure = (Failure){0};
         const FetchName tree = {.oid = feed->tree, .is_tree = true};
+        const BlobWants blobs = {
+                .wants = feed->wants,
+                .n = feed->n,
+                .names = &tree,
+                .n_names = 1,
+        };
         if (!oid_is_none(&feed->tree) && feed->n <= MAX_TREE_WANTS) /* else in batches */
-                (void) add_named(ns, repo, LANE_PREFETCH, &tree, 1, 0, feed, feed->wants, feed->n);
+                (void) add_named(ns, repo, LANE_PREFETCH, feed, &blobs);
         mutex_lock(&repo->lock);
         TAILQ_INSERT_TAIL(&repo->queue.feeds, feed, entry);
         mutex_unlock(&repo->lock);

@@ -71,7 +71,7 @@ struct FetchBatch {
         WantList wants; /* that are not here yet; in the order of asking */
         size_t n;
         uint64_t bytes;
-        FetchName *names; /* owned: see fetch_queue_ahead(); NULL: wanted one by one */
+        FetchName *names; /* owned: as in BlobWants; NULL: wanted one by one */
         size_t n_names;
         uint64_t bytes_all; /* of what is named so, when it was wanted */
         bool closed;        /* nothing is added any more */
@@ -122,7 +122,7 @@ Want *fetch_queue_find_locked(FetchQueue *q, const Oid *oid);
 /* Files have about so many bytes, as is known before any came. */
 void fetch_queue_expect_locked(FetchQueue *q, uint64_t mean_bytes);
 
-/* A batch to be filled and appended; NULL without memory. names: as in fetch_queue_ahead(). */
+/* A batch to be filled and appended; NULL without memory. names: as in BlobWants. */
 FetchBatch *
 fetch_batch_new(FetchLane lane, const FetchName *names, size_t n_names, FetchFeed *feed);
 /* Its blobs are wanted one by one. */
@@ -168,22 +168,26 @@ bool fetch_queue_cancel_feed_locked(FetchQueue *q, FetchFeed *feed, WantList *re
 
 /* --- sending --- */
 
-/* Fetches these blobs ahead, in this order, sending at once. A reader who comes joins what is under
- * way. A request may ask for the n_names names instead, in their order: trees, of all blobs below
- * which these are FETCH_NEARLY_ALL() of the bytes, as all of that comes then; and those of these
- * that lie below none of them. 0: there is nothing shorter to say. n_new: how many of the blobs
- * were not on their way when they were named; where others have asked for some of them since, they
- * are wanted one by one. 0: nobody counted. Nothing waits: what there is no room for is dropped and
- * counted. Any thread that may block; no lock held. */
-void fetch_queue_ahead(
-        Namespace *ns,
-        Repo *repo,
-        const FetchName *names,
-        size_t n_names,
-        size_t n_new,
-        const BlobWant *wants,
-        size_t n,
-        FetchLane lane);
+/* Blobs as they are asked for together, in this order. A request may ask for the names instead, in
+ * theirs: trees, of all blobs below which these are FETCH_NEARLY_ALL() of the bytes, as all of that
+ * comes then; and those of these that lie below none of them. */
+typedef struct BlobWants {
+        const BlobWant *wants;
+        size_t n;
+        const FetchName *names;
+        size_t n_names; /* 0: there is nothing shorter to say */
+        /* How many of the blobs were not on their way when they were named; where others have asked
+         * for some of them since, they are wanted one by one. 0: nobody counted. */
+        size_t n_new;
+} BlobWants;
+
+/* Whether so many names are worth it; for fewer blobs than FETCH_NAMED_MIN none are. */
+#define FETCH_NAMED_MIN 64
+bool fetch_names_pay(size_t n_names, size_t n_blobs);
+
+/* Fetches them ahead, sending at once. A reader who comes joins what is under way. Nothing waits:
+ * what there is no room for is dropped and counted. Any thread that may block; no lock held. */
+void fetch_queue_ahead(Namespace *ns, Repo *repo, FetchLane lane, const BlobWants *blobs);
 
 /* Many blobs for one who takes his time: the queue takes them batch by batch as there is room. What
  * others have under way already is left to them. */
@@ -191,7 +195,7 @@ struct FetchFeed {
         /* Set by its owner, unchanged until done: */
         const BlobWant *wants; /* each id once */
         size_t n;
-        Oid tree; /* a name as in fetch_queue_ahead(); none: of no tree in particular */
+        Oid tree; /* a name as in BlobWants; none: of no tree in particular */
         /* One of them is here. Pool threads, several at a time. */
         void (*object)(FetchFeed *feed, uint64_t size);
         /* Exactly once, last; pool threads. 0: all were asked for, and came; those left out are the

@@ -37,7 +37,6 @@
 #define GAP_USEC (2 * USEC_PER_SEC)
 #define MAX_OWN 4000 /* files of one directory at a time */
 #define MAX_WINDOWS 2
-#define MIN_TREE_WANTS 64 /* for a tree to be wanted as a whole */
 /* Files that came, to tell by them how large others are; what is tiny; and for how many more. */
 #define MIN_CAME 512
 #define TINY_MEAN 256
@@ -291,7 +290,8 @@ static int name_rest(const SizeFetch *f, Buf *ret) {
 /* The names to ask for instead of the n files of the walk, in *ret; none where that would be no
  * shorter. */
 static void name_window(const SizeFetch *f, size_t n, Buf *ret) {
-        if (n < MIN_TREE_WANTS || name_rest(f, ret) < 0 || ret->len / sizeof(FetchName) > n / 2)
+        if (n < FETCH_NAMED_MIN || name_rest(f, ret) < 0 ||
+            !fetch_names_pay(ret->len / sizeof(FetchName), n))
                 ret->len = 0;
 }
 
@@ -317,15 +317,13 @@ static int fetch_window(SizeFetch *f) {
         if (all)
                 name_window(f, n, &names);
         note_directories(f, n, !all);
-        fetch_queue_ahead(
-                f->ns,
-                f->checkout->repo,
-                (const FetchName *) (const void *) names.data,
-                names.len / sizeof(FetchName),
-                /* n_new= */ 0,
-                f->gather.wants + n_own,
-                n,
-                LANE_READAHEAD);
+        const BlobWants blobs = {
+                .wants = f->gather.wants + n_own,
+                .n = n,
+                .names = (const FetchName *) (const void *) names.data,
+                .n_names = names.len / sizeof(FetchName),
+        };
+        fetch_queue_ahead(f->ns, f->checkout->repo, LANE_READAHEAD, &blobs);
         return 0;
 }
 
@@ -450,8 +448,10 @@ int size_walk_missed(
                 size_fetch_free(f);
                 return r;
         }
-        if (gather_own(f, missed) >= 0)
-                fetch_queue_ahead(ns, repo, NULL, 0, 0, f->gather.wants, f->gather.n, LANE_WAITING);
+        if (gather_own(f, missed) >= 0) {
+                const BlobWants own = {.wants = f->gather.wants, .n = f->gather.n};
+                fetch_queue_ahead(ns, repo, LANE_WAITING, &own);
+        }
         start(f, dir->id, /* missed= */ true);
         return 0;
 }

@@ -75,7 +75,7 @@ typedef struct WalkGather {
 
         BlobWant *wants; /* owned; not here */
         size_t n, cap;
-        FetchName *names; /* owned: what is to be asked for, as fetch_queue_ahead() takes it */
+        FetchName *names; /* owned: what is to be asked for, as in BlobWants */
         size_t n_names, cap_names;
         size_t n_new;               /* of the wants, those that are not on their way, either */
         uint64_t cost;              /* of them */

@@ -14,7 +14,6 @@
 #define MAX_LOOKED 100000     /* entries, to find what is missing */
 #define MAX_LOOKED_REST 10000 /* the same, while the reader waits */
 #define MAX_LINKS 1000
-#define MIN_TREE_WANTS 64 /* for trees to be wanted instead of their files */
 
 /* --- the tag: slot, window, part of the window --- */
 
@@ -55,6 +54,10 @@ void walk_plan_note_file(const WalkPlan *plan) {
         const Oid oid = node_oid(plan->file);
 
         ahead_note_tagged(AHEAD_NONE, &oid, make_tag(plan, 0));
+}
+
+static void send(const WalkPlan *plan, FetchLane lane, const BlobWants *blobs) {
+        fetch_queue_ahead(plan->ns, node_checkout(plan->file)->repo, lane, blobs);
 }
 
 /* --- gathering --- */
@@ -115,15 +118,7 @@ void walk_plan_send_siblings(const WalkPlan *plan, const WalkGather *g) {
         note_all(plan, g, AHEAD_SIBLINGS);
         walk_plan_note_file(plan);
         ahead_dropped(AHEAD_SIBLINGS, g->n_skipped);
-        fetch_queue_ahead(
-                plan->ns,
-                node_checkout(plan->file)->repo,
-                NULL,
-                0,
-                0,
-                g->wants,
-                g->n,
-                LANE_WAITING);
+        send(plan, LANE_WAITING, &(BlobWants){.wants = g->wants, .n = g->n});
 }
 
 /* What the window holds, from the place on, and around the end. 1: that is all; *ret_next: else
@@ -194,19 +189,17 @@ int walk_plan_gather_window(const WalkPlan *plan, WalkGather *g, WalkPlace *ret_
 /* Trees keep a window in one request. One that others follow is better cut: its parts come side by
  * side, while the reader is in the one before. */
 void walk_plan_send_window(const WalkPlan *plan, const WalkGather *g, bool last) {
-        bool named = last && g->n >= MIN_TREE_WANTS && g->n_names <= g->n / 2;
+        const BlobWants blobs = {
+                .wants = g->wants,
+                .n = g->n,
+                .names = g->names,
+                .n_names = last && fetch_names_pay(g->n_names, g->n) ? g->n_names : 0,
+                .n_new = g->n_new,
+        };
 
         note_all(plan, g, AHEAD_WALK);
         ahead_dropped(AHEAD_WALK, g->n_skipped);
-        fetch_queue_ahead(
-                plan->ns,
-                node_checkout(plan->file)->repo,
-                g->names,
-                named ? g->n_names : 0,
-                g->n_new,
-                g->wants,
-                g->n,
-                LANE_READAHEAD);
+        send(plan, LANE_READAHEAD, &blobs);
 }
 
 static bool sizes_are_known(const WalkGather *g) {
@@ -245,6 +238,5 @@ void walk_fetch_links(Namespace *ns, Node *link, const WalkPlace *place) {
         if (r > 0)
                 r = gather_from(&plan, &g, place, 1, false, true);
         if (r >= 0)
-                fetch_queue_ahead(
-                        ns, node_checkout(link)->repo, NULL, 0, 0, g.wants, g.n, LANE_WAITING);
+                send(&plan, LANE_WAITING, &(BlobWants){.wants = g.wants, .n = g.n});
 }

@@ -160,7 +160,8 @@ void read_ahead(SizesFixture *s, Checkout *c, const char *name) {
         ck_assert_uint_eq(l->n_entries, ELEMENTSOF(wants));
         for (size_t i = 0; i < ELEMENTSOF(wants); i++)
                 wants[i] = (BlobWant){.oid = l->entries[i].oid, .size = SIZE_UNKNOWN};
-        fetch_queue_ahead(s->f.ns, c->repo, NULL, 0, 0, wants, ELEMENTSOF(wants), LANE_READAHEAD);
+        const BlobWants blobs = {.wants = wants, .n = ELEMENTSOF(wants)};
+        fetch_queue_ahead(s->f.ns, c->repo, LANE_READAHEAD, &blobs);
 }
 
 void write_directories(SizesFixture *s, unsigned n) {

@@ -337,8 +337,9 @@ static void follow(Fixture *x, Reader *r, const Oid *oid) {
 
 static void fetch_ahead(Fixture *x, const Oid *oid) {
         const BlobWant want = {.oid = *oid, .size = SIZE_UNKNOWN};
+        const BlobWants blobs = {.wants = &want, .n = 1};
 
-        fetch_queue_ahead(x->f.ns, x->target.checkout->repo, NULL, 0, 0, &want, 1, LANE_READAHEAD);
+        fetch_queue_ahead(x->f.ns, x->target.checkout->repo, LANE_READAHEAD, &blobs);
 }
 
 /* Whoever follows what is read ahead is in no hurry, and keeps nobody from being in one. */
@@ -375,9 +376,10 @@ START_TEST(what_a_reader_has_asked_for_is_not_named_again) {
                 {.oid = names[0].oid, .size = SIZE_UNKNOWN},
                 {.oid = names[1].oid, .size = SIZE_UNKNOWN},
         };
+        const BlobWants blobs = {.wants = wants, .n = 2, .names = names, .n_names = 2, .n_new = 1};
         reader_want(&x, &reader, &names[0].oid);
         expect_held(&x.source, 1);
-        fetch_queue_ahead(x.f.ns, x.target.checkout->repo, names, 2, 1, wants, 2, LANE_READAHEAD);
+        fetch_queue_ahead(x.f.ns, x.target.checkout->repo, LANE_READAHEAD, &blobs);
         const Fetch *ahead = expect_held(&x.source, 2);
         ck_assert_int_eq(ahead->kind, FETCH_CLOSURE);
         ck_assert_uint_eq(ahead->n_oids, 1);
