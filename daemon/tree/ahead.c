@@ -8,6 +8,7 @@
 
 #include "tree/ahead.h"
 
+#include <assert.h>
 #include <stdatomic.h>
 #include <stdint.h>
 #include <string.h>
@@ -16,8 +17,15 @@
 
 #define N_ROWS (1u << 14)
 #define ROW_SIZE 4
+
+/* A word: a name made of the id; the policy plus one, as an empty word is 0; the tag. */
 #define TAG_BITS 12
 #define POLICY_BITS 4
+#define NAME_SHIFT (TAG_BITS + POLICY_BITS)
+#define NAME_MASK (UINT64_MAX << NAME_SHIFT)
+
+static_assert(AHEAD_TAG_MAX == (1u << TAG_BITS) - 1, "a tag fits");
+static_assert(_AHEAD_POLICY_MAX < 1u << POLICY_BITS, "a policy fits");
 
 typedef atomic_uint_least64_t Row[ROW_SIZE];
 
@@ -55,17 +63,18 @@ static void count_wasted(uint64_t word) {
                 stat_add(policy_stats[policy_of(word)].wasted, 1);
 }
 
-/* Ids are hashes: any bits of them are as good as any others. */
+/* Ids are hashes: any bits of them are as good as any others. The row says most of those that the
+ * name leaves out. */
 static Row *row_of(const Oid *oid, uint64_t *ret_name) {
         uint64_t id;
 
         memcpy(&id, oid->id + 4, sizeof(id));
-        *ret_name = id & ~(uint64_t) UINT16_MAX;
+        *ret_name = id & NAME_MASK;
         return &rows[id % N_ROWS];
 }
 
 static bool is_named(uint64_t word, uint64_t name) {
-        return word != 0 && (word & ~(uint64_t) UINT16_MAX) == name;
+        return word != 0 && (word & NAME_MASK) == name;
 }
 
 /* Where the word of this name is, or else could be. */
@@ -79,7 +88,7 @@ static atomic_uint_least64_t *place_for(Row *row, uint64_t name) {
                 if (word == 0)
                         empty = &(*row)[i];
         }
-        return empty ? empty : &(*row)[(name >> 16) % ROW_SIZE];
+        return empty ? empty : &(*row)[(name >> NAME_SHIFT) % ROW_SIZE];
 }
 
 void ahead_note_tagged(AheadPolicy policy, const Oid *oid, unsigned tag) {

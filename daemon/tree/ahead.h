@@ -6,7 +6,7 @@
 
 /* The ledger of what was fetched ahead: which policy asked for an object, until somebody uses it.
  * Every policy so has three counters (util/stats.h): useful, wasted, dropped. Any thread; no locks,
- * no allocation: looking up costs one load, and forgets at random when it is full. */
+ * no allocation: looking up reads one cache line. It forgets at random when it is full. */
 
 typedef enum AheadPolicy {
         AHEAD_NONE,     /* not fetched ahead, but followed like that: counts nothing */
