@@ -45,8 +45,9 @@
  * submits. It is unregistered before the reply, which waits for one that is running: the Request it
  * gets is alive. */
 
-/* A directory or object that is evicted faster than it is read would be fetched for ever. */
-#define ROUNDS_MAX 32
+/* A directory or object that is evicted faster than it is read would be fetched for ever. More than
+ * there may be others in one repository for whom a call waits, one after the other. */
+#define ROUNDS_MAX 256
 #define CANCEL_BATCH 64
 #define UNCOUNTED_PART 16
 #define NOBODY (-1)

@@ -38,7 +38,8 @@ struct Checkout {
         size_t n_sizes_later, cap_sizes_later;
         bool sizes_armed;          /* they are going to be, */
         uint64_t listed_usec;      /* some time after the last of them */
-        uint64_t sizes_pause_usec; /* nobody asks for sizes ahead until then */
+        uint64_t sizes_pause_usec; /* nobody asks for sizes ahead until then; */
+        bool sizes_narrow;         /* nor for more than one directory's */
 
         _Atomic(struct Walkers *) walkers;  /* walker.c; NULL until something was read */
         atomic_uint_least64_t last_miss_id; /* of a node; relaxed, a hint */

@@ -49,6 +49,7 @@ struct SizesOperation {
         Listing *listing;   /* of the directory that somebody looks at; a reference */
         bool ahead;         /* nobody waited when it began; */
         atomic_bool waited; /* but somebody does now */
+        bool narrow;        /* of one directory; nobody joins it for others */
         bool full;          /* there is more below the root than it asks for */
         unsigned turn;      /* among those of the checkout */
         BlobWant *samples; /* what was told of those that it has asked for; NULL: it is no sample */
@@ -57,6 +58,7 @@ struct SizesOperation {
         Oid *oids; /* sorted, each once: fetch.oids points into them. NULL at first, then
                       constant as long as this is in the list: set under the checkout's lock */
         size_t n_oids, n_sent;
+        size_t n_told; /* sizes, so far */
 };
 
 static int compare_items(const void *a, const void *b) {
@@ -88,6 +90,7 @@ static void size_known(SizesOperation *op, const Oid *oid, uint64_t size) {
 static void on_size(Fetch *fetch, const Oid *oid, uint64_t size) {
         SizesOperation *op = container_of(fetch, SizesOperation, fetch);
 
+        op->n_told++;
         if (!op->samples)
                 size_known(op, oid, size);
         else if (op->n_samples < SAMPLE_MAX)
@@ -97,8 +100,10 @@ static void on_size(Fetch *fetch, const Oid *oid, uint64_t size) {
 static void on_object(Fetch *fetch, const Oid *oid, ObjectType type, uint64_t size) {
         SizesOperation *op = container_of(fetch, SizesOperation, fetch);
 
-        if (type == OBJECT_BLOB)
+        if (type == OBJECT_BLOB) {
+                op->n_told++;
                 size_known(op, oid, size);
+        }
         demand_object_arrived(op->ns, op->checkout->repo, oid, type, size);
 }
 
@@ -261,9 +266,13 @@ static bool all_told(const SizesOperation *op) {
         return true;
 }
 
-static void pause_ahead(Checkout *c) {
+/* Where it told but a few, others should not wait for what it will not tell either. */
+static void pause_ahead(const SizesOperation *op) {
+        Checkout *c = op->checkout;
+
         MUTEX_GUARD(&c->lock);
         c->sizes_pause_usec = now_usec() + PAUSE_USEC;
+        c->sizes_narrow = op->n_told < op->n_oids / 2;
 }
 
 /* After a crash any file may have been why: for who did not ask for it it is not fetched. A
@@ -286,6 +295,10 @@ static void on_done(Fetch *fetch, int result, const Failure *failure) {
                 end(op, 0, NULL);
                 return;
         }
+        /* That it lacks one does not make the sizes of others unknown. */
+        bool lacks = result == -ENOENT;
+        if (lacks && fetch->kind == FETCH_SIZES)
+                result = 0;
         bool tiny = result >= 0 && op->samples && shows_tiny(op);
         if (result >= 0 && op->n_sent < op->n_oids && !tiny) {
                 send_batch(op);
@@ -295,13 +308,14 @@ static void on_done(Fetch *fetch, int result, const Failure *failure) {
         result = demand_object_result(result, failure, &why);
         ns_report(op->ns, op->checkout->repo->org, result, &why);
         if (fetch->kind == FETCH_SIZES && !tiny && (result < 0 || !all_told(op))) {
-                pause_ahead(op->checkout);
+                pause_ahead(op);
                 if (result >= 0 && !op->ahead && !demand_sizes_does_without(op->ns, op->checkout))
                         result = fetch_untold(op);
                 if (result > 0)
                         return;
         }
-        end(op, result, &why);
+        /* Whoever was told nothing asks again, with nobody else, and hears of it then. */
+        end(op, lacks && op->n_told > 0 ? 0 : result, &why);
 }
 
 /* What is left of the request is filled from the rest of the repository: a walk comes by there
@@ -355,7 +369,7 @@ static int collect(SizesOperation *op, const Oid *root) {
 
         /* What is on this machine costs no round trip: nothing is asked for that nobody wants yet.
          */
-        if (!source->objects_in_memory)
+        if (!source->objects_in_memory && !op->narrow)
                 limits.max_items = source->sizes_per_fetch ? source->sizes_per_fetch : MAX_SIZES;
         int r = list_coming(op->checkout, &coming);
         if (r >= 0)
@@ -439,7 +453,7 @@ join_other_locked(const SizesOperation *op, const ListingEntry *last, FlightWait
                         atomic_store(&other->waited, true);
                         key = &other->key;
                         break;
-                } else if (!other->oids)
+                } else if (!other->oids && !other->narrow)
                         key = &other->plan_key;
         if (!key)
                 return 0;
@@ -454,8 +468,10 @@ static int join(SizesOperation *op, FlightWaiter *waiter) {
         const ListingEntry *last = last_unknown(op->ns, op->listing);
 
         MUTEX_GUARD(&c->lock);
-        if (op->ahead && c->sizes_pause_usec > now_usec())
+        bool pauses = c->sizes_pause_usec > now_usec();
+        if (op->ahead && pauses)
                 return 0;
+        op->narrow = pauses && c->sizes_narrow;
         if (op->ahead && c->sizes) {
                 /* Nobody waits: it would ask again for most of what is on its way. */
                 sizes_later_remember_locked(c, &op->listing->oid);

@@ -13,6 +13,32 @@ static void size_free(Source *source) {
         (void) source; /* the test's */
 }
 
+static bool is_in(const Listing *l, const Oid *oid) {
+        for (size_t i = 0; i < l->n_entries; i++)
+                if (oid_equal(&l->entries[i].oid, oid))
+                        return true;
+        return false;
+}
+
+static void tell_directory(SizeSource *s, Fetch *fetch) {
+        const NsCall call = {.flags = NS_MAY_BLOCK};
+        _cleanup_(listing_unrefp) Listing *l = NULL;
+
+        ck_assert_int_eq(ns_listing(s->tells_directory_of, &call, NULL, &fetch->tree, &l), 1);
+        for (size_t i = 0; i < fetch->n_oids; i++)
+                if (is_in(l, &fetch->oids[i]))
+                        fetch->size(fetch, &fetch->oids[i], s->told);
+        fetch->done(fetch, 0, NULL);
+}
+
+static void tell_all_but_one(SizeSource *s, Fetch *fetch) {
+        const Failure why = {.class = FAILURE_NOT_FOUND};
+
+        for (size_t i = 0; i + 1 < fetch->n_oids; i++)
+                fetch->size(fetch, &fetch->oids[i], s->told);
+        fetch->done(fetch, -ENOENT, &why);
+}
+
 static void tell_sizes(SizeSource *s, Fetch *fetch) {
         ck_assert_int_eq(pthread_mutex_lock(&s->mutex), 0);
         s->n_oids[s->n_sizes++ % ELEMENTSOF(s->n_oids)] = fetch->n_oids;
@@ -20,6 +46,14 @@ static void tell_sizes(SizeSource *s, Fetch *fetch) {
         s->tree = fetch->tree;
         s->root = fetch->root;
         ck_assert_int_eq(pthread_mutex_unlock(&s->mutex), 0);
+        if (s->tells_directory_of) {
+                tell_directory(s, fetch);
+                return;
+        }
+        if (s->lacks) {
+                tell_all_but_one(s, fetch);
+                return;
+        }
         for (size_t i = 0; i < MIN(fetch->n_oids, s->n_tell); i++)
                 fetch->size(fetch, &fetch->oids[i], s->told);
         fetch->done(fetch, 0, NULL);

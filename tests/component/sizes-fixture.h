@@ -20,9 +20,11 @@ typedef struct SizeSource {
         Source source;
         Source *inner; /* of "o/work" */
         size_t n_tell;
-        uint64_t told;       /* of every file */
-        bool refuses;        /* to tell any */
-        atomic_uint n_blobs; /* fetches */
+        uint64_t told;                 /* of every file */
+        bool refuses;                  /* to tell any */
+        bool lacks;                    /* the last object it is asked for, as git ends then */
+        Namespace *tells_directory_of; /* tells no more than the files of Fetch.tree; NULL: does */
+        atomic_uint n_blobs;           /* fetches */
         atomic_size_t n_blob_oids;
         atomic_uint n_closures; /* fetches */
         atomic_size_t n_closure_oids;

@@ -353,25 +353,18 @@ static void *reader_run(void *userdata) {
         return NULL;
 }
 
-/* All at once, in a repository of far more files than one answer tells the sizes of: nobody is
- * woken again and again, and no size is asked for twice. */
-START_TEST(readers_of_a_large_repository_do_not_starve) {
+/* One reader for each directory, all at once: each gets his size in few rounds. */
+static void look_up_all(SizesFixture *s, unsigned max_rounds) {
         Reader readers[N_DIRS];
-        SizesFixture s;
 
-        sizes_fixture_init(&s);
-        write_directories(&s, N_DIRS);
-        fetch_trees(&s.f);
-        set_children(&s.f, false);
         for (unsigned i = 0; i < N_DIRS; i++) {
                 char path[16];
                 (void) snprintf(path, sizeof(path), "f/r/d%02u", i);
-                check_list(&s.f, path, "f\n");
-                readers[i] = (Reader){.s = &s, .dir = (uint64_t) fs_walk(&s.f, path)};
+                check_list(&s->f, path, "f\n");
+                readers[i] = (Reader){.s = s, .dir = (uint64_t) fs_walk(&s->f, path)};
                 caller_init(&readers[i].caller);
         }
-        s.source.source.sizes_per_fetch = 10;
-        _cleanup_(checkout_unrefp) Checkout *c = sizes_fixture_checkout(&s);
+        _cleanup_(checkout_unrefp) Checkout *c = sizes_fixture_checkout(s);
         checkout_trees_begin(c);
         for (unsigned i = 0; i < N_DIRS; i++) {
                 readers[i].result = reader_look_up(&readers[i]);
@@ -380,13 +373,72 @@ START_TEST(readers_of_a_large_repository_do_not_starve) {
         for (unsigned i = 0; i < N_DIRS; i++)
                 ck_assert_int_eq(
                         pthread_create(&readers[i].thread, NULL, reader_run, &readers[i]), 0);
-        demand_trees_came(s.f.ns, c);
+        demand_trees_came(s->f.ns, c);
         for (unsigned i = 0; i < N_DIRS; i++) {
                 ck_assert_int_eq(pthread_join(readers[i].thread, NULL), 0);
                 ck_assert_int_eq(readers[i].result, 1);
-                ck_assert_uint_lt(readers[i].n_rounds, MAX_ROUNDS);
+                ck_assert_uint_lt(readers[i].n_rounds, max_rounds);
         }
+}
+
+/* In a repository of far more files than one answer tells the sizes of: nobody is woken again and
+ * again, and no size is asked for twice. */
+START_TEST(readers_of_a_large_repository_do_not_starve) {
+        SizesFixture s;
+
+        sizes_fixture_init(&s);
+        write_directories(&s, N_DIRS);
+        fetch_trees(&s.f);
+        set_children(&s.f, false);
+        s.source.source.sizes_per_fetch = 10;
+        look_up_all(&s, MAX_ROUNDS);
         ck_assert_uint_eq(s.source.n_asked, N_FILES + N_DIRS);
+        sizes_fixture_done(&s);
+}
+END_TEST
+
+/* A forge whose answer is cut off tells but one directory. Nobody waits for what others ask. */
+START_TEST(readers_of_an_answer_that_is_cut_off_do_not_starve) {
+        SizesFixture s;
+
+        sizes_fixture_init(&s);
+        write_directories(&s, N_DIRS);
+        fetch_trees(&s.f);
+        set_children(&s.f, false);
+        s.source.tells_directory_of = s.f.ns;
+        look_up_all(&s, 10);
+        ck_assert_uint_le(s.source.n_sizes, N_DIRS + 4);
+        ck_assert_uint_eq(s.source.n_blobs, 0);
+        sizes_fixture_done(&s);
+}
+END_TEST
+
+/* An object that a server lacks has no size; all others have theirs, for everybody who asks. */
+START_TEST(what_a_server_lacks_is_asked_for_alone) {
+        SizesFixture s;
+
+        sizes_fixture_init(&s);
+        fetch_trees(&s.f);
+        set_children(&s.f, false);
+        check_list(&s.f, "f/r", "a\nb\nc\nd\nsub\n");
+        check_list(&s.f, "f/r/sub", "e\nf\ng\n");
+        s.source.lacks = true;
+        for (const char *const *path =
+                     (const char *const[]){
+                             "f/r/a",
+                             "f/r/b",
+                             "f/r/c",
+                             "f/r/d",
+                             "f/r/sub/e",
+                             "f/r/sub/f",
+                             "f/r/sub/g",
+                             NULL};
+             *path;
+             path++)
+                ck_assert_uint_eq(size_of(&s.f, *path), 1);
+        ck_assert_uint_le(s.source.n_sizes, 2);
+        ck_assert_uint_eq(s.source.n_blobs, 1);
+        ck_assert_uint_eq(s.source.n_blob_oids, 1);
         sizes_fixture_done(&s);
 }
 END_TEST
@@ -523,6 +575,8 @@ static void add_tests(TCase *tc) {
         tcase_add_test(tc, what_is_being_read_brings_its_sizes);
         tcase_add_test(tc, sizes_come_with_content);
         tcase_add_test(tc, readers_of_a_large_repository_do_not_starve);
+        tcase_add_test(tc, readers_of_an_answer_that_is_cut_off_do_not_starve);
+        tcase_add_test(tc, what_a_server_lacks_is_asked_for_alone);
         tcase_add_test(tc, tiny_files_bring_their_sizes);
         tcase_add_test(tc, tiny_files_come_ahead_of_a_walk);
         tcase_add_test(tc, files_that_are_not_tiny_do_not_come);
