@@ -185,12 +185,12 @@ void host_gate_enter(HostGates *g, const char *name, GateTicket *ticket) {
         if (ticket->patience_usec > 0)
                 ticket->patient_until_usec =
                         MIN(ticket->deadline_usec, now + ticket->patience_usec);
+        if (is_waited_for(ticket))
+                ticket->priority = FETCH_WAITING;
         if (ticket_is_beyond_limit(host, ticket, now)) {
                 ticket_fail_limited(g, host, ticket);
                 return;
         }
-        if (is_waited_for(ticket))
-                ticket->priority = FETCH_WAITING;
         TAILQ_INSERT_TAIL(&host->waiting[ticket->priority], ticket, entry);
         budget->waiting++;
         set_held(ticket, true);
