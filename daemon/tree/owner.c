@@ -134,6 +134,7 @@ int owner_add_repo(Owner *owner, const char *name, Source *source, Repo **ret) {
         r = atomic_load(&owner->closed) ? -ENOENT : htable_add(&owner->repos, &repo->link, hash);
         if (r < 0)
                 return r;
+        source->scope = repo;
         atomic_store(&repo->listed, is_listed_locked(owner, name));
         *ret = repo_ref(repo); /* one for the table, one for the caller */
         TAKE_PTR(repo);

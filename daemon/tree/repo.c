@@ -19,7 +19,6 @@ int repo_new(Owner *owner, const char *name, Source *source, Repo **ret) {
         repo->owner = owner_ref(owner);
         repo->org = owner->org;
         repo->source = source_ref(source);
-        source->scope = repo;
         mutex_init(&repo->lock, LOCK_RANK_REPO);
         fetch_queue_init(&repo->queue);
         *ret = repo;
