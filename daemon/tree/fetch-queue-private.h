@@ -5,10 +5,12 @@
 
 #include "tree/fetch-queue.h"
 
-/* What the files of the queue share, and nobody else uses. The lock of the repository is held. */
+/* What the files of the queue and demand-blob.c share, and nobody else uses. */
 
 /* So many wants a reader who has caught up takes along. */
 #define FETCH_CAUGHT_UP_MAX 500
+
+/* --- with the lock of the repository --- */
 
 /* Into another batch, at its end. The one it was in is freed if it was queued, and holds nothing to
  * send any more. */
@@ -22,3 +24,13 @@ void fetch_queue_unqueue_locked(FetchQueue *q, FetchBatch *b);
 void fetch_queue_sent_locked(FetchQueue *q, FetchBatch *b, uint64_t now);
 /* Batches may be taken of it. */
 bool fetch_feed_has_more(const FetchFeed *feed);
+
+/* --- without it --- */
+
+/* Sends what is queued, as far as it is its turn. */
+void fetch_queue_kick(Namespace *ns, Repo *repo);
+/* How far away the server is; 0: not known. */
+uint64_t fetch_queue_rtt_usec(const Repo *repo);
+/* Whoever waits for this blob, or follows it, goes on. */
+void fetch_queue_land(
+        Namespace *ns, Repo *repo, const Oid *oid, int result, const Failure *failure);

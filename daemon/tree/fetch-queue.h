@@ -14,7 +14,7 @@
 
 /* What is wanted of one repository, and in which requests: see fetch-queue*.c for the rules.
  * Embedded in its Repo, whose lock guards it: functions that end in _locked want it held and do
- * nothing but change the queue. Those that send are in demand-blob.c. */
+ * nothing but change the queue. Those that send are in fetch-queue-send.c. */
 
 typedef struct FetchBatch FetchBatch;
 typedef struct FetchFeed FetchFeed;
