@@ -4,7 +4,8 @@
  *
  * One question does not hold all of a large repository. Who lists directory after directory of what
  * the last one brought walks, and will come to the others: these are asked for meanwhile. So he
- * waits for the first question only, and when he stops one at most was in vain. */
+ * waits for the first question only, and when he stops one at most was in vain. Of who reads as
+ * well the files are on their way, and bring their sizes. */
 
 #include "tree/demand-sizes-ahead.h"
 
@@ -129,6 +130,7 @@ static bool is_walked(Checkout *c, unsigned turn) {
 }
 
 void demand_sizes_walked(Namespace *ns, Checkout *c, Listing *l, unsigned turn) {
-        if (is_walked(c, turn) && ns_ahead(ns).children && demand_sizes_pays(ns, c->repo))
+        if (is_walked(c, turn) && ns_ahead(ns).children && !walk_is_on(c) &&
+            demand_sizes_pays(ns, c->repo))
                 demand_sizes_begin_ahead(ns, c, l);
 }

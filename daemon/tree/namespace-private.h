@@ -234,6 +234,8 @@ int checkout_move(
  * and where that shares its request for the file. 0; or NS_PARKED where it is about to be asked for
  * with others. On a thread that may block. */
 int walk_missed(Namespace *ns, const NsCall *call, Node *file);
+/* Somebody reads one file after the other. A hint, without a lock. */
+bool walk_is_on(const Checkout *c);
 /* A window is being asked for, of which a part may be on its way already. walk_missed() waits for
  * the whole of it. */
 bool walk_is_gathering(Checkout *c);

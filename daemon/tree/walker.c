@@ -358,6 +358,16 @@ int walk_missed(Namespace *ns, const NsCall *call, Node *file) {
         return 0;
 }
 
+bool walk_is_on(const Checkout *c) {
+        Walkers *w = atomic_load(&c->walkers);
+        uint64_t now = now_usec();
+
+        for (size_t i = 0; w && i < N_WALKERS; i++)
+                if (is_recent(c, &w->walkers[i], now))
+                        return true;
+        return false;
+}
+
 bool walk_is_gathering(Checkout *c) {
         Walkers *w = atomic_load(&c->walkers);
 
