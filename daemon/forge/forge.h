@@ -156,7 +156,8 @@ typedef enum FetchKind {
                           share their request */
         FETCH_SIZES,   /* sizes of these blobs, without content where the server can, else
                           -EOPNOTSUPP. Ends well as soon as those are told that stand in Fetch.tree,
-                          and when a server leaves some out of what it tells */
+                          and when a server leaves some out of what it tells; or with -ENOENT when
+                          it lacks some of those, and has told the others */
 } FetchKind;
 
 /* One request to a source. Owned by the caller, unchanged by it until done. */

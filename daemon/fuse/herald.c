@@ -231,6 +231,7 @@ static int deliver(Herald *h) {
 
 static int
 tell(Herald *h, int code, const void *head, size_t head_size, const void *data, size_t data_size) {
+        assert(h->memory->used == 0);
         int r = compose(h, code, head, head_size, data, data_size);
         if (r >= 0)
                 r = deliver(h);

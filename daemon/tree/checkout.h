@@ -39,7 +39,8 @@ struct Checkout {
         bool sizes_armed;          /* they are going to be, */
         uint64_t listed_usec;      /* some time after the last of them */
         uint64_t sizes_pause_usec; /* nobody asks for sizes ahead until then; */
-        bool sizes_narrow;         /* nor for more than one directory's */
+        bool sizes_narrow;         /* nor for what is not below his own directory */
+        Oid sizes_lacking;         /* tree of one with a file that the server lacks; or none */
 
         _Atomic(struct Walkers *) walkers;  /* walker.c; NULL until something was read */
         atomic_uint_least64_t last_miss_id; /* of a node; relaxed, a hint */

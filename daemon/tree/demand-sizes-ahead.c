@@ -130,7 +130,7 @@ static bool is_walked(Checkout *c, unsigned turn) {
 }
 
 void demand_sizes_walked(Namespace *ns, Checkout *c, Listing *l, unsigned turn) {
-        if (is_walked(c, turn) && ns_ahead(ns).children && !walk_is_on(c) &&
+        if (!walk_is_on(c) && is_walked(c, turn) && ns_ahead(ns).children &&
             demand_sizes_pays(ns, c->repo))
                 demand_sizes_begin_ahead(ns, c, l);
 }

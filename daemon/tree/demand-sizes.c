@@ -47,9 +47,9 @@ struct SizesOperation {
         FlightKey key;      /* it has ended */
         FlightKey plan_key; /* it is known what it covers */
         Listing *listing;   /* of the directory that somebody looks at; a reference */
-        bool ahead;         /* nobody waited when it began; */
-        atomic_bool waited; /* but somebody does now */
-        bool narrow;        /* of one directory; nobody joins it for others */
+        bool ahead;         /* nobody waited when it began */
+        bool narrow;        /* of one directory and what is below; nobody joins it for others */
+        bool alone;         /* of one directory */
         bool full;          /* there is more below the root than it asks for */
         unsigned turn;      /* among those of the checkout */
         BlobWant *samples; /* what was told of those that it has asked for; NULL: it is no sample */
@@ -266,13 +266,29 @@ static bool all_told(const SizesOperation *op) {
         return true;
 }
 
-/* Where it told but a few, others should not wait for what it will not tell either. */
-static void pause_ahead(const SizesOperation *op) {
+/* The directory that somebody looks at is all that an answer was about. */
+static bool told_one_directory(const SizesOperation *op) {
+        size_t n_own = 0;
+
+        for (size_t i = 0; i < op->walk.n_items; i++)
+                n_own += oid_equal(&op->walk.items[i].listing->oid, &op->listing->oid);
+        return op->n_told <= n_own && n_own < op->walk.n_items;
+}
+
+/* Others should not wait for what the server will not tell them either. */
+static void pause_ahead(const SizesOperation *op, bool answered) {
         Checkout *c = op->checkout;
+        bool narrow = answered && told_one_directory(op);
 
         MUTEX_GUARD(&c->lock);
         c->sizes_pause_usec = now_usec() + PAUSE_USEC;
-        c->sizes_narrow = op->n_told < op->n_oids / 2;
+        c->sizes_narrow = narrow;
+}
+
+/* Who asks again for what the server lacks is to hear of it at once. */
+static void remember_lack(const SizesOperation *op) {
+        MUTEX_GUARD(&op->checkout->lock);
+        op->checkout->sizes_lacking = op->listing->oid;
 }
 
 /* After a crash any file may have been why: for who did not ask for it it is not fetched. A
@@ -295,10 +311,15 @@ static void on_done(Fetch *fetch, int result, const Failure *failure) {
                 end(op, 0, NULL);
                 return;
         }
-        /* That it lacks one does not make the sizes of others unknown. */
-        bool lacks = result == -ENOENT;
-        if (lacks && fetch->kind == FETCH_SIZES)
+        /* That it lacks one does not make the sizes of others unknown; that there is no such
+         * repository does. */
+        bool lacks = result == -ENOENT && !(failure && failure->http_code == 404);
+        if (lacks)
+                remember_lack(op);
+        if (lacks && fetch->kind == FETCH_SIZES) {
                 result = 0;
+                failure = NULL;
+        }
         bool tiny = result >= 0 && op->samples && shows_tiny(op);
         if (result >= 0 && op->n_sent < op->n_oids && !tiny) {
                 send_batch(op);
@@ -308,13 +329,13 @@ static void on_done(Fetch *fetch, int result, const Failure *failure) {
         result = demand_object_result(result, failure, &why);
         ns_report(op->ns, op->checkout->repo->org, result, &why);
         if (fetch->kind == FETCH_SIZES && !tiny && (result < 0 || !all_told(op))) {
-                pause_ahead(op);
+                pause_ahead(op, result >= 0);
                 if (result >= 0 && !op->ahead && !demand_sizes_does_without(op->ns, op->checkout))
                         result = fetch_untold(op);
                 if (result > 0)
                         return;
         }
-        /* Whoever was told nothing asks again, with nobody else, and hears of it then. */
+        /* Whoever was told nothing asks again, for nothing else, and hears of it then. */
         end(op, lacks && op->n_told > 0 ? 0 : result, &why);
 }
 
@@ -369,12 +390,12 @@ static int collect(SizesOperation *op, const Oid *root) {
 
         /* What is on this machine costs no round trip: nothing is asked for that nobody wants yet.
          */
-        if (!source->objects_in_memory && !op->narrow)
+        if (!source->objects_in_memory && !op->alone)
                 limits.max_items = source->sizes_per_fetch ? source->sizes_per_fetch : MAX_SIZES;
         int r = list_coming(op->checkout, &coming);
         if (r >= 0)
                 r = walk_below(op->ns, op->listing, &limits, &op->walk);
-        if (r >= 0 && limits.max_items > 0)
+        if (r >= 0 && limits.max_items > 0 && !op->narrow)
                 r = add_rest(op, root, &limits);
         op->full = limits.max_items > 0 && op->walk.n_items >= limits.max_items;
         return r;
@@ -392,8 +413,7 @@ static int prepare(SizesOperation *op) {
                 return 1;
         op->fetch = (Fetch){
                 .kind = FETCH_SIZES,
-                .priority = op->ahead ? FETCH_READAHEAD : FETCH_WAITING,
-                .waited = &op->waited,
+                .priority = FETCH_WAITING,
                 .tree = op->listing->oid,
                 .root = state.root,
                 .commit = state.commit,
@@ -439,7 +459,7 @@ static const ListingEntry *last_unknown(Namespace *ns, const Listing *l) {
 }
 
 static bool covers_locked(const SizesOperation *op, const Listing *l, const ListingEntry *last) {
-        return op->oids && last && oid_set_has(&op->walk.entered, &l->oid) &&
+        return op->oids && last && !op->narrow && oid_set_has(&op->walk.entered, &l->oid) &&
                bsearch(&last->oid, op->oids, op->n_oids, sizeof(Oid), compare_oids);
 }
 
@@ -450,7 +470,6 @@ join_other_locked(const SizesOperation *op, const ListingEntry *last, FlightWait
 
         for (SizesOperation *other = op->checkout->sizes; other; other = other->next)
                 if (covers_locked(other, op->listing, last)) {
-                        atomic_store(&other->waited, true);
                         key = &other->key;
                         break;
                 } else if (!other->oids && !other->narrow)
@@ -471,7 +490,8 @@ static int join(SizesOperation *op, FlightWaiter *waiter) {
         bool pauses = c->sizes_pause_usec > now_usec();
         if (op->ahead && pauses)
                 return 0;
-        op->narrow = pauses && c->sizes_narrow;
+        op->alone = oid_equal(&c->sizes_lacking, &op->listing->oid);
+        op->narrow = op->alone || (pauses && c->sizes_narrow);
         if (op->ahead && c->sizes) {
                 /* Nobody waits: it would ask again for most of what is on its way. */
                 sizes_later_remember_locked(c, &op->listing->oid);

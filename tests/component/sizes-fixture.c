@@ -31,12 +31,24 @@ static void tell_directory(SizeSource *s, Fetch *fetch) {
         fetch->done(fetch, 0, NULL);
 }
 
-static void tell_all_but_one(SizeSource *s, Fetch *fetch) {
+static bool is_asked_for(const Fetch *fetch, const Oid *oid) {
+        for (size_t i = 0; i < fetch->n_oids; i++)
+                if (oid_equal(&fetch->oids[i], oid))
+                        return true;
+        return false;
+}
+
+static void end_without_one(Fetch *fetch) {
         const Failure why = {.class = FAILURE_NOT_FOUND};
 
-        for (size_t i = 0; i + 1 < fetch->n_oids; i++)
-                fetch->size(fetch, &fetch->oids[i], s->told);
         fetch->done(fetch, -ENOENT, &why);
+}
+
+static void tell_all_but_one(SizeSource *s, Fetch *fetch) {
+        for (size_t i = 0; i < fetch->n_oids; i++)
+                if (!oid_equal(&fetch->oids[i], &s->lacks))
+                        fetch->size(fetch, &fetch->oids[i], s->told);
+        end_without_one(fetch);
 }
 
 static void tell_sizes(SizeSource *s, Fetch *fetch) {
@@ -50,7 +62,7 @@ static void tell_sizes(SizeSource *s, Fetch *fetch) {
                 tell_directory(s, fetch);
                 return;
         }
-        if (s->lacks) {
+        if (is_asked_for(fetch, &s->lacks)) {
                 tell_all_but_one(s, fetch);
                 return;
         }
@@ -81,6 +93,10 @@ static void size_fetch(Source *source, Fetch *fetch) {
         if (fetch->kind == FETCH_BLOBS) {
                 s->n_blobs++;
                 s->n_blob_oids += fetch->n_oids;
+                if (s->lacks_content && is_asked_for(fetch, &s->lacks)) {
+                        end_without_one(fetch);
+                        return;
+                }
         } else if (fetch->kind == FETCH_CLOSURE) {
                 s->n_closures++;
                 s->n_closure_oids += fetch->n_oids;
@@ -178,6 +194,19 @@ Checkout *sizes_fixture_checkout(SizesFixture *s) {
 
         ck_assert_ptr_nonnull(c);
         return c;
+}
+
+Oid oid_of(SizesFixture *s, const char *name) {
+        _cleanup_(checkout_unrefp) Checkout *c = sizes_fixture_checkout(s);
+        const NsCall call = {.flags = NS_MAY_BLOCK};
+        _cleanup_(listing_unrefp) Listing *root = NULL;
+        CheckoutState state;
+
+        checkout_get_state(c, &state);
+        ck_assert_int_eq(ns_listing(s->f.ns, &call, NULL, &state.root, &root), 1);
+        const ListingEntry *e = listing_find(root, name, strlen(name));
+        ck_assert_ptr_nonnull(e);
+        return e->oid;
 }
 
 void read_ahead(SizesFixture *s, Checkout *c, const char *name) {

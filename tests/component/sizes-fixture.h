@@ -22,7 +22,8 @@ typedef struct SizeSource {
         size_t n_tell;
         uint64_t told;                 /* of every file */
         bool refuses;                  /* to tell any */
-        bool lacks;                    /* the last object it is asked for, as git ends then */
+        Oid lacks;                     /* an object, and git ends as it does then; or none */
+        bool lacks_content;            /* of it, too */
         Namespace *tells_directory_of; /* tells no more than the files of Fetch.tree; NULL: does */
         atomic_uint n_blobs;           /* fetches */
         atomic_size_t n_blob_oids;
@@ -69,5 +70,7 @@ void write_directories(SizesFixture *s, unsigned n);
 /* `names`: each with a newline behind it. */
 void check_list(TreeFixture *f, const char *path, const char *names);
 uint64_t size_of(TreeFixture *f, const char *path);
+/* Of a file of the root. */
+Oid oid_of(SizesFixture *s, const char *name);
 /* Of the three files of this directory of the root. */
 void read_ahead(SizesFixture *s, Checkout *c, const char *name);

@@ -1,3 +1,4 @@
+#include <errno.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdio.h>
@@ -413,32 +414,46 @@ START_TEST(readers_of_an_answer_that_is_cut_off_do_not_starve) {
 }
 END_TEST
 
-/* An object that a server lacks has no size; all others have theirs, for everybody who asks. */
-START_TEST(what_a_server_lacks_is_asked_for_alone) {
+/* An object of which a server does not know the size; all others have theirs, for everybody. */
+START_TEST(what_a_server_lacks_comes_with_content) {
+        static const char *const paths[] = {"f/r/a", "f/r/b", "f/r/c", "f/r/d", "f/r/sub/e"};
         SizesFixture s;
 
         sizes_fixture_init(&s);
         fetch_trees(&s.f);
         set_children(&s.f, false);
         check_list(&s.f, "f/r", "a\nb\nc\nd\nsub\n");
-        check_list(&s.f, "f/r/sub", "e\nf\ng\n");
-        s.source.lacks = true;
-        for (const char *const *path =
-                     (const char *const[]){
-                             "f/r/a",
-                             "f/r/b",
-                             "f/r/c",
-                             "f/r/d",
-                             "f/r/sub/e",
-                             "f/r/sub/f",
-                             "f/r/sub/g",
-                             NULL};
-             *path;
-             path++)
-                ck_assert_uint_eq(size_of(&s.f, *path), 1);
-        ck_assert_uint_le(s.source.n_sizes, 2);
+        s.source.lacks = oid_of(&s, "c");
+        for (size_t i = 0; i < ELEMENTSOF(paths); i++)
+                ck_assert_uint_eq(size_of(&s.f, paths[i]), 1);
+        ck_assert_uint_eq(s.source.n_sizes, 1);
         ck_assert_uint_eq(s.source.n_blobs, 1);
         ck_assert_uint_eq(s.source.n_blob_oids, 1);
+        sizes_fixture_done(&s);
+}
+END_TEST
+
+/* One that it lacks altogether is an error of who wants it: at once, however much there is to ask
+ * for besides. */
+START_TEST(what_a_server_lacks_fails_alone) {
+        SizesFixture s;
+        NsAttr attr;
+
+        sizes_fixture_init(&s);
+        write_directories(&s, N_DIRS);
+        fetch_trees(&s.f);
+        set_children(&s.f, false);
+        list_directories(&s.f, 0, N_DIRS);
+        int64_t root = fs_walk(&s.f, "f/r");
+        free(fs_list_all(&s.f, (uint64_t) root, true));
+        s.source.source.sizes_per_fetch = 10;
+        s.source.lacks = oid_of(&s, "c");
+        s.source.lacks_content = true;
+        ck_assert_int_eq(fs_lookup(&s.f, (uint64_t) root, "a", &attr), 1);
+        ck_assert_int_eq(fs_lookup(&s.f, (uint64_t) root, "c", &attr), -EIO);
+        ck_assert_int_eq(fs_lookup(&s.f, (uint64_t) root, "d", &attr), 1);
+        ck_assert_uint_le(s.source.n_sizes, 2);
+        ck_assert_uint_le(s.source.n_blobs, 2);
         sizes_fixture_done(&s);
 }
 END_TEST
@@ -589,7 +604,8 @@ static void add_tests(TCase *tc) {
         tcase_add_test(tc, sizes_come_with_content);
         tcase_add_test(tc, readers_of_a_large_repository_do_not_starve);
         tcase_add_test(tc, readers_of_an_answer_that_is_cut_off_do_not_starve);
-        tcase_add_test(tc, what_a_server_lacks_is_asked_for_alone);
+        tcase_add_test(tc, what_a_server_lacks_comes_with_content);
+        tcase_add_test(tc, what_a_server_lacks_fails_alone);
         tcase_add_test(tc, tiny_files_bring_their_sizes);
         tcase_add_test(tc, tiny_files_come_ahead_of_a_walk);
         tcase_add_test(tc, files_that_are_not_tiny_do_not_come);
